@@ -1,0 +1,5 @@
+//! Rejoinder: the fulfillment backend for chatbots.
+
+pub mod auth;
+pub mod clock;
+pub mod postgres;
