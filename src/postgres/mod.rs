@@ -1,1 +1,3 @@
 //! The database.
+
+pub mod embedded;
