@@ -208,6 +208,8 @@ async fn server_ends_with_its_parent() {
     parent.kill();
     // Cut off by the shutdown.
     connection.execute("select pg_sleep(20)").await.unwrap_err();
+    // Waits for the end of what still writes to the directory, which goes away now.
+    drop(dir.start());
 }
 
 #[tokio::test]
