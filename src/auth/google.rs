@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use jsonwebtoken::Algorithm;
+
 use super::jwks::Jwks;
 use super::token::{Token, short};
 use super::{Caller, Why};
@@ -45,6 +47,9 @@ impl GoogleCheck {
     }
 
     pub(super) async fn check(&self, token: &Token<'_>) -> Result<Caller, Why> {
+        if token.algorithm != Algorithm::RS256 {
+            return Err(Why::Algorithm(token.algorithm));
+        }
         let claims = &token.claims;
         if !claims.iss.as_deref().is_some_and(|issuer| ISSUERS.contains(&issuer)) {
             return Err(Why::Issuer(claims.iss.as_deref().map(short)));
