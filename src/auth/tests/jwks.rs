@@ -125,18 +125,26 @@ async fn outage_keeps_the_old_keys_for_a_day() {
 #[actix_web::test]
 async fn old_keys_serve_while_new_ones_are_fetched() {
     let keys = key_set(&[&RSA])
-        .insert_header("cache-control", "public, max-age=7200")
-        .insert_header("age", "3600");
+        .insert_header("cache-control", "public, max-age=7000")
+        .insert_header("age", "5000");
     let server = server(keys, key_set(&[&OTHER_RSA])).await;
     let clock = clock();
     let auth = with_keys_of(&server, &clock);
     assert!(bearer(&auth, &RSA.token(&lasting())).await.is_ok());
-    clock.advance(TimeDelta::seconds(3599));
+    clock.advance(TimeDelta::seconds(1999));
     assert!(bearer(&auth, &RSA.token(&lasting())).await.is_ok());
     assert_eq!(fetches(&server).await, 1);
 
     clock.advance(TimeDelta::seconds(1));
     assert!(bearer(&auth, &RSA.token(&lasting())).await.is_ok());
+    let second_fetch = async {
+        while fetches(&server).await < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), second_fetch)
+        .await
+        .unwrap();
     assert!(bearer(&auth, &OTHER_RSA.token(&lasting())).await.is_ok());
     assert_eq!(bearer(&auth, &RSA.token(&lasting())).await, Err(Refused::Rejected));
     assert_eq!(fetches(&server).await, 2);

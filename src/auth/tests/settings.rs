@@ -35,6 +35,7 @@ async fn wrong_secret_names_the_setting_and_what_is_expected() {
 #[rstest]
 #[case::cut_off(|| RSA.public_pem.replace("-----END PUBLIC KEY-----", ""), "has no end")]
 #[case::beheaded(|| RSA.public_pem.replace("-----BEGIN PUBLIC KEY-----\n", ""), "looks like a part of a PEM key")]
+#[case::bare(|| RSA.public_pem.lines().filter(|line| !line.contains('-')).collect(), "looks like a part of a PEM key")]
 #[case::private(|| RSA.private_pem.clone(), "is a private key")]
 #[case::private_ec(|| EC.private_pem.clone(), "is a private key")]
 #[case::certificate(|| pem("CERTIFICATE", b"0"), "is a certificate")]
