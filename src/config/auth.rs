@@ -39,7 +39,7 @@ pub struct AuthSettings {
     pub auth_jwt_key_file: Option<PathBuf>,
 
     /// Where the issuer publishes its keys (RS256, ES256), instead of AUTH_JWT_KEY: http(s) URL; default: none
-    #[arg(long, env = "AUTH_JWT_JWKS_URL", value_name = "URL")]
+    #[arg(long, env = "AUTH_JWT_JWKS_URL", hide_env_values = true, value_name = "URL")]
     pub auth_jwt_jwks_url: Option<String>,
 
     /// Accepted `iss` of a JWT, comma separated; default: any
