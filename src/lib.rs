@@ -2,4 +2,5 @@
 
 pub mod auth;
 pub mod clock;
+pub mod config;
 pub mod postgres;

@@ -1,1 +1,353 @@
-//! Who is calling.
+//! Who is calling: every configured method may admit a call, and a refusal never says which part was wrong.
+//!
+//! | method | the caller sends |
+//! |---|---|
+//! | Basic | `Authorization: Basic …`, user and password |
+//! | bearer | `Authorization: Bearer …`, an opaque token |
+//! | JWT | `Authorization: Bearer …`, a token of the operator's issuer (HS256, RS256 or ES256) |
+//! | Google | `Authorization: Bearer …`, the service identity token of a Dialogflow agent |
+//! | HMAC | a signature of the time and the body, see [`signature`] |
+
+mod google;
+mod jwks;
+mod jwt;
+mod opaque;
+mod secrets;
+mod settings;
+pub mod signature;
+mod token;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use tokio::runtime::Handle;
+use tokio::time::MissedTickBehavior;
+
+use crate::clock::Clock;
+use crate::config::auth::AuthSettings;
+use google::GoogleCheck;
+use jwt::JwtCheck;
+use secrets::Live;
+use signature::SignatureCheck;
+use token::Token;
+
+/// How often secret files are looked at; a change is live after the second look that finds it.
+const POLL_EVERY: Duration = Duration::from_secs(1);
+
+/// The door-keeper of the turns door.
+#[derive(Debug)]
+pub struct Auth {
+    secrets: Arc<Secrets>,
+    jwt: Option<JwtCheck>,
+    google: Option<GoogleCheck>,
+    signatures: SignatureCheck,
+    challenges: Vec<HeaderValue>,
+}
+
+/// A caller who was let in, as the log may know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// Anybody: no method is configured.
+    Open,
+    /// Showed a user's password.
+    Basic {
+        /// The user's name.
+        user: String,
+    },
+    /// Showed an opaque bearer token.
+    Bearer,
+    /// Showed a JWT.
+    Jwt {
+        /// Its `sub`.
+        subject: Option<String>,
+        /// Its `iss`.
+        issuer: Option<String>,
+    },
+    /// A Dialogflow agent, by its Google service identity.
+    Google {
+        /// The service agent's address.
+        email: String,
+    },
+    /// Signed the request.
+    Hmac,
+}
+
+/// A caller who was not let in; why exactly is logged here and told to nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The call has no credentials of a configured method (401).
+    #[error("no credentials")]
+    NoCredentials,
+    /// No configured method takes the call's credentials (401).
+    #[error("credentials refused")]
+    Rejected,
+    /// The credentials cannot be judged: the issuer's keys cannot be fetched and none are kept (503, try again in 10 s).
+    #[error("the issuer's keys cannot be fetched")]
+    KeysUnavailable,
+}
+
+/// A setting that stops the start.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {wrong}; expected {expected}")]
+pub struct AuthConfigError {
+    setting: &'static str,
+    wrong: String,
+    expected: &'static str,
+}
+
+/// Why one method refused, for the log: holds parts of claims, never a token or a secret.
+#[derive(Debug, thiserror::Error)]
+enum Why {
+    #[error("not one of the live secrets")]
+    NotLive,
+    #[error("not a usable token: {0}")]
+    NotAToken(String),
+    #[error("algorithm {0:?} is not accepted")]
+    Algorithm(jsonwebtoken::Algorithm),
+    #[error("no {algorithm:?} key fits, key id {kid:?}")]
+    NoKey {
+        algorithm: jsonwebtoken::Algorithm,
+        kid: Option<String>,
+    },
+    #[error("the signature is wrong")]
+    Signature,
+    #[error("the issuer's keys cannot be fetched")]
+    KeysUnavailable,
+    #[error("expired {seconds_ago} s ago")]
+    Expired { seconds_ago: i64 },
+    #[error("valid in {seconds_left} s only")]
+    NotYetValid { seconds_left: i64 },
+    #[error("expires more than a day from now")]
+    Lifetime,
+    #[error("issuer {0:?}")]
+    Issuer(Option<String>),
+    #[error("audience {0}")]
+    Audience(String),
+    #[error("scope {0:?} is missing")]
+    Scope(String),
+    #[error("e-mail {0:?}")]
+    Email(Option<String>),
+    #[error("e-mail is not verified")]
+    EmailNotVerified,
+    #[error("the timestamp header is missing or no number of seconds")]
+    Timestamp,
+    #[error("signed {late_by} s ago, outside the window")]
+    Window { late_by: i64 },
+    #[error("the same request was admitted before")]
+    Replay,
+}
+
+#[derive(Debug)]
+struct Secrets {
+    basic: Live<opaque::Fingerprint>,
+    bearer: Live<opaque::Fingerprint>,
+    jwt_keys: Live<token::Key>,
+    hmac: Live<signature::Key>,
+}
+
+impl Auth {
+    /// Reads the secrets and, inside a tokio runtime, starts to watch their files and fetches published keys.
+    ///
+    /// The watch ends when the value is dropped. Outside of a runtime files are re-read by [`Auth::reload`] only.
+    ///
+    /// # Errors
+    /// When a setting is wrong, contradicts another one, or names a file that cannot be used.
+    pub fn new(settings: &AuthSettings, clock: Clock, http: reqwest::Client) -> Result<Self, AuthConfigError> {
+        let auth = settings::read(settings, clock, http)?;
+        if let Ok(runtime) = Handle::try_current() {
+            watch_files(&runtime, &auth.secrets);
+            let published = auth.jwt.iter().filter_map(|jwt| jwt.published.as_ref());
+            published
+                .chain(auth.google.iter().map(GoogleCheck::keys))
+                .for_each(jwks::Jwks::fetch_in_background);
+        }
+        Ok(auth)
+    }
+
+    /// Lets everybody in, for a service that listens on loopback only.
+    pub fn open() -> Self {
+        let secrets = Secrets {
+            basic: Live::none(opaque::BASIC),
+            bearer: Live::none(opaque::BEARER),
+            jwt_keys: Live::none(jwt::JWT_KEY),
+            hmac: Live::none(signature::HMAC_SECRET),
+        };
+        let signatures = SignatureCheck::new(Clock::system());
+        Self {
+            secrets: Arc::new(secrets),
+            jwt: None,
+            google: None,
+            signatures,
+            challenges: Vec::new(),
+        }
+    }
+
+    /// Whether no method is configured, so that everybody is let in.
+    pub fn is_open(&self) -> bool {
+        self.challenges.is_empty()
+    }
+
+    /// Whether [`admit`](Auth::admit) will look at the body; if not, a caller can be refused before the body is read.
+    pub fn needs_body(&self, headers: &HeaderMap) -> bool {
+        self.secrets.hmac.is_configured() && SignatureCheck::is_signed(headers)
+    }
+
+    /// Lets a caller in when any configured method does; `body` is the body byte for byte as it was sent.
+    ///
+    /// Waits for at most two seconds, and only when an issuer's keys have to be fetched. A signed request is
+    /// admitted once: asking a second time refuses it.
+    ///
+    /// # Errors
+    /// When no method admits the call. The reasons are logged as a warning, once.
+    pub async fn admit(&self, headers: &HeaderMap, body: &[u8]) -> Result<Caller, Refused> {
+        if self.is_open() {
+            return Ok(Caller::Open);
+        }
+        let mut refusals = Vec::new();
+        if let Some((scheme, credentials)) = authorization(headers) {
+            if scheme.eq_ignore_ascii_case("basic") && self.secrets.basic.is_configured() {
+                match opaque::basic_user(&self.secrets.basic.current(), credentials) {
+                    Some(user) => return Ok(Caller::Basic { user }),
+                    None => refusals.push(("basic", Why::NotLive)),
+                }
+            }
+            if scheme.eq_ignore_ascii_case("bearer")
+                && let Some(caller) = self.admit_bearer(credentials, &mut refusals).await
+            {
+                return Ok(caller);
+            }
+        }
+        if self.needs_body(headers) {
+            match self.signatures.check(&self.secrets.hmac.current(), headers, body).await {
+                Ok(()) => return Ok(Caller::Hmac),
+                Err(why) => refusals.push(("hmac", why)),
+            }
+        }
+        Err(refused(&refusals))
+    }
+
+    /// The values of `WWW-Authenticate` that a 401 carries (RFC 9110, 11.6.1): one for each scheme that is taken.
+    pub fn challenges(&self) -> &[HeaderValue] {
+        &self.challenges
+    }
+
+    /// Reads the secret files now; a file that has become unusable leaves the old secrets live.
+    ///
+    /// Blocks while it reads.
+    pub fn reload(&self) {
+        self.secrets.reload();
+    }
+
+    async fn admit_bearer(&self, credentials: &str, refusals: &mut Vec<(&'static str, Why)>) -> Option<Caller> {
+        if self.secrets.bearer.is_configured() {
+            if opaque::is_live(&self.secrets.bearer.current(), credentials.as_bytes()) {
+                return Some(Caller::Bearer);
+            }
+            refusals.push(("bearer", Why::NotLive));
+        }
+        if self.jwt.is_none() && self.google.is_none() {
+            return None;
+        }
+        let token = match Token::parse(credentials) {
+            Ok(token) => token,
+            Err(why) => {
+                refusals.push(("jwt", why));
+                return None;
+            }
+        };
+        if let Some(jwt) = &self.jwt {
+            match jwt.check(&token, &self.secrets.jwt_keys.current()).await {
+                Ok(caller) => return Some(caller),
+                Err(why) => refusals.push(("jwt", why)),
+            }
+        }
+        if let Some(google) = &self.google {
+            match google.check(&token).await {
+                Ok(caller) => return Some(caller),
+                Err(why) => refusals.push(("google", why)),
+            }
+        }
+        None
+    }
+}
+
+impl Caller {
+    /// The method that let the caller in: `open`, `basic`, `bearer`, `jwt`, `google` or `hmac`.
+    pub fn method(&self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Basic { .. } => "basic",
+            Self::Bearer => "bearer",
+            Self::Jwt { .. } => "jwt",
+            Self::Google { .. } => "google",
+            Self::Hmac => "hmac",
+        }
+    }
+}
+
+impl Secrets {
+    fn poll(&self) {
+        self.basic.poll();
+        self.bearer.poll();
+        self.jwt_keys.poll();
+        self.hmac.poll();
+    }
+
+    fn reload(&self) {
+        self.basic.reload();
+        self.bearer.reload();
+        self.jwt_keys.reload();
+        self.hmac.reload();
+    }
+
+    fn has_files(&self) -> bool {
+        self.basic.has_file() || self.bearer.has_file() || self.jwt_keys.has_file() || self.hmac.has_file()
+    }
+}
+
+/// Scheme and credentials of the `Authorization` header, if it has both.
+fn authorization(headers: &HeaderMap) -> Option<(&str, &str)> {
+    let (scheme, credentials) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    Some((scheme, credentials.trim()))
+}
+
+fn refused(refusals: &[(&'static str, Why)]) -> Refused {
+    if refusals.is_empty() {
+        tracing::debug!("a call without credentials of a configured method was refused");
+        return Refused::NoCredentials;
+    }
+    let reasons: Vec<String> = refusals
+        .iter()
+        .map(|(method, why)| format!("{method}: {why}"))
+        .collect();
+    tracing::warn!(reasons = reasons.join("; "), "a call was refused");
+    match refusals.iter().any(|(_, why)| matches!(why, Why::KeysUnavailable)) {
+        true => Refused::KeysUnavailable,
+        false => Refused::Rejected,
+    }
+}
+
+fn watch_files(runtime: &Handle, secrets: &Arc<Secrets>) {
+    if !secrets.has_files() {
+        return;
+    }
+    let secrets = Arc::downgrade(secrets);
+    runtime.spawn(async move {
+        let mut ticks = tokio::time::interval(POLL_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let Some(secrets) = secrets.upgrade() else { return };
+            let look = move || secrets.poll();
+            // A file may lie on a network and block.
+            if let Err(error) = tokio::task::spawn_blocking(look).await {
+                tracing::error!(%error, "secret files are no longer watched");
+                return;
+            }
+        }
+    });
+}

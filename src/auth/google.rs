@@ -1,0 +1,83 @@
+//! Google's service identity token, which Dialogflow sends when nothing else is set in the agent.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use jsonwebtoken::Algorithm;
+
+use super::jwks::Jwks;
+use super::token::{Token, short};
+use super::{Caller, Why};
+use crate::clock::Clock;
+
+const ISSUERS: [&str; 2] = ["https://accounts.google.com", "accounts.google.com"];
+
+/// How far Google's clock may differ from ours, in seconds; Google's own libraries allow as much.
+const SKEW_SECONDS: i64 = 300;
+/// A token that is valid for longer than this, in seconds, is none of Google's, whose tokens last an hour.
+const MAX_LIFETIME_SECONDS: i64 = 24 * 60 * 60;
+
+/// Which Dialogflow agents may call.
+#[derive(Debug)]
+pub(super) struct GoogleCheck {
+    clock: Clock,
+    emails: Vec<String>,
+    audiences: Vec<String>,
+    published: Jwks,
+    audience_logged: AtomicBool,
+}
+
+impl GoogleCheck {
+    /// Admits the Dialogflow service agents of the projects with these numbers.
+    pub(super) fn new(clock: Clock, project_numbers: &[String], audiences: Vec<String>, published: Jwks) -> Self {
+        let emails = project_numbers
+            .iter()
+            .map(|number| format!("service-{number}@gcp-sa-dialogflow.iam.gserviceaccount.com"))
+            .collect();
+        Self {
+            clock,
+            emails,
+            audiences,
+            published,
+            audience_logged: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn keys(&self) -> &Jwks {
+        &self.published
+    }
+
+    pub(super) async fn check(&self, token: &Token<'_>) -> Result<Caller, Why> {
+        if token.algorithm != Algorithm::RS256 {
+            return Err(Why::Algorithm(token.algorithm));
+        }
+        let claims = &token.claims;
+        if !claims.iss.as_deref().is_some_and(|issuer| ISSUERS.contains(&issuer)) {
+            return Err(Why::Issuer(claims.iss.as_deref().map(short)));
+        }
+        let now = self.clock.now().timestamp();
+        claims.check_times(now, SKEW_SECONDS)?;
+        if claims.exp >= (now + MAX_LIFETIME_SECONDS) as f64 {
+            return Err(Why::Lifetime);
+        }
+        if claims.iat.is_none() {
+            return Err(Why::NotAToken("no `iat`".to_owned()));
+        }
+        let email = match &claims.email {
+            Some(email) if self.emails.contains(email) => email.clone(),
+            other => return Err(Why::Email(other.as_deref().map(short))),
+        };
+        if claims.email_verified != serde_json::Value::Bool(true) {
+            return Err(Why::EmailNotVerified);
+        }
+        claims.check_audience(&self.audiences)?;
+        self.published.verify(token).await?;
+        if self.audiences.is_empty() && !self.audience_logged.swap(true, Ordering::Relaxed) {
+            let audience = short(&format!("{:?}", claims.aud.as_slice()));
+            tracing::info!(
+                audience,
+                "first audience of a Google ID token; AUTH_GOOGLE_AUDIENCE can hold callers to it"
+            );
+        }
+        Ok(Caller::Google { email })
+    }
+}

@@ -1,0 +1,204 @@
+//! Live secrets: those of a setting and those of its file, which may change while the service runs.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+
+use super::AuthConfigError;
+
+/// A secret file is at most this long, in bytes.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
+
+/// One method's live secrets, in the form in which the method compares them.
+pub(super) struct Live<T> {
+    kind: Kind<T>,
+    inline: Vec<T>,
+    file: Option<WatchedFile>,
+    current: ArcSwap<Vec<T>>,
+}
+
+/// What a setting's secrets are called and how they are read.
+pub(super) struct Kind<T> {
+    /// Name of the setting that holds the secrets themselves.
+    pub(super) setting: &'static str,
+    /// Name of the setting that names a file of them.
+    pub(super) file_setting: &'static str,
+    /// What the setting holds, for error messages.
+    pub(super) expected: &'static str,
+    /// Reads all secrets of a text; the error says which line is wrong and why, never what it holds.
+    pub(super) parse: fn(&str) -> Result<Vec<T>, String>,
+}
+
+struct WatchedFile {
+    path: PathBuf,
+    state: Mutex<FileState>,
+}
+
+struct FileState {
+    applied: Reading,
+    pending: Option<Reading>,
+}
+
+/// A digest of what one reading of the file gave, be it secrets or an error.
+type Reading = [u8; 32];
+
+impl<T: Clone> Live<T> {
+    /// A method that is not configured.
+    pub(super) fn none(kind: Kind<T>) -> Self {
+        Self {
+            kind,
+            inline: Vec::new(),
+            file: None,
+            current: ArcSwap::default(),
+        }
+    }
+
+    /// Reads the setting and its file.
+    ///
+    /// # Errors
+    /// When either is set and holds no secret, or one that `kind` does not take.
+    pub(super) fn read(
+        kind: Kind<T>,
+        inline: Option<&SecretString>,
+        file: Option<&Path>,
+    ) -> Result<Self, AuthConfigError> {
+        let inline = match inline.map(ExposeSecret::expose_secret).filter(|text| !text.is_empty()) {
+            Some(text) => secrets_of(&kind, text).map_err(|wrong| AuthConfigError {
+                setting: kind.setting,
+                wrong,
+                expected: kind.expected,
+            })?,
+            None => Vec::new(),
+        };
+        let mut all = inline.clone();
+        let file = match file.filter(|path| !path.as_os_str().is_empty()) {
+            Some(path) => {
+                let text = text_of(path);
+                let applied = digest(&text);
+                let secrets = text
+                    .and_then(|text| secrets_of(&kind, &text))
+                    .map_err(|wrong| AuthConfigError {
+                        setting: kind.file_setting,
+                        wrong: format!("{}: {wrong}", path.display()),
+                        expected: kind.expected,
+                    })?;
+                all.extend(secrets);
+                Some(WatchedFile {
+                    path: path.to_owned(),
+                    state: Mutex::new(FileState { applied, pending: None }),
+                })
+            }
+            None => None,
+        };
+        Ok(Self {
+            kind,
+            inline,
+            file,
+            current: ArcSwap::from_pointee(all),
+        })
+    }
+
+    /// The secrets of this moment; none when the method is not configured.
+    pub(super) fn current(&self) -> Arc<Vec<T>> {
+        self.current.load_full()
+    }
+
+    /// Whether the method has any secret. It does not change: a file that becomes empty keeps its old secrets.
+    pub(super) fn is_configured(&self) -> bool {
+        !self.current.load().is_empty()
+    }
+
+    /// Whether there is a file that may change.
+    pub(super) fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Looks at the file and takes a change over once two readings agree, so that no half-written secret goes live.
+    pub(super) fn poll(&self) {
+        self.refresh(true);
+    }
+
+    /// Looks at the file and takes a change over at once.
+    pub(super) fn reload(&self) {
+        self.refresh(false);
+    }
+
+    fn refresh(&self, settled: bool) {
+        let Some(file) = &self.file else { return };
+        let text = text_of(&file.path);
+        let reading = digest(&text);
+        let mut state = file.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if reading == state.applied {
+            state.pending = None;
+            return;
+        }
+        if settled && state.pending != Some(reading) {
+            state.pending = Some(reading);
+            return;
+        }
+        // An unusable reading counts as applied too, so that it is complained of once only.
+        state.applied = reading;
+        state.pending = None;
+        let (setting, path) = (self.kind.file_setting, file.path.display());
+        match text.and_then(|text| secrets_of(&self.kind, &text)) {
+            Ok(secrets) => {
+                tracing::info!(setting, %path, secrets = secrets.len(), "secret file changed, its secrets are live");
+                self.current
+                    .store(Arc::new(self.inline.iter().cloned().chain(secrets).collect()));
+            }
+            Err(wrong) => tracing::warn!(setting, %path, wrong, "secret file is unusable, keeping the old secrets"),
+        }
+    }
+}
+
+impl<T> fmt::Debug for Live<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live")
+            .field("setting", &self.kind.setting)
+            .field("secrets", &self.current.load().len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The lines that hold something, numbered from 1; white space around a secret is not part of it.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines()
+        .enumerate()
+        .map(|(index, line)| (index + 1, line.trim()))
+        .filter(|(_, line)| !line.is_empty())
+}
+
+fn secrets_of<T>(kind: &Kind<T>, text: &str) -> Result<Vec<T>, String> {
+    let secrets = (kind.parse)(text)?;
+    if secrets.is_empty() {
+        return Err("holds no secret".to_owned());
+    }
+    Ok(secrets)
+}
+
+fn text_of(path: &Path) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|error| format!("cannot read the file: {error}"))?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(format!("the file is longer than {MAX_FILE_BYTES} bytes"));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| "the file is not UTF-8".to_owned())?;
+    // Some editors start a file with a byte order mark, which would become part of the first secret.
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+fn digest(reading: &Result<String, String>) -> Reading {
+    let (tag, text) = match reading {
+        Ok(text) => (b"text", text),
+        Err(wrong) => (b"fail", wrong),
+    };
+    Sha256::new().chain_update(tag).chain_update(text).finalize().into()
+}

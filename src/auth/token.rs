@@ -1,0 +1,167 @@
+//! A JSON Web Token, read but not yet believed.
+
+use jsonwebtoken::dangerous::insecure_decode;
+use jsonwebtoken::{Algorithm, DecodingKey, TokenData, crypto};
+use serde::Deserialize;
+
+use super::Why;
+
+/// A longer token is refused unread, in bytes; what issuers send has one to four thousand.
+const MAX_TOKEN_BYTES: usize = 16 * 1024;
+/// A longer key id is refused, in bytes; it would be remembered as an unknown one.
+const MAX_KID_BYTES: usize = 256;
+
+/// A public key or shared secret with the one algorithm that it is for.
+///
+/// A token chooses its algorithm, and only keys of that algorithm are tried: no token can have a public key taken for
+/// an HS256 secret.
+#[derive(Clone)]
+pub(super) struct Key {
+    pub(super) kid: Option<String>,
+    pub(super) algorithm: Algorithm,
+    pub(super) key: DecodingKey,
+}
+
+/// A well-formed token: what it claims is not proven until [`Token::verify`] says so.
+pub(super) struct Token<'a> {
+    text: &'a str,
+    pub(super) algorithm: Algorithm,
+    pub(super) kid: Option<String>,
+    pub(super) claims: Claims,
+}
+
+/// The claims that any method looks at. Times are seconds since 1970 and may have a fraction (RFC 7519).
+#[derive(Deserialize)]
+pub(super) struct Claims {
+    pub(super) exp: f64,
+    pub(super) nbf: Option<f64>,
+    pub(super) iat: Option<f64>,
+    pub(super) iss: Option<String>,
+    pub(super) sub: Option<String>,
+    #[serde(default)]
+    pub(super) aud: OneOrMany,
+    #[serde(default)]
+    scope: OneOrMany,
+    #[serde(default)]
+    scp: OneOrMany,
+    pub(super) email: Option<String>,
+    #[serde(default)]
+    pub(super) email_verified: serde_json::Value,
+}
+
+/// A claim that issuers write as a string or as a list of them.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+    None(()),
+}
+
+impl<'a> Token<'a> {
+    /// Reads a token; only HS256, RS256 and ES256 are taken, and no critical extension (RFC 7515, 4.1.11).
+    pub(super) fn parse(text: &'a str) -> Result<Self, Why> {
+        if text.len() > MAX_TOKEN_BYTES {
+            return Err(Why::NotAToken(format!(
+                "{} bytes, at most {MAX_TOKEN_BYTES} are read",
+                text.len()
+            )));
+        }
+        let TokenData { header, claims } =
+            insecure_decode(text).map_err(|error| Why::NotAToken(short(&error.to_string())))?;
+        if !matches!(header.alg, Algorithm::HS256 | Algorithm::RS256 | Algorithm::ES256) {
+            return Err(Why::Algorithm(header.alg));
+        }
+        if let Some(crit) = header.crit {
+            return Err(Why::NotAToken(format!(
+                "critical extensions {}",
+                short(&format!("{crit:?}"))
+            )));
+        }
+        if header.kid.as_ref().is_some_and(|kid| kid.len() > MAX_KID_BYTES) {
+            return Err(Why::NotAToken(format!("a key id of more than {MAX_KID_BYTES} bytes")));
+        }
+        Ok(Self {
+            text,
+            algorithm: header.alg,
+            kid: header.kid,
+            claims,
+        })
+    }
+
+    /// Proves the token with one of `keys`.
+    pub(super) fn verify<'k>(&self, keys: impl IntoIterator<Item = &'k Key>) -> Result<(), Why> {
+        let (message, signature) = self.text.rsplit_once('.').ok_or(Why::Signature)?;
+        let mut fitting = keys
+            .into_iter()
+            .filter(|key| key.algorithm == self.algorithm)
+            .peekable();
+        if fitting.peek().is_none() {
+            return Err(Why::NoKey {
+                algorithm: self.algorithm,
+                kid: self.kid.as_deref().map(short),
+            });
+        }
+        let proven = |key: &Key| crypto::verify(signature, message.as_bytes(), &key.key, self.algorithm);
+        match fitting.any(|key| matches!(proven(key), Ok(true))) {
+            true => Ok(()),
+            false => Err(Why::Signature),
+        }
+    }
+}
+
+impl Claims {
+    /// Checks `exp`, `nbf` and `iat` at `now`, both in seconds, with clocks that differ by up to `skew`.
+    pub(super) fn check_times(&self, now: i64, skew: i64) -> Result<(), Why> {
+        let (now, skew) = (now as f64, skew as f64);
+        if now >= self.exp + skew {
+            return Err(Why::Expired {
+                seconds_ago: (now - self.exp) as i64,
+            });
+        }
+        let starts = [self.nbf, self.iat].into_iter().flatten().fold(f64::MIN, f64::max);
+        if now + skew < starts {
+            return Err(Why::NotYetValid {
+                seconds_left: (starts - now) as i64,
+            });
+        }
+        Ok(())
+    }
+
+    /// Checks that `aud` names one of `accepted`; an empty list accepts any.
+    pub(super) fn check_audience(&self, accepted: &[String]) -> Result<(), Why> {
+        if accepted.is_empty() || self.aud.as_slice().iter().any(|audience| accepted.contains(audience)) {
+            return Ok(());
+        }
+        Err(Why::Audience(short(&format!("{:?}", self.aud.as_slice()))))
+    }
+
+    /// Whether the token has a scope, in `scope` (RFC 8693) or `scp`, written as a list or separated by spaces.
+    pub(super) fn has_scope(&self, wanted: &str) -> bool {
+        let granted = [&self.scope, &self.scp].into_iter().flat_map(OneOrMany::as_slice);
+        granted
+            .flat_map(|scopes| scopes.split(' '))
+            .any(|scope| scope == wanted)
+    }
+}
+
+impl OneOrMany {
+    pub(super) fn as_slice(&self) -> &[String] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+            Self::None(()) => &[],
+        }
+    }
+}
+
+impl Default for OneOrMany {
+    fn default() -> Self {
+        Self::None(())
+    }
+}
+
+/// As much of a caller's text as may go to the log.
+pub(super) fn short(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(120).collect()
+}
