@@ -1,6 +1,37 @@
 //! Rejoinder: the fulfillment backend for chatbots.
+//!
+//! A chatbot platform understands a sentence and posts a *turn*; a handler answers it from Postgres or an API, always
+//! within the platform's time. A deployment is a [`Bot`], a list of intents with their handlers, run by [`run`].
 
 pub mod auth;
+mod bot;
+mod cache;
+pub mod cli;
 pub mod clock;
 pub mod config;
+mod dialogflow;
+mod error;
+mod fail;
+mod fulfillment;
+pub mod handler;
+mod lang;
 pub mod postgres;
+pub mod reply;
+mod server;
+mod service;
+pub mod session;
+mod telemetry;
+pub mod testing;
+mod turn;
+mod upstream;
+
+pub use crate::bot::{BadBot, Bot, By, Intent, Texts};
+pub use crate::cache::Cache;
+pub use crate::cli::run;
+pub use crate::clock::Clock;
+pub use crate::fail::Fail;
+pub use crate::handler::{Context, Data, Db, Deadline, FromTurn, Handler, Params, Raw, Session, Tx};
+pub use crate::lang::Lang;
+pub use crate::reply::{Answer, FollowUp, Kept, Message, Platform, Reply};
+pub use crate::turn::{ActiveContext, Api, FormParameter, Page, Sentiment, Turn};
+pub use crate::upstream::{MAX_ANSWER, Upstream};

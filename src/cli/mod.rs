@@ -1,0 +1,51 @@
+//! The command line: `serve` (also with no command), `routes`, `replay`, `record`.
+
+mod routes;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+
+use crate::bot::Bot;
+use crate::config::{self, Settings};
+
+/// Answers a chatbot's turns from Postgres, in time.
+#[derive(Parser)]
+#[command(name = "rejoinder", version, args_conflicts_with_subcommands = true)]
+struct Line<B: Args> {
+    #[command(subcommand)]
+    command: Option<Command<B>>,
+    #[command(flatten)]
+    serve: Settings<B>,
+}
+
+#[derive(Subcommand)]
+enum Command<B: Args> {
+    /// Serve turns (what happens with no command, too)
+    Serve(Box<Settings<B>>),
+    /// Print the table of intents
+    Routes(routes::Routes<B>),
+}
+
+/// Runs the command line for the bot that `bot` makes of its settings: the whole `main` of a deployment.
+pub fn run<B: Args>(bot: impl FnOnce(&B) -> Bot) -> ExitCode {
+    let line = config::read::<Line<B>>();
+    let done = match line.command {
+        None => serve::serve(line.serve, bot),
+        Some(Command::Serve(settings)) => serve::serve(*settings, bot),
+        Some(Command::Routes(routes)) => routes.print(bot),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("rejoinder: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// All settings of a deployment whose bot has the settings `B`, for tests that hold the documentation to them.
+pub fn settings<B: Args>() -> Vec<config::Described> {
+    config::described(&Line::<B>::command())
+}

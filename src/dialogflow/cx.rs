@@ -1,0 +1,346 @@
+//! Dialogflow CX v3: WebhookRequest to [`Turn`], [`Answer`] to WebhookResponse.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use tracing::warn;
+
+use super::field::{self, Message as Fields};
+use super::message::{Message, Platform};
+use super::{NotATurn, es, limit};
+use crate::reply::{Answer, Merge, Reply, Target};
+use crate::session::SessionName;
+use crate::turn::{Api, FormParameter, Page, Turn};
+
+/// The page that ends a CX session, in every flow.
+const END_SESSION: &str = "END_SESSION";
+
+pub(super) fn is_cx(root: &Map<String, Value>) -> bool {
+    [
+        "fulfillmentInfo",
+        "detectIntentResponseId",
+        "sessionInfo",
+        "pageInfo",
+        "intentInfo",
+    ]
+    .iter()
+    .any(|name| field::has(root, name))
+}
+
+pub(super) fn decode(root: Map<String, Value>, body: Bytes) -> Result<Turn, NotATurn> {
+    let mut root = Fields::root(root);
+    let mut session_info = root.message("sessionInfo")?;
+    let session = session(&mut session_info, &mut root)?;
+    let mut intent = root.message("intentInfo")?;
+    let page = page(&mut root)?;
+    let mut parameters = session_info.object("parameters")?;
+    for parameter in page.iter().flat_map(|page| &page.form) {
+        if !parameter.value.is_null() {
+            parameters.insert(parameter.name.clone(), parameter.value.clone());
+        }
+    }
+    for (name, value) in intent.object("parameters")? {
+        // `{originalValue, resolvedValue}`; the resolved one is what a session parameter would hold.
+        let resolved = match value {
+            Value::Object(mut both) => both.remove("resolvedValue").or_else(|| both.remove("resolved_value")),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => None,
+        };
+        if let Some(resolved) = resolved {
+            parameters.insert(name, resolved);
+        }
+    }
+    let mut language_info = root.message("languageInfo")?;
+    let language = first_of(vec![
+        root.text("languageCode")?,
+        language_info.text("resolvedLanguageCode")?,
+        "en".to_owned(),
+    ]);
+    let event = root.text("triggerEvent")?;
+    let text = first_of(vec![
+        root.text("text")?,
+        root.text("transcript")?,
+        root.text("dtmfDigits")?,
+    ]);
+    let payload = root.object("payload")?;
+    Ok(Turn {
+        api: Api::CxV3,
+        session,
+        response_id: root.text("detectIntentResponseId")?,
+        intent: intent.text("displayName")?,
+        action: String::new(),
+        tag: root.message("fulfillmentInfo")?.text("tag")?,
+        event,
+        text,
+        language,
+        parameters,
+        contexts: Vec::new(),
+        confidence: intent.number("confidence")?,
+        is_fallback: false,
+        all_required_params_present: true,
+        cancels_slot_filling: false,
+        sentiment: es::sentiment(&mut root.message("sentimentAnalysisResult")?)?,
+        source: payload
+            .get("source")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned(),
+        payload,
+        page,
+        body,
+    })
+}
+
+fn first_of(texts: Vec<String>) -> String {
+    texts.into_iter().find(|text| !text.is_empty()).unwrap_or_default()
+}
+
+/// The session of `sessionInfo`; relays have been seen to put it at the root.
+fn session(session_info: &mut Fields, root: &mut Fields) -> Result<SessionName, NotATurn> {
+    const EXPECTED: &str = "the session's full name, projects/…/locations/…/agents/…/sessions/…";
+    let name = first_of(vec![session_info.text("session")?, root.text("session")?]);
+    if name.is_empty() {
+        return Err(field::missing("sessionInfo.session", EXPECTED));
+    }
+    SessionName::parse(&name).map_err(|_| field::wrong("sessionInfo.session", &Value::String(name), EXPECTED))
+}
+
+fn page(root: &mut Fields) -> Result<Option<Page>, NotATurn> {
+    if !root.has("pageInfo") {
+        return Ok(None);
+    }
+    let mut info = root.message("pageInfo")?;
+    let mut form = Vec::new();
+    for mut parameter in info.message("formInfo")?.messages("parameterInfo")? {
+        form.push(FormParameter {
+            name: parameter.text("displayName")?,
+            required: parameter.flag("required")?.unwrap_or(false),
+            state: state_name(parameter.symbol("state")?),
+            value: parameter.value("value").unwrap_or(Value::Null),
+            just_collected: parameter.flag("justCollected")?.unwrap_or(false),
+        });
+    }
+    Ok(Some(Page {
+        name: info.text("currentPage")?,
+        display_name: info.text("displayName")?,
+        form,
+    }))
+}
+
+/// The state's name, also where it came as its number.
+fn state_name(state: String) -> String {
+    match state.as_str() {
+        "1" => "EMPTY".to_owned(),
+        "2" => "INVALID".to_owned(),
+        "3" => "FILLED".to_owned(),
+        _ => state,
+    }
+}
+
+/// A WebhookResponse.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Response<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fulfillment_response: Option<FulfillmentResponse>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page_info: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_info: Option<SessionInfo>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<&'a Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_page: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_flow: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FulfillmentResponse {
+    messages: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    merge_behavior: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct SessionInfo {
+    parameters: Map<String, Value>,
+}
+
+pub(super) fn encode(turn: &Turn, answer: &Answer, silent: &str) -> Bytes {
+    let mut response = match answer {
+        Answer::Reply(reply) => say(turn, reply, silent),
+        Answer::FollowUp(follow_up) => {
+            warn!(
+                event.name = follow_up.event,
+                "CX takes no follow-up event from a webhook; the fallback text was said"
+            );
+            Response {
+                fulfillment_response: Some(text_only(silent)),
+                ..Response::default()
+            }
+        }
+    };
+    limit::fit(|cut| {
+        shorten(&mut response, cut);
+        serde_json::to_vec(&response).unwrap_or_default()
+    })
+}
+
+fn shorten(response: &mut Response<'_>, cut: limit::Cut) {
+    let messages = response.fulfillment_response.as_mut().map(|said| &mut said.messages);
+    match cut {
+        limit::Cut::Nothing | limit::Cut::Entities => {}
+        limit::Cut::Payload => response.payload = None,
+        limit::Cut::Rich => {
+            if let Some(messages) = messages {
+                messages.retain(|message| message.get("text").is_some());
+            }
+        }
+        limit::Cut::Contexts => response.session_info = None,
+        limit::Cut::Text(bytes) => {
+            let mut text: String = messages
+                .iter()
+                .flat_map(|messages| messages.iter())
+                .filter_map(|message| message["text"]["text"][0].as_str())
+                .collect::<Vec<_>>()
+                .join("\n");
+            limit::cut_text(&mut text, bytes);
+            response.fulfillment_response = Some(text_only(&text));
+            response.page_info = None;
+        }
+    }
+}
+
+fn text_only(text: &str) -> FulfillmentResponse {
+    FulfillmentResponse {
+        messages: vec![json!({"text": {"text": [text]}})],
+        merge_behavior: None,
+    }
+}
+
+fn say<'a>(turn: &Turn, reply: &'a Reply, silent: &str) -> Response<'a> {
+    let mut messages = Vec::with_capacity(reply.messages.len());
+    for (platform, message) in &reply.messages {
+        match encode_message(*platform, message, reply.response_type.map(|kind| kind.name())) {
+            Some(value) => messages.push(value),
+            None => warn!(
+                message.kind = message.kind(),
+                "message left out: CX does not take it, and it has no text"
+            ),
+        }
+    }
+    if let Some(metadata) = &reply.hand_off {
+        messages.push(json!({"liveAgentHandoff": {"metadata": metadata}}));
+    }
+    let target = target(turn, reply);
+    if messages.is_empty() && reply.payload.is_none() && target.is_none() {
+        warn!(
+            intent.name = turn.name(),
+            "the reply has nothing to say; the fallback text was said instead"
+        );
+        messages.push(json!({"text": {"text": [silent]}}));
+    }
+    let (target_page, target_flow) = match target {
+        Some(Target::Page(page)) => (Some(page), None),
+        Some(Target::Flow(flow)) => (None, Some(flow)),
+        None => (None, None),
+    };
+    Response {
+        fulfillment_response: (!messages.is_empty()).then_some(FulfillmentResponse {
+            messages,
+            merge_behavior: match reply.merge {
+                Merge::Append => None,
+                Merge::Replace => Some("REPLACE"),
+            },
+        }),
+        page_info: form(reply),
+        session_info: session_info(reply),
+        payload: reply.payload.as_ref(),
+        target_page,
+        target_flow,
+    }
+}
+
+fn encode_message(platform: Platform, message: &Message, response_type: Option<&str>) -> Option<Value> {
+    let mut value = match message.cx().filter(|wire| super::complete(message, wire)) {
+        Some(value) => value,
+        None => json!({"text": {"text": [message.plain_text()?]}}),
+    };
+    if let Some(fields) = value.as_object_mut() {
+        if let Some(channel) = platform.name() {
+            fields.insert("channel".to_owned(), Value::from(channel));
+        }
+        if let Some(kind) = response_type {
+            fields.insert("responseType".to_owned(), Value::from(kind));
+        }
+    }
+    Some(value)
+}
+
+/// Where the conversation goes next: the reply's target, or the end of the session.
+fn target(turn: &Turn, reply: &Reply) -> Option<Target> {
+    match &reply.target {
+        Some(target) if is_target(target) => return Some(target.clone()),
+        Some(target) => warn!(
+            ?target,
+            "target left out: expected projects/…/locations/…/agents/…/flows/…[/pages/…]"
+        ),
+        None => {}
+    }
+    if !reply.ends {
+        return None;
+    }
+    let page = turn.page.as_ref().map(|page| page.name.as_str()).unwrap_or_default();
+    let end = page
+        .rsplit_once("/pages/")
+        .map(|(flow, _)| Target::Page(format!("{flow}/pages/{END_SESSION}")));
+    if end.is_none() {
+        warn!("end of interaction left out: the request names no page, and the end of a session is one");
+    }
+    end.filter(is_target)
+}
+
+fn is_target(target: &Target) -> bool {
+    let (name, tail) = match target {
+        Target::Page(name) => (name, 2),
+        Target::Flow(name) => (name, 0),
+    };
+    let parts: Vec<&str> = name.split('/').collect();
+    let labels = ["projects", "locations", "agents", "flows", "pages"];
+    parts.len() == 8 + tail
+        && parts.iter().all(|part| !part.is_empty())
+        && parts.iter().step_by(2).zip(labels).all(|(part, label)| *part == label)
+}
+
+fn form(reply: &Reply) -> Option<Value> {
+    let parameters: Vec<Value> = reply
+        .form
+        .iter()
+        .filter(|parameter| !parameter.name.is_empty())
+        .map(|parameter| {
+            let mut info = json!({"displayName": parameter.name, "state": parameter.state.name()});
+            if let Some(required) = parameter.required {
+                info["required"] = Value::from(required);
+            }
+            if let Some(value) = &parameter.value {
+                info["value"] = value.clone();
+            }
+            info
+        })
+        .collect();
+    (!parameters.is_empty()).then(|| json!({"formInfo": {"parameterInfo": parameters}}))
+}
+
+/// Session parameters: those that the reply sets, and its contexts, which in CX are parameters that hold an object.
+fn session_info(reply: &Reply) -> Option<SessionInfo> {
+    let mut parameters = reply.session_parameters.clone();
+    for context in &reply.contexts {
+        let value = match context.lifespan {
+            0 => Value::Null,
+            _ => Value::Object(context.parameters.clone()),
+        };
+        parameters.insert(context.id.as_str().to_owned(), value);
+    }
+    (!parameters.is_empty()).then_some(SessionInfo { parameters })
+}

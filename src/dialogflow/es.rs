@@ -1,0 +1,286 @@
+//! Dialogflow ES, v2 and v2beta1: WebhookRequest to [`Turn`], [`Answer`] to WebhookResponse.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use tracing::warn;
+
+use super::field::{self, Message as Fields};
+use super::message::{Message, Platform};
+use super::{EsApi, NotATurn, limit};
+use crate::reply::{Answer, FollowUp, KeptContext, Reply, SessionEntity};
+use crate::session::SessionName;
+use crate::turn::{ActiveContext, Api, Sentiment, Turn};
+
+pub(super) fn is_es(root: &Map<String, Value>) -> bool {
+    field::has(root, "queryResult")
+}
+
+pub(super) fn decode(root: Map<String, Value>, body: Bytes, es_api: EsApi) -> Result<Turn, NotATurn> {
+    let mut root = Fields::root(root);
+    let beta = root.has("alternativeQueryResults");
+    let session = session(&mut root)?;
+    let response_id = root.text("responseId")?;
+    let mut origin = root.message("originalDetectIntentRequest")?;
+    let mut query = root.message("queryResult")?;
+    let beta = beta || query.has("knowledgeAnswers");
+    let mut intent = query.message("intent")?;
+    let beta = beta || intent.has("mlEnabled");
+    let payload = origin.object("payload")?;
+    let source = match origin.text("source")? {
+        source if source.is_empty() => payload
+            .get("source")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned(),
+        source => source,
+    };
+    let mut contexts = Vec::new();
+    for mut context in query.messages("outputContexts")? {
+        let name = context.text("name")?;
+        let Some((_, id)) = name.rsplit_once("/contexts/") else {
+            continue;
+        };
+        contexts.push(ActiveContext {
+            id: id.to_lowercase(),
+            lifespan: context.number("lifespanCount")?.map(|count| count as u32),
+            parameters: context.object("parameters")?,
+        });
+    }
+    let mut analysis = query
+        .message("sentimentAnalysisResult")?
+        .message("queryTextSentiment")?;
+    let sentiment = sentiment(&mut analysis)?;
+    let language = query.text("languageCode")?;
+    Ok(Turn {
+        api: match es_api {
+            EsApi::V2 => Api::EsV2,
+            EsApi::V2beta1 => Api::EsV2beta1,
+            EsApi::Auto if beta => Api::EsV2beta1,
+            EsApi::Auto => Api::EsV2,
+        },
+        session,
+        response_id,
+        intent: intent.text("displayName")?,
+        is_fallback: intent.flag("isFallback")?.unwrap_or(false),
+        action: query.text("action")?,
+        tag: String::new(),
+        event: String::new(),
+        text: query.text("queryText")?,
+        language: if language.is_empty() { "en".to_owned() } else { language },
+        parameters: query.object("parameters")?,
+        contexts,
+        confidence: query.number("intentDetectionConfidence")?,
+        all_required_params_present: query.flag("allRequiredParamsPresent")?.unwrap_or(true),
+        cancels_slot_filling: query.flag("cancelsSlotFilling")?.unwrap_or(false),
+        sentiment,
+        source,
+        payload,
+        page: None,
+        body,
+    })
+}
+
+fn session(root: &mut Fields) -> Result<SessionName, NotATurn> {
+    const EXPECTED: &str = "the session's full name, projects/…/agent/sessions/…";
+    let name = root.text("session")?;
+    if name.is_empty() {
+        return Err(field::missing("session", EXPECTED));
+    }
+    SessionName::parse(&name).map_err(|_| field::wrong("session", &Value::String(name), EXPECTED))
+}
+
+/// A sentiment, when either figure is given.
+pub(super) fn sentiment(fields: &mut Fields) -> Result<Option<Sentiment>, NotATurn> {
+    let (score, magnitude) = (fields.number("score")?, fields.number("magnitude")?);
+    Ok((score.is_some() || magnitude.is_some()).then(|| Sentiment {
+        score: score.unwrap_or(0.0),
+        magnitude: magnitude.unwrap_or(0.0),
+    }))
+}
+
+/// A WebhookResponse; both ES versions, `endInteraction` and `liveAgentHandoff` only in v2beta1.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Response<'a> {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    fulfillment_text: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fulfillment_messages: Vec<Value>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    source: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<&'a Map<String, Value>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    output_contexts: Vec<OutputContext<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    followup_event_input: Option<EventInput<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    session_entity_types: Vec<Value>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    live_agent_handoff: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    end_interaction: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OutputContext<'a> {
+    name: String,
+    /// Always written: without it the context would end at once.
+    lifespan_count: u32,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    parameters: &'a Map<String, Value>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EventInput<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    parameters: &'a Map<String, Value>,
+    /// Required by the API, and ignored by it.
+    language_code: &'a str,
+}
+
+pub(super) fn encode(turn: &Turn, answer: &Answer, silent: &str) -> Bytes {
+    let mut response = match answer {
+        Answer::Reply(reply) => say(turn, reply, silent),
+        Answer::FollowUp(follow_up) => follow(turn, follow_up),
+    };
+    limit::fit(|cut| {
+        shorten(&mut response, cut);
+        serde_json::to_vec(&response).unwrap_or_default()
+    })
+}
+
+/// Gives up the least of the reply that is still in it; the text comes last.
+fn shorten(response: &mut Response<'_>, cut: limit::Cut) {
+    match cut {
+        limit::Cut::Nothing => {}
+        limit::Cut::Payload => response.payload = None,
+        limit::Cut::Rich => response
+            .fulfillment_messages
+            .retain(|message| message.get("text").is_some()),
+        limit::Cut::Entities => response.session_entity_types.clear(),
+        limit::Cut::Contexts => {
+            response.output_contexts.clear();
+            if let Some(event) = &mut response.followup_event_input {
+                event.parameters = limit::empty();
+            }
+        }
+        limit::Cut::Text(bytes) => {
+            response.fulfillment_messages.clear();
+            limit::cut_text(&mut response.fulfillment_text, bytes);
+        }
+    }
+}
+
+fn follow<'a>(turn: &'a Turn, follow_up: &'a FollowUp) -> Response<'a> {
+    Response {
+        followup_event_input: Some(EventInput {
+            name: &follow_up.event,
+            parameters: &follow_up.parameters,
+            language_code: &turn.language,
+        }),
+        output_contexts: contexts(turn, &follow_up.contexts),
+        ..Response::default()
+    }
+}
+
+fn say<'a>(turn: &'a Turn, reply: &'a Reply, silent: &str) -> Response<'a> {
+    let beta = turn.api == Api::EsV2beta1;
+    let mut messages = Vec::with_capacity(reply.messages.len());
+    for (platform, message) in &reply.messages {
+        match encode_message(*platform, message, beta) {
+            Some(value) => messages.push(value),
+            None => warn!(
+                message.kind = message.kind(),
+                "message left out: this API version does not take it"
+            ),
+        }
+    }
+    let text = reply.plain_text();
+    let text = if text.is_empty() && messages.is_empty() && reply.payload.is_none() {
+        warn!(
+            intent.name = turn.name(),
+            "the reply has nothing to say; the fallback text was said instead"
+        );
+        messages.push(json!({"text": {"text": [silent]}}));
+        silent.to_owned()
+    } else {
+        text
+    };
+    if !beta && (reply.ends || reply.hand_off.is_some()) {
+        warn!("end of interaction and hand-off left out: ES v2 has neither, v2beta1 has both");
+    }
+    Response {
+        fulfillment_text: text,
+        fulfillment_messages: messages,
+        source: reply.source.as_deref().unwrap_or_default(),
+        payload: reply.payload.as_ref(),
+        output_contexts: contexts(turn, &reply.contexts),
+        followup_event_input: None,
+        session_entity_types: reply
+            .entities
+            .iter()
+            .filter_map(|entity| session_entity(turn, entity))
+            .collect(),
+        live_agent_handoff: beta && reply.hand_off.is_some(),
+        end_interaction: beta && reply.ends,
+    }
+}
+
+/// The message as v2 or v2beta1 writes it, or as text where that version lacks it; `None` when it has no text.
+fn encode_message(platform: Platform, message: &Message, beta: bool) -> Option<Value> {
+    if platform == Platform::Telephony && !beta {
+        return None;
+    }
+    let mut value = match message.es(beta).filter(|wire| super::complete(message, wire)) {
+        Some(value) => value,
+        None => json!({"text": {"text": [message.plain_text()?]}}),
+    };
+    if let (Some(platform), Some(fields)) = (platform.name(), value.as_object_mut()) {
+        fields.insert("platform".to_owned(), Value::from(platform));
+    }
+    Some(value)
+}
+
+fn contexts<'a>(turn: &Turn, kept: &'a [KeptContext]) -> Vec<OutputContext<'a>> {
+    let full_name = |context: &KeptContext| format!("{}/contexts/{}", turn.session, context.id.as_str());
+    kept.iter()
+        .map(|context| OutputContext {
+            name: full_name(context),
+            lifespan_count: context.lifespan.min(i32::MAX as u32),
+            parameters: &context.parameters,
+        })
+        .collect()
+}
+
+fn session_entity(turn: &Turn, entity: &SessionEntity) -> Option<Value> {
+    let entries: Vec<Value> = entity
+        .entries
+        .iter()
+        .filter(|(value, _)| !value.is_empty())
+        .map(|(value, synonyms)| {
+            let synonyms = if synonyms.is_empty() {
+                std::slice::from_ref(value)
+            } else {
+                synonyms.as_slice()
+            };
+            json!({"value": value, "synonyms": synonyms})
+        })
+        .collect();
+    if entries.is_empty() || entity.name.is_empty() || entity.name.contains('/') {
+        warn!(
+            entity.name,
+            "session entity left out: it needs a display name and at least one value"
+        );
+        return None;
+    }
+    Some(json!({
+        "name": format!("{}/entityTypes/{}", turn.session, entity.name),
+        "entityOverrideMode": if entity.replaces { "ENTITY_OVERRIDE_MODE_OVERRIDE" } else { "ENTITY_OVERRIDE_MODE_SUPPLEMENT" },
+        "entities": entries,
+    }))
+}

@@ -1,0 +1,156 @@
+//! Takes fields out of a message in proto3 JSON: camelCase or snake_case, null as absent, numbers as text.
+
+use serde_json::{Map, Value};
+
+use super::{NotATurn, json};
+
+/// One message, and where it stands in the request.
+pub(super) struct Message {
+    fields: Map<String, Value>,
+    path: &'static str,
+}
+
+impl Message {
+    pub(super) fn root(fields: Map<String, Value>) -> Self {
+        Self { fields, path: "" }
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        has(&self.fields, name)
+    }
+
+    /// Takes the field's value; null is absent.
+    pub(super) fn value(&mut self, name: &str) -> Option<Value> {
+        let value = match self.fields.get_mut(name) {
+            Some(value) => Some(value.take()),
+            None => self.fields.get_mut(snake_case(name).as_str()).map(Value::take),
+        };
+        value.filter(|value| !value.is_null())
+    }
+
+    /// Takes a sub-message; absent and `[]` (how PHP writes an empty object) are an empty one.
+    pub(super) fn message(&mut self, name: &'static str) -> Result<Self, NotATurn> {
+        Ok(Self {
+            fields: self.object(name)?,
+            path: name,
+        })
+    }
+
+    /// Takes a free-form object, as [`Message::message`].
+    pub(super) fn object(&mut self, name: &str) -> Result<Map<String, Value>, NotATurn> {
+        match self.value(name) {
+            None => Ok(Map::new()),
+            Some(Value::Object(object)) => Ok(object),
+            Some(Value::Array(items)) if items.is_empty() => Ok(Map::new()),
+            Some(other) => Err(wrong(&self.at(name), &other, "an object")),
+        }
+    }
+
+    /// Takes a repeated message.
+    pub(super) fn messages(&mut self, name: &'static str) -> Result<Vec<Self>, NotATurn> {
+        let items = match self.value(name) {
+            None => return Ok(Vec::new()),
+            Some(Value::Array(items)) => items,
+            Some(Value::Object(object)) if object.is_empty() => return Ok(Vec::new()),
+            Some(other) => return Err(wrong(&self.at(name), &other, "an array")),
+        };
+        let at = |index| format!("{}[{index}]", self.at(name));
+        let read = items
+            .into_iter()
+            .enumerate()
+            .filter(|(_, item)| !item.is_null())
+            .map(|(index, item)| match item {
+                Value::Object(fields) => Ok(Self { fields, path: name }),
+                other => Err(wrong(&at(index), &other, "an object")),
+            });
+        read.collect()
+    }
+
+    /// Takes a string; absent is empty.
+    pub(super) fn text(&mut self, name: &str) -> Result<String, NotATurn> {
+        match self.value(name) {
+            None => Ok(String::new()),
+            Some(Value::String(text)) => Ok(text),
+            Some(other) => Err(wrong(&self.at(name), &other, "a string")),
+        }
+    }
+
+    /// Takes an enum's name; a number is kept as its digits.
+    pub(super) fn symbol(&mut self, name: &str) -> Result<String, NotATurn> {
+        match self.value(name) {
+            Some(Value::Number(number)) => Ok(number.to_string()),
+            None => Ok(String::new()),
+            Some(Value::String(text)) => Ok(text),
+            Some(other) => Err(wrong(&self.at(name), &other, "an enum's name or number")),
+        }
+    }
+
+    /// Takes a number: `7`, `7.0` and `"7"` are one.
+    pub(super) fn number(&mut self, name: &str) -> Result<Option<f64>, NotATurn> {
+        match self.value(name) {
+            None => Ok(None),
+            Some(Value::Number(number)) => Ok(number.as_f64()),
+            Some(Value::String(text)) => match text.parse::<f64>() {
+                Ok(number) => Ok(Some(number)),
+                Err(_) => Err(wrong(&self.at(name), &Value::String(text), "a number")),
+            },
+            Some(other) => Err(wrong(&self.at(name), &other, "a number")),
+        }
+    }
+
+    /// Takes a boolean.
+    pub(super) fn flag(&mut self, name: &str) -> Result<Option<bool>, NotATurn> {
+        match self.value(name) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(flag)),
+            Some(other) => Err(wrong(&self.at(name), &other, "true or false")),
+        }
+    }
+
+    /// Path of a field of this message.
+    pub(super) fn at(&self, name: &str) -> String {
+        if self.path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}.{name}", self.path)
+        }
+    }
+}
+
+/// Whether `fields` has the field, in either spelling.
+pub(super) fn has(fields: &Map<String, Value>, name: &str) -> bool {
+    fields.contains_key(name) || fields.contains_key(snake_case(name).as_str())
+}
+
+/// A field that holds something else than it should.
+pub(super) fn wrong(field: &str, found: &Value, expected: &str) -> NotATurn {
+    let found = match found {
+        Value::String(text) => format!("{:?}", text.chars().take(60).collect::<String>()),
+        other => json::kind(other).to_owned(),
+    };
+    NotATurn::Field {
+        field: field.to_owned(),
+        found,
+        expected: expected.to_owned(),
+    }
+}
+
+/// A field that is not there.
+pub(super) fn missing(field: &str, expected: &str) -> NotATurn {
+    NotATurn::Field {
+        field: field.to_owned(),
+        found: "nothing".to_owned(),
+        expected: expected.to_owned(),
+    }
+}
+
+fn snake_case(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 4);
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}

@@ -1,0 +1,100 @@
+//! The wire: Dialogflow's JSON, ES and CX, to a [`Turn`] and from an [`Answer`]; nothing else knows it.
+
+mod cx;
+mod es;
+mod field;
+mod json;
+mod limit;
+pub mod message;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+pub(crate) use self::json::BadJson;
+use crate::reply::Answer;
+use crate::turn::{Api, Turn};
+
+/// The largest reply that Dialogflow takes, in bytes.
+pub(crate) const MAX_REPLY: usize = 64 * 1024;
+
+/// A body that is not a turn.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotATurn {
+    /// Not JSON.
+    #[error("the body is not JSON: {0}")]
+    Json(#[from] BadJson),
+    /// JSON, but a field of the turn is missing or of another kind.
+    #[error("{field}: found {found}, expected {expected}")]
+    Field {
+        /// Path of the field, `queryResult.intent`.
+        field: String,
+        /// What stands there.
+        found: String,
+        /// What should.
+        expected: String,
+    },
+}
+
+/// Which ES API an agent speaks when its requests do not tell (v2 and v2beta1 mostly look alike).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum EsApi {
+    /// v2beta1 where the request has a field that only v2beta1 has, else v2.
+    #[default]
+    Auto,
+    /// Always v2.
+    V2,
+    /// Always v2beta1 (the agent's “beta features” are on).
+    V2beta1,
+}
+
+/// Reads a request.
+///
+/// # Errors
+/// [`NotATurn`] names the place in the JSON, or the field.
+pub(crate) fn decode(body: Bytes, es_api: EsApi) -> Result<Turn, NotATurn> {
+    let root = match json::read(&body)? {
+        Value::Object(root) => root,
+        other => return Err(field::wrong("(root)", &other, "an object: a Dialogflow WebhookRequest")),
+    };
+    if es::is_es(&root) {
+        es::decode(root, body, es_api)
+    } else if cx::is_cx(&root) {
+        cx::decode(root, body)
+    } else {
+        Err(NotATurn::Field {
+            field: "(root)".to_owned(),
+            found: match root.keys().next() {
+                Some(key) => format!(
+                    "an object with {:?} and neither",
+                    key.chars().take(60).collect::<String>()
+                ),
+                None => "an empty object".to_owned(),
+            },
+            expected: "queryResult (Dialogflow ES) or fulfillmentInfo (Dialogflow CX)".to_owned(),
+        })
+    }
+}
+
+/// Writes the reply to `turn`; never one that Dialogflow refuses.
+///
+/// What the turn's API does not take is left out or said in text, each with a warning in the log; an answer that
+/// would be silent says `silent` instead.
+pub(crate) fn encode(turn: &Turn, answer: &Answer, silent: &str) -> Bytes {
+    match turn.api {
+        Api::EsV2 | Api::EsV2beta1 => es::encode(turn, answer, silent),
+        Api::CxV3 => cx::encode(turn, answer, silent),
+    }
+}
+
+/// Whether `wire`, the JSON of `message`, has all that Dialogflow requires; a warning names what it lacks.
+fn complete(message: &message::Message, wire: &Value) -> bool {
+    let lacks = message.lacks(wire);
+    if let Some(field) = lacks {
+        tracing::warn!(
+            message.kind = message.kind(),
+            field,
+            "rich message not sent: Dialogflow requires this field"
+        );
+    }
+    lacks.is_none()
+}

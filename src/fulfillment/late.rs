@@ -1,0 +1,198 @@
+//! Replies that come after the user has heard the slow text: kept in the database, given when the session asks again.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgExecutor;
+use sqlx::postgres::PgListener;
+use tracing::{info, warn};
+
+use super::key::Hash;
+use super::{Running, TurnKey, record};
+use crate::clock::Clock;
+use crate::postgres::Database;
+
+/// Tells the other replicas that a late reply was kept; the payload is its key in hex.
+const CHANNEL: &str = "rejoinder_late";
+
+/// How often expired rows are deleted, and how long to wait before listening anew.
+const SWEEP: Duration = Duration::from_secs(60);
+const RELISTEN: Duration = Duration::from_secs(1);
+
+/// Which questions have a late reply, or a handler that is late; the database is only asked for those.
+pub(super) struct Late {
+    questions: moka::future::Cache<Hash, State>,
+    database: Database,
+    clock: Clock,
+    ttl: Duration,
+}
+
+#[derive(Clone)]
+enum State {
+    Running(Running),
+    Kept,
+}
+
+/// What there is for a question.
+pub(super) enum Found {
+    Running(Running),
+    Kept(Bytes),
+}
+
+impl Late {
+    pub(super) fn new(database: Database, clock: Clock, ttl: Duration) -> Self {
+        let questions = moka::future::Cache::builder()
+            .max_capacity(100_000)
+            .time_to_live(ttl)
+            .build();
+        Self {
+            questions,
+            database,
+            clock,
+            ttl,
+        }
+    }
+
+    /// Takes what there is; a kept reply is given once.
+    pub(super) async fn find(&self, key: &TurnKey) -> Option<Found> {
+        match self.questions.get(&key.question).await? {
+            State::Running(running) => Some(Found::Running(running)),
+            State::Kept => {
+                self.questions.invalidate(&key.question).await;
+                match take(self.database.primary(), &key.question, self.clock.now()).await {
+                    Ok(body) => body.map(|body| Found::Kept(body.into())),
+                    Err(error) => {
+                        warn!(error = %error, "late reply cannot be read; the handler runs again");
+                        None
+                    }
+                }
+            }
+        }
+    }
+
+    /// The user has heard the slow text: the next who asks waits for this handler.
+    pub(super) async fn expect(&self, key: &TurnKey, running: Running) {
+        if running.answer.peek().is_none() {
+            self.questions.insert(key.question, State::Running(running)).await;
+        }
+    }
+
+    /// The handler has ended: keeps its reply, if it has one, before anyone who still waits for it gets it.
+    pub(super) async fn keep(&self, key: &TurnKey, body: Option<&Bytes>) {
+        let Some(body) = body else {
+            self.questions.invalidate(&key.question).await;
+            return;
+        };
+        let expires_at = self.clock.now() + TimeDelta::from_std(self.ttl).unwrap_or(TimeDelta::MAX);
+        match keep(self.database.primary(), &key.question, body, expires_at).await {
+            Ok(()) => self.questions.insert(key.question, State::Kept).await,
+            Err(error) => {
+                warn!(error = %error, "late reply cannot be kept");
+                self.questions.invalidate(&key.question).await;
+            }
+        }
+    }
+
+    /// A reply went out in time: if it was also kept, it is not given again.
+    pub(super) async fn delivered(&self, key: &TurnKey) {
+        if self.questions.get(&key.question).await.is_none() {
+            return;
+        }
+        self.questions.invalidate(&key.question).await;
+        if let Err(error) = take(self.database.primary(), &key.question, self.clock.now()).await {
+            warn!(error = %error, "late reply cannot be deleted; it may be given once more");
+        }
+    }
+
+    /// Follows what all replicas keep, and deletes what has expired; never ends.
+    pub(super) async fn follow(&self) {
+        futures_util::future::join(self.listen(), self.sweep()).await;
+    }
+
+    async fn listen(&self) {
+        loop {
+            if let Err(error) = self.listen_once().await {
+                info!(error = %error, "not listening for late replies of other replicas; trying again");
+            }
+            tokio::time::sleep(RELISTEN).await;
+        }
+    }
+
+    async fn listen_once(&self) -> sqlx::Result<()> {
+        let mut listener = PgListener::connect_with(self.database.primary()).await?;
+        listener.listen(CHANNEL).await?;
+        loop {
+            // Listening first, so that none is missed between the two.
+            for key in kept(self.database.primary(), self.clock.now()).await? {
+                self.learn(&key).await;
+            }
+            while let Some(notification) = listener.try_recv().await? {
+                if let Ok(key) = hex::decode(notification.payload()) {
+                    self.learn(&key).await;
+                }
+            }
+        }
+    }
+
+    async fn learn(&self, key: &[u8]) {
+        if let Ok(question) = Hash::try_from(key) {
+            self.questions.entry(question).or_insert(State::Kept).await;
+        }
+    }
+
+    async fn sweep(&self) {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            let now = self.clock.now();
+            let swept = async {
+                record::delete_expired(self.database.primary(), now).await?;
+                delete_expired(self.database.primary(), now).await
+            };
+            if let Err(error) = swept.await {
+                info!(error = %error, "expired replies not deleted; trying again in a minute");
+            }
+        }
+    }
+}
+
+async fn keep(executor: impl PgExecutor<'_>, key: &Hash, body: &[u8], expires_at: DateTime<Utc>) -> sqlx::Result<()> {
+    sqlx::query!(
+        "with kept as (
+             insert into late_replies (key, body, expires_at) values ($1, $2, $3)
+             on conflict (key) do update set body = excluded.body, expires_at = excluded.expires_at
+         )
+         select pg_notify($4, encode($1, 'hex'))",
+        key.as_slice(),
+        body,
+        expires_at,
+        CHANNEL
+    )
+    .fetch_one(executor)
+    .await?;
+    Ok(())
+}
+
+/// Deleting is what takes it: of two who ask at once, one gets it.
+async fn take(executor: impl PgExecutor<'_>, key: &Hash, now: DateTime<Utc>) -> sqlx::Result<Option<Vec<u8>>> {
+    sqlx::query_scalar!(
+        "delete from late_replies where key = $1 and expires_at > $2 returning body",
+        key.as_slice(),
+        now
+    )
+    .fetch_optional(executor)
+    .await
+}
+
+async fn kept(executor: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result<Vec<Vec<u8>>> {
+    sqlx::query_scalar!("select key from late_replies where expires_at > $1 limit 100000", now)
+        .fetch_all(executor)
+        .await
+}
+
+async fn delete_expired(executor: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result<u64> {
+    let deleted = sqlx::query!("delete from late_replies where expires_at <= $1", now)
+        .execute(executor)
+        .await?;
+    Ok(deleted.rows_affected())
+}

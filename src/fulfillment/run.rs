@@ -1,0 +1,133 @@
+//! Runs a handler to its end, within its own limit, and makes a reply of whatever comes out.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use tokio::time::Instant;
+
+use super::{Answered, Fulfillment, Progress, TurnKey, record};
+use crate::bot::Intent;
+use crate::dialogflow;
+use crate::fail::{self, Fail};
+use crate::handler::{Deadline, Scope};
+use crate::lang::Lang;
+use crate::reply::{Answer, FormReply, FormState, Reply};
+use crate::turn::Turn;
+
+/// One run of one handler.
+pub(super) struct Run {
+    pub(super) fulfillment: Arc<Fulfillment>,
+    pub(super) turn: Arc<Turn>,
+    pub(super) intent: Arc<Intent>,
+    pub(super) key: TurnKey,
+    pub(super) answer_by: Instant,
+    pub(super) progress: Arc<Progress>,
+}
+
+impl Run {
+    pub(super) async fn answer(self) -> Answered {
+        let started = Instant::now();
+        let outcome = self.reply().await;
+        let fulfillment = &self.fulfillment;
+        let (answered, outcome, kept) = match outcome {
+            Ok(body) => {
+                let answered = Answered { body: Some(body) };
+                fulfillment.done(&self.key, &self.turn, &answered).await;
+                let kept = answered.body.clone();
+                (answered, "reply", kept)
+            }
+            Err(fail) => {
+                fail.log();
+                // The same turn again may fare better.
+                fulfillment.flights.invalidate(&self.key.turn).await;
+                (self.failed(&fail), fail.kind(), None)
+            }
+        };
+        if self.progress.finish() {
+            fulfillment.late.keep(&self.key, kept.as_ref()).await;
+        }
+        fulfillment
+            .metrics
+            .answered(self.intent.label(), outcome, started.elapsed());
+        answered
+    }
+
+    /// The handler's reply, encoded; committed, if it took a transaction.
+    async fn reply(&self) -> Result<Bytes, Fail> {
+        let handler_ends = Instant::now() + self.intent.limit.unwrap_or(self.fulfillment.settings.handler_limit());
+        let scope = Scope {
+            turn: Arc::clone(&self.turn),
+            services: Arc::clone(&self.fulfillment.services),
+            handler: self.intent.handler,
+            deadline: Deadline::new(self.answer_by, handler_ends),
+            key: self.key.clone(),
+            transaction: Default::default(),
+        };
+        let transaction = scope.transaction.clone();
+        let handler = AssertUnwindSafe(async { self.intent.run(scope).await }).catch_unwind();
+        let answer = match tokio::time::timeout_at(handler_ends, handler).await {
+            Ok(Ok(Ok(answer))) => answer,
+            Ok(Ok(Err(Fail::Answered(body)))) => return Ok(body),
+            Ok(Ok(Err(fail))) => return Err(fail),
+            Ok(Err(_)) => return Err(Fail::bug(format_args!("{} panicked", self.intent.handler))),
+            Err(_) => return Err(Fail::TooSlow),
+        };
+        if let Some(reason) = answer.broken() {
+            return Err(Fail::bug(reason));
+        }
+        let body = dialogflow::encode(&self.turn, &answer, &fail::sorry_text(&self.lang()));
+        if let Some(mut transaction) = transaction.take() {
+            record::save(&mut transaction, &self.key, &body).await?;
+            transaction.commit().await?;
+        }
+        Ok(body)
+    }
+
+    /// What the user hears of a failure, or nothing where the intent leaves that to the platform.
+    fn failed(&self, fail: &Fail) -> Answered {
+        if self.intent.fails_with_status && fail.is_ours() {
+            return Answered { body: None };
+        }
+        let lang = self.lang();
+        let mut reply = match fail {
+            Fail::TooSlow => Reply::text(self.intent.slow_text(&lang)),
+            Fail::Ask {
+                parameter,
+                prompt: None,
+                ..
+            } => match self.intent.prompt(parameter, &lang) {
+                Some(prompt) => Reply::text(prompt),
+                None => Reply::text(fail.spoken(&lang)),
+            },
+            Fail::Ask { prompt: Some(_), .. } | Fail::Say(_) | Fail::Upstream(_) | Fail::Bug(_) | Fail::Answered(_) => {
+                Reply::text(fail.spoken(&lang))
+            }
+        };
+        if let Fail::Ask { parameter, .. } = fail
+            && self.in_form(parameter)
+        {
+            // A CX form asks again for a parameter that is invalid.
+            reply = reply.form(FormReply {
+                name: parameter.clone(),
+                state: FormState::Invalid,
+                required: None,
+                value: None,
+            });
+        }
+        let body = dialogflow::encode(&self.turn, &Answer::from(reply), &fail::sorry_text(&lang));
+        Answered { body: Some(body) }
+    }
+
+    fn in_form(&self, parameter: &str) -> bool {
+        self.turn
+            .page
+            .as_ref()
+            .is_some_and(|page| page.form.iter().any(|field| field.name == parameter))
+    }
+
+    fn lang(&self) -> Lang {
+        Lang::new(self.turn.language.as_str())
+    }
+}

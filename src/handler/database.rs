@@ -1,0 +1,101 @@
+//! The database of a turn: reads, and the transaction that makes a turn's writes happen once.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+
+use super::{FromTurn, Scope};
+use crate::fail::Fail;
+use crate::fulfillment::record;
+use crate::postgres::Database;
+
+/// The database: dereferences to the pool of the primary.
+///
+/// While the database is known to be down the turn is answered at once with a spoken fallback; a handler that can do
+/// without takes `Option<Db>`.
+#[derive(Clone)]
+pub struct Db(Database);
+
+impl Db {
+    /// The pool to read from where being a little behind does no harm: the replica, if there is one.
+    pub fn read(&self) -> &PgPool {
+        self.0.replica()
+    }
+}
+
+impl Deref for Db {
+    type Target = PgPool;
+
+    fn deref(&self) -> &PgPool {
+        self.0.primary()
+    }
+}
+
+impl FromTurn for Db {
+    async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
+        scope.services.database.expect_up()?;
+        Ok(Self(scope.services.database.clone()))
+    }
+}
+
+/// A transaction that commits when the handler returns a reply, together with that reply; it is rolled back when the
+/// handler fails. Dereferences to the connection: `query!(…).execute(&mut *tx)`.
+///
+/// A turn that comes again, at once or later, at this or another replica, does not run again: it gets the reply that
+/// was committed.
+pub struct Tx {
+    transaction: Option<Transaction<'static, Postgres>>,
+    home: TransactionSlot,
+}
+
+/// Where a [`Tx`] leaves its transaction when the handler is done with it.
+#[derive(Clone, Default)]
+pub(crate) struct TransactionSlot(Arc<Mutex<Option<Transaction<'static, Postgres>>>>);
+
+impl TransactionSlot {
+    pub(crate) fn take(&self) -> Option<Transaction<'static, Postgres>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn put(&self, transaction: Option<Transaction<'static, Postgres>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = transaction;
+    }
+}
+
+impl FromTurn for Tx {
+    async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
+        scope.services.database.expect_up()?;
+        let mut transaction = scope.services.database.primary().begin().await?;
+        match record::claim(&mut transaction, &scope.key).await? {
+            record::Claim::Ours => Ok(Self {
+                transaction: Some(transaction),
+                home: scope.transaction.clone(),
+            }),
+            record::Claim::Answered(body) => Err(Fail::Answered(Bytes::from(body))),
+        }
+    }
+}
+
+#[expect(clippy::expect_used, reason = "the transaction leaves only when the Tx is dropped")]
+impl Deref for Tx {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        self.transaction.as_deref().expect("taken only on drop")
+    }
+}
+
+#[expect(clippy::expect_used, reason = "the transaction leaves only when the Tx is dropped")]
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        self.transaction.as_deref_mut().expect("taken only on drop")
+    }
+}
+
+impl Drop for Tx {
+    fn drop(&mut self) {
+        self.home.put(self.transaction.take());
+    }
+}

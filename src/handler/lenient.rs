@@ -1,0 +1,318 @@
+//! Reads parameters as people and platforms write them: numbers as text, text as numbers, `""` for nothing.
+
+use std::fmt;
+
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, Deserializer, Expected, IntoDeserializer, MapAccess, SeqAccess,
+    Unexpected, Visitor,
+};
+use serde_json::{Map, Value};
+
+/// A field that is missing or of another kind.
+#[derive(Debug)]
+pub(super) struct Mismatch {
+    /// The outermost field's name; `None` when it is none of them.
+    pub(super) field: Option<String>,
+    /// Path, what was found, and what was expected.
+    pub(super) reason: String,
+}
+
+/// Reads an object into `T`.
+pub(super) fn read<T: DeserializeOwned>(fields: &Map<String, Value>) -> Result<T, Mismatch> {
+    T::deserialize(Object(fields)).map_err(|error| {
+        let path = error.path();
+        let reason = if path.is_empty() {
+            error.reason
+        } else {
+            format!("parameter {path}: {}", error.reason)
+        };
+        Mismatch {
+            field: error.steps.into_iter().next_back().map(|step| step.to_string()),
+            reason,
+        }
+    })
+}
+
+/// What went wrong, and the steps that lead there, the innermost first.
+#[derive(Debug)]
+struct Wrong {
+    reason: String,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug)]
+enum Step {
+    Field(String),
+    Item(usize),
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Field(name) => f.write_str(name),
+            Self::Item(index) => write!(f, "[{index}]"),
+        }
+    }
+}
+
+impl Wrong {
+    fn under(mut self, step: Step) -> Self {
+        self.steps.push(step);
+        self
+    }
+
+    fn path(&self) -> String {
+        let mut path = String::new();
+        for step in self.steps.iter().rev() {
+            if matches!(step, Step::Field(_)) && !path.is_empty() {
+                path.push('.');
+            }
+            path.push_str(&step.to_string());
+        }
+        path
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+impl de::Error for Wrong {
+    fn custom<T: fmt::Display>(reason: T) -> Self {
+        Self {
+            reason: reason.to_string(),
+            steps: Vec::new(),
+        }
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::custom(format_args!("found {found}, expected {expected}"))
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::custom(format_args!("found {found}, expected {expected}"))
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self {
+            reason: "found nothing".to_owned(),
+            steps: vec![Step::Field(field.to_owned())],
+        }
+    }
+}
+
+fn is_unfilled(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => false,
+    }
+}
+
+/// An object; its unfilled fields are not there.
+struct Object<'de>(&'de Map<String, Value>);
+
+impl<'de> Deserializer<'de> for Object<'de> {
+    type Error = Wrong;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        visitor.visit_map(Fields {
+            rest: self.0.iter(),
+            value: None,
+        })
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+struct Fields<'de> {
+    rest: serde_json::map::Iter<'de>,
+    value: Option<(&'de String, &'de Value)>,
+}
+
+impl<'de> MapAccess<'de> for Fields<'de> {
+    type Error = Wrong;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Wrong> {
+        self.value = self.rest.by_ref().find(|(_, value)| !is_unfilled(value));
+        self.value
+            .map(|(name, _)| seed.deserialize(name.as_str().into_deserializer()))
+            .transpose()
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Wrong> {
+        let Some((name, value)) = self.value.take() else {
+            return Err(de::Error::custom("a value was read before its key"));
+        };
+        seed.deserialize(Lenient(value))
+            .map_err(|error| error.under(Step::Field(name.clone())))
+    }
+}
+
+struct Items<'de> {
+    rest: std::iter::Enumerate<std::slice::Iter<'de, Value>>,
+}
+
+impl<'de> SeqAccess<'de> for Items<'de> {
+    type Error = Wrong;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Wrong> {
+        let Some((index, value)) = self.rest.next() else {
+            return Ok(None);
+        };
+        seed.deserialize(Lenient(value))
+            .map(Some)
+            .map_err(|error| error.under(Step::Item(index)))
+    }
+}
+
+/// One value.
+#[derive(Clone, Copy)]
+struct Lenient<'de>(&'de Value);
+
+/// The whole number that a value stands for.
+fn whole(value: &Value) -> Option<i128> {
+    let exact = |number: f64| (number.fract() == 0.0 && number.abs() < 1e18).then_some(number as i128);
+    match value {
+        Value::Number(number) => number
+            .as_i64()
+            .map(i128::from)
+            .or_else(|| number.as_u64().map(i128::from))
+            .or_else(|| number.as_f64().and_then(exact)),
+        Value::String(text) => {
+            let text = text.trim();
+            text.parse::<i64>()
+                .ok()
+                .map(i128::from)
+                .or_else(|| text.parse::<f64>().ok().and_then(exact))
+        }
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+macro_rules! whole_numbers {
+    ($($deserialize:ident)*) => {$(
+        fn $deserialize<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+            match whole(self.0) {
+                Some(number) => match i64::try_from(number) {
+                    Ok(number) => visitor.visit_i64(number),
+                    Err(_) => u64::try_from(number).map_err(de::Error::custom).and_then(|number| visitor.visit_u64(number)),
+                },
+                None => self.deserialize_any(visitor),
+            }
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for Lenient<'de> {
+    type Error = Wrong;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match self.0 {
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(flag) => visitor.visit_bool(*flag),
+            Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
+                (Some(number), _, _) => visitor.visit_i64(number),
+                (None, Some(number), _) => visitor.visit_u64(number),
+                (None, None, number) => visitor.visit_f64(number.unwrap_or_default()),
+            },
+            Value::String(text) => visitor.visit_borrowed_str(text),
+            Value::Array(items) => visitor.visit_seq(Items {
+                rest: items.iter().enumerate(),
+            }),
+            Value::Object(fields) => Object(fields).deserialize_any(visitor),
+        }
+    }
+
+    whole_numbers! {
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match self.0 {
+            Value::String(text) => match text.trim().parse::<f64>() {
+                Ok(number) => visitor.visit_f64(number),
+                Err(_) => self.deserialize_any(visitor),
+            },
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        self.deserialize_f64(visitor)
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match self.0.as_str() {
+            Some("true") => visitor.visit_bool(true),
+            Some("false") => visitor.visit_bool(false),
+            Some(_) | None => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match (self.0, whole(self.0)) {
+            (Value::Number(_), Some(number)) => visitor.visit_string(number.to_string()),
+            (Value::Number(number), None) => visitor.visit_string(number.to_string()),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        self.deserialize_string(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        if is_unfilled(self.0) {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match self.0 {
+            Value::Array(_) => self.deserialize_any(visitor),
+            one => visitor.visit_seq(Items {
+                rest: std::slice::from_ref(one).iter().enumerate(),
+            }),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Wrong> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Wrong> {
+        match self.0.as_str() {
+            Some(text) if !variants.contains(&text) => {
+                let known = variants
+                    .iter()
+                    .find(|variant| variant.eq_ignore_ascii_case(text.trim()));
+                let variant = known.copied().unwrap_or(text);
+                visitor.visit_enum(IntoDeserializer::<Wrong>::into_deserializer(variant))
+            }
+            Some(_) | None => self
+                .0
+                .deserialize_enum(name, variants, visitor)
+                .map_err(de::Error::custom),
+        }
+    }
+
+    serde::forward_to_deserialize_any! {
+        i128 u128 char bytes byte_buf unit unit_struct tuple tuple_struct map struct identifier ignored_any
+    }
+}

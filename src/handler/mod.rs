@@ -1,0 +1,144 @@
+//! Handlers: async functions whose arguments are extracted from the turn.
+
+mod context;
+mod data;
+mod database;
+mod lenient;
+mod params;
+mod turn;
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+pub use self::context::Context;
+pub use self::data::Data;
+pub use self::database::{Db, Tx};
+pub use self::params::Params;
+pub use self::turn::{Deadline, Raw, Session};
+use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::fail::Fail;
+use crate::fulfillment::TurnKey;
+use crate::lang::Lang;
+use crate::postgres::Database;
+use crate::reply::Answer;
+use crate::turn::Turn;
+use crate::upstream::Upstream;
+
+/// An async function that answers a turn.
+///
+/// Its arguments, up to ten, are extracted in order and each implements [`FromTurn`]; the first that fails ends the
+/// turn. It returns `Result<Reply, Fail>` or `Result<FollowUp, Fail>`. It must not block its thread: for work that
+/// does, use `tokio::task::spawn_blocking`.
+pub trait Handler<Args>: Clone + Send + Sync + 'static {
+    /// Answers one turn.
+    fn call(self, scope: Scope) -> BoxFuture<'static, Result<Answer, Fail>>;
+}
+
+/// Something a handler can ask for.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be extracted from a turn",
+    note = "arguments of a handler are Params<T>, Context<T>, Session, Lang, Db, Tx, Cache, Upstream, Deadline, Raw, \
+            Data<T>, Turn, Clock, or an Option of one of them"
+)]
+pub trait FromTurn: Sized + Send {
+    /// Takes it out of the turn.
+    ///
+    /// # Errors
+    /// What the user hears instead of the handler's reply.
+    fn from_turn(scope: &Scope) -> impl Future<Output = Result<Self, Fail>> + Send;
+}
+
+/// What extractors extract from: the turn, and what the service has for it.
+#[derive(Clone)]
+pub struct Scope {
+    /// The turn.
+    pub turn: Arc<Turn>,
+    pub(crate) services: Arc<Services>,
+    /// Name of the handler, which keeps its cache entries apart.
+    pub(crate) handler: &'static str,
+    pub(crate) deadline: Deadline,
+    pub(crate) key: TurnKey,
+    pub(crate) transaction: database::TransactionSlot,
+}
+
+/// What outlives a turn.
+pub(crate) struct Services {
+    pub(crate) database: Database,
+    pub(crate) cache: Cache,
+    pub(crate) upstream: Upstream,
+    pub(crate) clock: Clock,
+    pub(crate) data: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+}
+
+impl FromTurn for Arc<Turn> {
+    async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
+        Ok(Self::clone(&scope.turn))
+    }
+}
+
+impl FromTurn for Lang {
+    async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
+        Ok(Self::new(scope.turn.language.as_str()))
+    }
+}
+
+impl FromTurn for Clock {
+    async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
+        Ok(scope.services.clock.clone())
+    }
+}
+
+impl FromTurn for Cache {
+    async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
+        Ok(scope.services.cache.named(scope.handler))
+    }
+}
+
+impl FromTurn for Upstream {
+    async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
+        Ok(scope.services.upstream.until(scope.deadline.handler_ends()))
+    }
+}
+
+/// `None` where the extractor would have ended the turn.
+impl<T: FromTurn> FromTurn for Option<T> {
+    async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
+        Ok(T::from_turn(scope).await.ok())
+    }
+}
+
+macro_rules! handler_of {
+    ($($arg:ident $value:ident),*) => {
+        impl<F, Fut, R, $($arg),*> Handler<($($arg,)*)> for F
+        where
+            F: Fn($($arg),*) -> Fut + Clone + Send + Sync + 'static,
+            Fut: Future<Output = Result<R, Fail>> + Send + 'static,
+            R: Into<Answer>,
+            $($arg: FromTurn + 'static,)*
+        {
+            fn call(self, scope: Scope) -> BoxFuture<'static, Result<Answer, Fail>> {
+                Box::pin(async move {
+                    $(let $value = $arg::from_turn(&scope).await?;)*
+                    drop(scope);
+                    self($($value),*).await.map(Into::into)
+                })
+            }
+        }
+    };
+}
+
+handler_of!();
+handler_of!(A a);
+handler_of!(A a, B b);
+handler_of!(A a, B b, C c);
+handler_of!(A a, B b, C c, D d);
+handler_of!(A a, B b, C c, D d, E e);
+handler_of!(A a, B b, C c, D d, E e, G g);
+handler_of!(A a, B b, C c, D d, E e, G g, H h);
+handler_of!(A a, B b, C c, D d, E e, G g, H h, I i);
+handler_of!(A a, B b, C c, D d, E e, G g, H h, I i, J j);
+handler_of!(A a, B b, C c, D d, E e, G g, H h, I i, J j, K k);

@@ -1,0 +1,107 @@
+//! The parameters of a turn, as a typed struct.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::lenient::{Mismatch, read};
+use super::{FromTurn, Scope};
+use crate::fail::Fail;
+
+/// The turn's parameters, read into `T`.
+///
+/// An unfilled parameter (`""` in ES, null in CX) is absent: an `Option` is `None`, and a required one asks the user
+/// for it. `7`, `7.0` and `"7"` all read as an integer, and as the string `7`; one value reads as a list of one.
+#[derive(Clone, Debug)]
+pub struct Params<T>(pub T);
+
+impl<T: DeserializeOwned + Send> FromTurn for Params<T> {
+    async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
+        typed(&scope.turn.parameters).map(Self)
+    }
+}
+
+/// Reads an object of parameters, or asks for the one that is missing or wrong.
+fn typed<T: DeserializeOwned>(parameters: &Map<String, Value>) -> Result<T, Fail> {
+    read(parameters).map_err(|mismatch| match mismatch {
+        Mismatch {
+            field: Some(parameter),
+            reason,
+        } => Fail::Ask {
+            parameter,
+            prompt: None,
+            reason,
+        },
+        Mismatch { field: None, reason } => Fail::bug(format_args!("parameters cannot be read: {reason}")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Query {
+        order_id: i64,
+        store: Option<String>,
+        #[serde(default)]
+        sizes: Vec<u8>,
+    }
+
+    fn query(parameters: Value) -> Result<Query, Fail> {
+        typed(parameters.as_object().unwrap())
+    }
+
+    #[test]
+    fn whole_number_is_read_however_it_is_written() {
+        for seven in [json!(7), json!(7.0), json!("7"), json!(" 7 "), json!("7.0")] {
+            assert_eq!(query(json!({"order_id": seven})).unwrap().order_id, 7);
+        }
+    }
+
+    #[test]
+    fn unfilled_is_absent_and_one_is_a_list_of_one() {
+        let read = query(json!({"order_id": 7, "store": "", "sizes": 3.0})).unwrap();
+        assert_eq!(
+            read,
+            Query {
+                order_id: 7,
+                store: None,
+                sizes: vec![3]
+            }
+        );
+        assert_eq!(
+            query(json!({"order_id": 7, "store": 12, "sizes": ["1", 2]}))
+                .unwrap()
+                .store
+                .unwrap(),
+            "12"
+        );
+    }
+
+    #[test]
+    fn missing_one_is_asked_for_by_name() {
+        for unfilled in [json!({}), json!({"order_id": ""}), json!({"order_id": null})] {
+            let Err(Fail::Ask { parameter, .. }) = query(unfilled) else {
+                panic!("it must ask")
+            };
+            assert_eq!(parameter, "order_id");
+        }
+    }
+
+    #[test]
+    fn wrong_kind_names_the_parameter_what_came_and_what_was_expected() {
+        let Err(Fail::Ask { parameter, reason, .. }) = query(json!({"order_id": "seven"})) else {
+            panic!("it must ask")
+        };
+        assert_eq!(parameter, "order_id");
+        assert_eq!(reason, "parameter order_id: found string \"seven\", expected i64");
+        let Err(Fail::Ask { parameter, reason, .. }) = query(json!({"order_id": 1, "sizes": [1, 300]})) else {
+            panic!("it must ask")
+        };
+        assert_eq!(parameter, "sizes");
+        assert_eq!(reason, "parameter sizes[1]: found integer `300`, expected u8");
+    }
+}

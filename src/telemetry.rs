@@ -1,0 +1,177 @@
+//! What is seen from outside: one root span per request, and metrics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::Error;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use anyhow::Context as _;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use tracing::field::Empty;
+use tracing::{Span, debug, info_span};
+use tracing_actix_web::RootSpanBuilder;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::config::{LogFormat, LogSettings};
+
+/// Starts logging to standard error. A second call changes nothing.
+///
+/// # Errors
+/// When the directives cannot be read.
+pub(crate) fn start(settings: &LogSettings) -> anyhow::Result<()> {
+    let filter = EnvFilter::builder().parse(&settings.rust_log).with_context(|| {
+        format!(
+            "RUST_LOG: found {:?}, expected directives such as info,sqlx=warn",
+            settings.rust_log
+        )
+    })?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(filter);
+    let started = match settings.log_format {
+        LogFormat::Text => registry
+            .with(lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())))
+            .try_init(),
+        LogFormat::Json => registry.with(lines.json()).try_init(),
+    };
+    if started.is_err() {
+        debug!("logging was started before");
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        // The message may hold what a user said; the place does not.
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "panic");
+    }));
+    Ok(())
+}
+
+/// The root span of a request. Which session, intent and response it is about is filled in once that is known;
+/// parameters and bodies never are.
+pub(crate) struct TurnSpan;
+
+impl RootSpanBuilder for TurnSpan {
+    fn on_request_start(request: &ServiceRequest) -> Span {
+        info_span!(
+            "request",
+            http.method = request.method().as_str(),
+            http.path = request.path(),
+            http.status_code = Empty,
+            session.id = Empty,
+            intent.name = Empty,
+            response.id = Empty,
+            caller = Empty,
+        )
+    }
+
+    fn on_request_end<B: MessageBody>(span: Span, outcome: &Result<ServiceResponse<B>, Error>) {
+        if span.is_disabled() {
+            return;
+        }
+        let status = match outcome {
+            Ok(response) => response.status(),
+            Err(error) => error.as_response_error().status_code(),
+        };
+        span.record("http.status_code", status.as_u16());
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    intent: Arc<str>,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NameLabel {
+    name: String,
+}
+
+/// How many names of intents without a handler are counted apart; the rest are counted as `(other)`.
+const UNMATCHED_NAMES: usize = 1_000;
+
+/// The service's metrics. Clones share one registry.
+#[derive(Clone)]
+pub(crate) struct Metrics(Arc<Families>);
+
+struct Families {
+    registry: Registry,
+    turns: Family<OutcomeLabels, Counter>,
+    duration: Family<OutcomeLabels, Histogram, fn() -> Histogram>,
+    unmatched: Family<NameLabel, Counter>,
+    unmatched_names: moka::sync::Cache<String, ()>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("rejoinder");
+        let turns = Family::default();
+        let duration = Family::new_with_constructor(latency as fn() -> Histogram);
+        let unmatched = Family::default();
+        registry.register("turns", "Turns by intent and outcome", turns.clone());
+        registry.register_with_unit(
+            "turn_duration",
+            "Time to the outcome of a turn; of a handler where the outcome is its own",
+            Unit::Seconds,
+            duration.clone(),
+        );
+        registry.register(
+            "unmatched_turns",
+            "Turns for which the bot has no handler of that name",
+            unmatched.clone(),
+        );
+        Self(Arc::new(Families {
+            registry,
+            turns,
+            duration,
+            unmatched,
+            unmatched_names: moka::sync::Cache::new(UNMATCHED_NAMES as u64),
+        }))
+    }
+}
+
+fn latency() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_25, 2.0, 16))
+}
+
+impl Metrics {
+    pub(crate) fn answered(&self, intent: &str, outcome: &'static str, elapsed: Duration) {
+        let labels = OutcomeLabels {
+            intent: intent.into(),
+            outcome,
+        };
+        self.0.turns.get_or_create(&labels).inc();
+        self.0.duration.get_or_create(&labels).observe(elapsed.as_secs_f64());
+    }
+
+    /// Counts a turn that has no handler of its own. The name comes from outside, so only so many are told apart.
+    pub(crate) fn unmatched(&self, name: &str) {
+        let known = &self.0.unmatched_names;
+        let name = if known.contains_key(name) {
+            name
+        } else if known.entry_count() < UNMATCHED_NAMES as u64 {
+            known.insert(name.to_owned(), ());
+            known.run_pending_tasks();
+            name
+        } else {
+            "(other)"
+        };
+        let label = NameLabel {
+            name: name.chars().take(200).collect(),
+        };
+        self.0.unmatched.get_or_create(&label).inc();
+    }
+
+    /// All of them, in OpenMetrics text.
+    pub(crate) fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.0.registry)?;
+        Ok(text)
+    }
+}

@@ -1,0 +1,221 @@
+//! A bot under test: the whole service on a port of its own, with a database of its own and a clock the test holds.
+//!
+//! Needs PostgreSQL's server programs, nothing else: one private PostgreSQL runs for all tests of a process and ends
+//! with it. Panics are how a test kit reports.
+#![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use crate::bot::Bot;
+use crate::clock::Clock;
+use crate::config::{self, AuthSettings, Settings, TurnSettings};
+use crate::postgres::embedded::Embedded;
+use crate::postgres::{ConnectSettings, Database, MIGRATIONS};
+use crate::service::{Parts, Service};
+use crate::upstream;
+
+/// The migrated database that each test's is copied from.
+const TEMPLATE: &str = "template_migrated";
+
+/// What a test may set.
+pub struct TestSettings {
+    /// Time limits and sizes of turns.
+    pub turns: TurnSettings,
+    /// Who may call.
+    pub auth: AuthSettings,
+    /// Connections to the database.
+    pub pool_size: u32,
+    /// The time at the start; the service sees no other until the test moves it.
+    pub now: DateTime<Utc>,
+    /// A database to share with another bot under test; else a new one, with the bot's demo data.
+    pub database: Option<PgConnectOptions>,
+}
+
+/// A bot that serves.
+pub struct TestBot {
+    service: Service,
+    clock: Clock,
+    database: PgConnectOptions,
+    http: reqwest::Client,
+}
+
+impl TestBot {
+    /// Serves `bot` with the default settings.
+    pub async fn start(bot: Bot) -> Self {
+        Self::start_with(bot, |_| {}).await
+    }
+
+    /// Serves `bot` with what `change` sets.
+    pub async fn start_with(bot: Bot, change: impl FnOnce(&mut TestSettings)) -> Self {
+        let Settings {
+            mut server,
+            turns,
+            auth,
+            ..
+        } = config::defaults::<NoSettings>();
+        let now = DateTime::from_timestamp(1_790_000_000, 0).expect("a time in range");
+        let mut settings = TestSettings {
+            turns,
+            auth,
+            pool_size: 5,
+            now,
+            database: None,
+        };
+        change(&mut settings);
+        server.listen.set_port(0);
+        let clock = Clock::held(settings.now);
+        let is_new = settings.database.is_none();
+        let options = match settings.database {
+            Some(options) => options,
+            None => new_database().await,
+        };
+        let database = Database::connect(ConnectSettings {
+            primary: options.clone(),
+            replica: None,
+            pool_size: settings.pool_size,
+            patience: settings.turns.handler_limit(),
+        })
+        .await
+        .expect("connect to the test's database");
+        if let (true, Some(data)) = (is_new, bot.demo()) {
+            database.load(data).await.expect("load the demo data");
+        }
+        let parts = Parts {
+            bot,
+            database,
+            server,
+            turns: settings.turns,
+            auth: settings.auth,
+            clock: clock.clone(),
+        };
+        let service = Service::start(parts).await.expect("start the service");
+        Self {
+            service,
+            clock,
+            database: options,
+            http: upstream::client().expect("an HTTP client"),
+        }
+    }
+
+    /// `http://127.0.0.1:PORT` and `path`.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.service.address())
+    }
+
+    /// An HTTP client with time-outs.
+    pub fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    /// The clock that the service goes by.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The database.
+    pub fn pool(&self) -> &PgPool {
+        self.service.database().primary()
+    }
+
+    /// How to connect to the database, for a second bot on it.
+    pub fn database(&self) -> PgConnectOptions {
+        self.database.clone()
+    }
+
+    /// Posts `body` to `/fulfillment`: the status, and the answer's JSON (null where it is none).
+    pub async fn post(&self, body: impl Into<reqwest::Body>) -> (u16, Value) {
+        let request = self
+            .http
+            .post(self.url("/fulfillment"))
+            .header("content-type", "application/json")
+            .body(body);
+        let response = request.send().await.expect("an answer");
+        let status = response.status().as_u16();
+        let bytes = response.bytes().await.expect("the answer's body");
+        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    /// Posts a turn that must be answered with 200.
+    pub async fn turn(&self, turn: &Value) -> Value {
+        let (status, reply) = self.post(turn.to_string()).await;
+        assert_eq!(status, 200, "turn refused: {reply}");
+        reply
+    }
+
+    /// Stops the service in order.
+    pub async fn stop(self) {
+        self.service.stop().await;
+    }
+}
+
+/// A bot with no settings of its own.
+#[derive(Debug, Clone, clap::Args)]
+struct NoSettings {}
+
+/// A database of the test's own, migrated.
+async fn new_database() -> PgConnectOptions {
+    static TEMPLATE_MADE: OnceCell<()> = OnceCell::const_new();
+    let server = postgres().options();
+    let mut admin = PgConnection::connect_with(&server)
+        .await
+        .expect("connect to the test PostgreSQL");
+    TEMPLATE_MADE
+        .get_or_init(|| async {
+            let old: Vec<String> =
+                sqlx::query_scalar("select datname from pg_database where datname ~ '^(test_|template_m)'")
+                    .fetch_all(&mut admin)
+                    .await
+                    .expect("list databases");
+            for name in old {
+                execute(&mut admin, format!("drop database {name} with (force)")).await;
+            }
+            execute(&mut admin, format!("create database {TEMPLATE}")).await;
+            let mut template = PgConnection::connect_with(&server.clone().database(TEMPLATE))
+                .await
+                .expect("connect");
+            MIGRATIONS.run(&mut template).await.expect("migrate");
+            template.close().await.expect("close");
+        })
+        .await;
+    let name = format!("test_{}", Uuid::new_v4().simple());
+    let mut admin = PgConnection::connect_with(&server)
+        .await
+        .expect("connect to the test PostgreSQL");
+    execute(&mut admin, format!("create database {name} template {TEMPLATE}")).await;
+    server.database(&name)
+}
+
+async fn execute(connection: &mut PgConnection, sql: String) {
+    sqlx::query(AssertSqlSafe(sql))
+        .execute(connection)
+        .await
+        .expect("a statement of the test kit");
+}
+
+/// The process's PostgreSQL. Its directory is beside the test's binary, so that the next run starts in no time.
+fn postgres() -> &'static Embedded {
+    static POSTGRES: OnceLock<Embedded> = OnceLock::new();
+    POSTGRES.get_or_init(|| {
+        let binary = std::env::current_exe().expect("the test's binary");
+        let name = binary.file_stem().and_then(|stem| stem.to_str()).unwrap_or("tests");
+        // Without the hash that cargo appends.
+        let name = name.rsplit_once('-').map_or(name, |(name, _)| name);
+        let beside = binary.ancestors().nth(2).map_or_else(std::env::temp_dir, PathBuf::from);
+        let bindir = config::pg_bindir();
+        Embedded::start(&beside.join("postgres").join(name), bindir.as_deref())
+            .or_else(|_| {
+                // Another process runs the same binary's tests: a directory of our own.
+                let own = std::env::temp_dir().join(format!("rejoinder-test-{}", std::process::id()));
+                Embedded::start(&own, bindir.as_deref())
+            })
+            .expect("a private PostgreSQL")
+    })
+}

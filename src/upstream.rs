@@ -1,0 +1,132 @@
+//! The one HTTP client: cut to the time left, bounded in size, and with a breaker for each host.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use recloser::{AsyncRecloser, Error as Broken, Recloser};
+use reqwest::{Client, IntoUrl, Method, RequestBuilder};
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+use crate::fail::Fail;
+
+/// The most of an answer that is read, in bytes.
+pub const MAX_ANSWER: usize = 1024 * 1024;
+
+/// How long one request may take, when the handler has more time than that.
+const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+
+/// Calls other services for a handler.
+///
+/// After half of the last 20 calls to a host have failed, calls to it fail at once for 5 seconds; then a few are let
+/// through to see whether it has recovered.
+#[derive(Clone)]
+pub struct Upstream {
+    client: Client,
+    breakers: moka::sync::Cache<Box<str>, Arc<AsyncRecloser>>,
+    until: Option<Instant>,
+}
+
+impl Upstream {
+    /// A client with its own connections.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            client: client()?,
+            breakers: moka::sync::Cache::new(1_000),
+            until: None,
+        })
+    }
+
+    pub(crate) fn until(&self, until: Instant) -> Self {
+        Self {
+            until: Some(until),
+            ..self.clone()
+        }
+    }
+
+    /// Starts a GET request.
+    pub fn get(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.client.get(url)
+    }
+
+    /// Starts a request.
+    pub fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {
+        self.client.request(method, url)
+    }
+
+    /// Sends `request` and reads the answer's JSON.
+    ///
+    /// # Errors
+    /// [`Fail::Upstream`] when the service cannot be reached in the time left, its breaker is open, its status is
+    /// not 2xx, or its answer is over [`MAX_ANSWER`] or not the JSON of a `T`.
+    pub async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Fail> {
+        let request = request.build().context("request cannot be built").map_err(Fail::Bug)?;
+        let host = request.url().host_str().unwrap_or_default().to_owned();
+        let left = self
+            .until
+            .map_or(REQUEST_LIMIT, |until| until.saturating_duration_since(Instant::now()));
+        let limit = left.min(REQUEST_LIMIT);
+        let exchange = async {
+            let answered = tokio::time::timeout(limit, self.exchange(request)).await;
+            answered.unwrap_or_else(|_| Err(anyhow!("no answer within {} ms", limit.as_millis())))
+        };
+        let breaker = self.breakers.get_with(host.as_str().into(), || {
+            Arc::new(AsyncRecloser::from(
+                Recloser::custom()
+                    .error_rate(0.5)
+                    .closed_len(20)
+                    .half_open_len(3)
+                    .open_wait(Duration::from_secs(5))
+                    .build(),
+            ))
+        });
+        let body = breaker.call(exchange).await.map_err(|broken| match broken {
+            Broken::Inner(error) => error,
+            Broken::Rejected => anyhow!("not called: most of the last calls failed"),
+        });
+        let body = body
+            .with_context(|| format!("upstream {host}"))
+            .map_err(Fail::Upstream)?;
+        serde_json::from_slice(&body)
+            .with_context(|| format!("upstream {host}: unexpected answer"))
+            .map_err(Fail::Upstream)
+    }
+
+    async fn exchange(&self, request: reqwest::Request) -> anyhow::Result<Vec<u8>> {
+        // A URL may hold a key; errors must not.
+        let mut response = self
+            .client
+            .execute(request)
+            .await
+            .map_err(reqwest::Error::without_url)?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(anyhow!("status {status}"));
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(reqwest::Error::without_url)? {
+            if body.len() + chunk.len() > MAX_ANSWER {
+                return Err(anyhow!("answer is larger than {MAX_ANSWER} bytes"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+}
+
+/// An HTTP client with time-outs, which says who we are.
+///
+/// # Errors
+/// When TLS cannot be set up.
+pub(crate) fn client() -> anyhow::Result<Client> {
+    Client::builder()
+        .user_agent(concat!("rejoinder/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(Duration::from_secs(5))
+        .timeout(REQUEST_LIMIT)
+        .build()
+        .context("cannot set up the HTTP client")
+}
