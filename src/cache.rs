@@ -90,7 +90,7 @@ impl Cache {
     /// wait for that one fetch.
     ///
     /// # Errors
-    /// The fetch's own failure, which is not kept; whoever waited for it gets it as [`Fail::Upstream`].
+    /// The fetch's own failure, which is not kept.
     pub async fn get_or_fetch<T, F>(&self, key: &str, ttl: Duration, fetch: F) -> Result<T, Fail>
     where
         T: Serialize + DeserializeOwned,
@@ -106,10 +106,7 @@ impl Cache {
             .entries
             .try_get_with(key, async { self.entry(ttl, &fetch.await?) })
             .await;
-        let entry = fetched.map_err(|fail: Arc<Fail>| {
-            Arc::try_unwrap(fail)
-                .unwrap_or_else(|shared| Fail::Upstream(anyhow::anyhow!("shared fetch failed: {shared:?}")))
-        })?;
+        let entry = fetched.map_err(|fail| fail.copy())?;
         serde_json::from_slice(&entry.json).map_err(Fail::bug)
     }
 

@@ -57,6 +57,26 @@ impl Fail {
         Self::Bug(anyhow::anyhow!("{reason}"))
     }
 
+    /// The same failure for another who waited for the same thing.
+    pub(crate) fn copy(&self) -> Self {
+        match self {
+            Self::Ask {
+                parameter,
+                prompt,
+                reason,
+            } => Self::Ask {
+                parameter: parameter.clone(),
+                prompt: prompt.clone(),
+                reason: reason.clone(),
+            },
+            Self::Say(text) => Self::Say(text.clone()),
+            Self::Upstream(error) => Self::Upstream(anyhow::anyhow!("{error:#}")),
+            Self::TooSlow => Self::TooSlow,
+            Self::Bug(error) => Self::Bug(anyhow::anyhow!("{error:#}")),
+            Self::Answered(body) => Self::Answered(body.clone()),
+        }
+    }
+
     /// The name of the kind, for metrics.
     pub fn kind(&self) -> &'static str {
         match self {

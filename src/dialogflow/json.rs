@@ -167,7 +167,7 @@ mod tests {
         let refused = read(b"{\"a\": 1,\n \"a\": 2}").unwrap_err();
         assert_eq!(
             refused.to_string(),
-            r#"key "a" is given twice, with values that differ at line 2 column 7"#
+            r#"key "a" is given twice, with values that differ at line 2 column 8"#
         );
     }
 
