@@ -95,7 +95,7 @@ async fn metrics(request: HttpRequest, doors: Data<Doors>) -> Result<HttpRespons
     admit(&doors, request.headers(), b"").await?;
     let text = doors
         .metrics
-        .text()
+        .text(doors.fulfillment.late_replies().await)
         .map_err(|_| HttpError::NotReady("metrics cannot be written"))?;
     let open_metrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(HttpResponse::Ok()

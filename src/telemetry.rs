@@ -11,6 +11,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use tracing::field::Empty;
@@ -105,6 +106,7 @@ struct Families {
     turns: Family<OutcomeLabels, Counter>,
     duration: Family<OutcomeLabels, Histogram, fn() -> Histogram>,
     unmatched: Family<NameLabel, Counter>,
+    late_replies: Gauge,
     unmatched_names: moka::sync::Cache<String, ()>,
 }
 
@@ -114,6 +116,7 @@ impl Default for Metrics {
         let turns = Family::default();
         let duration = Family::new_with_constructor(latency as fn() -> Histogram);
         let unmatched = Family::default();
+        let late_replies = Gauge::default();
         registry.register("turns", "Turns by intent and outcome", turns.clone());
         registry.register_with_unit(
             "turn_duration",
@@ -126,11 +129,17 @@ impl Default for Metrics {
             "Turns for which the bot has no handler of that name",
             unmatched.clone(),
         );
+        registry.register(
+            "late_replies",
+            "Questions that a late reply is known for, or still awaited",
+            late_replies.clone(),
+        );
         Self(Arc::new(Families {
             registry,
             turns,
             duration,
             unmatched,
+            late_replies,
             unmatched_names: moka::sync::Cache::new(UNMATCHED_NAMES as u64),
         }))
     }
@@ -169,7 +178,8 @@ impl Metrics {
     }
 
     /// All of them, in OpenMetrics text.
-    pub(crate) fn text(&self) -> Result<String, std::fmt::Error> {
+    pub(crate) fn text(&self, late_replies: u64) -> Result<String, std::fmt::Error> {
+        self.0.late_replies.set(i64::try_from(late_replies).unwrap_or(i64::MAX));
         let mut text = String::new();
         encode(&mut text, &self.0.registry)?;
         Ok(text)

@@ -18,8 +18,8 @@ pub struct TurnSettings {
     /// How long before the platform's limit the answer goes out, in milliseconds, 50 to 4900
     #[arg(long, env = "ANSWER_MARGIN_MS", default_value = "500", value_parser = clap::value_parser!(u64).range(50..=4_900))]
     pub answer_margin_ms: u64,
-    /// How long a handler may go on after the user has heard the slow text, in milliseconds from its start, 1000 to 600000
-    #[arg(long, env = "HANDLER_LIMIT_MS", default_value = "60000", value_parser = clap::value_parser!(u64).range(1_000..=600_000))]
+    /// How long a handler may go on after the user has heard the slow text, in milliseconds from its start, 1000 to 300000
+    #[arg(long, env = "HANDLER_LIMIT_MS", default_value = "60000", value_parser = clap::value_parser!(u64).range(1_000..=300_000))]
     pub handler_limit_ms: u64,
     /// How long a late reply is kept for the session to ask again, in seconds, 1 to 86400
     #[arg(long, env = "LATE_REPLY_TTL_S", default_value = "900", value_parser = clap::value_parser!(u64).range(1..=86_400))]

@@ -105,6 +105,11 @@ impl Late {
         }
     }
 
+    pub(super) async fn count(&self) -> u64 {
+        self.questions.run_pending_tasks().await;
+        self.questions.entry_count()
+    }
+
     /// Follows what all replicas keep, and deletes what has expired; never ends.
     pub(super) async fn follow(&self) {
         futures_util::future::join(self.listen(), self.sweep()).await;

@@ -11,15 +11,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Shared};
-use moka::ops::compute::{CompResult, Op};
+use futures_util::future::Shared;
+use moka::ops::compute::Op;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, warn};
 
 pub(crate) use self::key::TurnKey;
 use self::late::Late;
+use self::run::Run;
 use crate::bot::{Intent, Routes};
 use crate::config::TurnSettings;
 use crate::dialogflow::{self, NotATurn};
@@ -66,22 +67,31 @@ pub(crate) struct Fulfillment {
     settings: TurnSettings,
     metrics: Metrics,
     runtime: Handle,
-    flights: moka::future::Cache<key::Hash, Flight>,
+    running: moka::future::Cache<key::Hash, Running>,
+    done: moka::future::Cache<key::Hash, Done>,
     late: Late,
     places: Arc<Semaphore>,
 }
 
-/// A turn that is being answered, or has been.
+/// A turn that has been answered.
 #[derive(Clone)]
-enum Flight {
-    Running(Running),
-    Done { response_id: Arc<str>, answered: Answered },
+struct Done {
+    response_id: Arc<str>,
+    answered: Answered,
 }
 
+/// A turn that is being answered.
 #[derive(Clone)]
 struct Running {
-    answer: Shared<BoxFuture<'static, Answered>>,
+    answer: Shared<oneshot::Receiver<Answered>>,
     progress: Arc<Progress>,
+}
+
+impl Running {
+    /// Whether its run is gone without an answer.
+    fn is_lost(&self) -> bool {
+        matches!(self.answer.peek(), Some(Err(_)))
+    }
 }
 
 /// Whether somebody still waits for a handler; decides in one step who delivers a reply that comes at the deadline.
@@ -119,18 +129,17 @@ impl Fulfillment {
         metrics: Metrics,
         runtime: Handle,
     ) -> Arc<Self> {
-        let weigh = |_: &key::Hash, flight: &Flight| match flight {
-            Flight::Running(_) => 512,
-            Flight::Done { response_id, answered } => {
-                u32::try_from(256 + response_id.len() + answered.body.as_ref().map_or(0, Bytes::len))
-                    .unwrap_or(u32::MAX)
-            }
+        let weigh = |_: &key::Hash, done: &Done| {
+            let body = done.answered.body.as_ref().map_or(0, Bytes::len);
+            u32::try_from(256 + done.response_id.len() + body).unwrap_or(u32::MAX)
         };
-        let flights = moka::future::Cache::builder()
+        let done = moka::future::Cache::builder()
             .max_capacity(REPLAY_MEMORY)
             .weigher(weigh)
             .time_to_live(REPLAY_WINDOW)
             .build();
+        // Never full: as many as there are places.
+        let running = moka::future::Cache::builder().build();
         let late = Late::new(services.database.clone(), services.clock.clone(), settings.late_ttl());
         let places = Arc::new(Semaphore::new(settings.turns_in_flight));
         Arc::new(Self {
@@ -139,7 +148,8 @@ impl Fulfillment {
             settings,
             metrics,
             runtime,
-            flights,
+            running,
+            done,
             late,
             places,
         })
@@ -173,7 +183,7 @@ impl Fulfillment {
             Some(late::Found::Running(running)) => running,
             Some(late::Found::Kept(body)) => {
                 let answered = Answered { body: Some(body) };
-                self.done(&key, &turn, &answered).await;
+                self.keep(&key, &turn, &answered).await;
                 self.metrics.answered(intent.label(), "late", arrived.elapsed());
                 return Ok(answered);
             }
@@ -202,6 +212,9 @@ impl Fulfillment {
             }
             Err(_) => running.answer.await,
         };
+        // A run that is lost without an answer has panicked outside of its handler.
+        let answered =
+            answered.unwrap_or_else(|_| self.say(&turn, fail::sorry_text(&Lang::new(turn.language.as_str()))));
         self.late.delivered(&key).await;
         Ok(answered)
     }
@@ -209,6 +222,11 @@ impl Fulfillment {
     /// Keeps the set of late replies as the database has it, and deletes what has expired; runs until dropped.
     pub(crate) async fn keep_late(self: Arc<Self>) {
         self.late.follow().await;
+    }
+
+    /// How many questions a late reply is known for, or still awaited.
+    pub(crate) async fn late_replies(&self) -> u64 {
+        self.late.count().await
     }
 
     /// Waits for the handlers that are still running, `patience` at most; returns how many were left.
@@ -228,12 +246,18 @@ impl Fulfillment {
         Answered { body: Some(body) }
     }
 
-    async fn done(&self, key: &TurnKey, turn: &Turn, answered: &Answered) {
-        let done = Flight::Done {
+    async fn keep(&self, key: &TurnKey, turn: &Turn, answered: &Answered) {
+        let done = Done {
             response_id: turn.response_id.as_str().into(),
             answered: answered.clone(),
         };
-        self.flights.insert(key.turn, done).await;
+        self.done.insert(key.turn, done).await;
+    }
+
+    /// The reply of the same turn, if it has been answered. Without a response id there is no telling.
+    async fn replay(&self, key: &TurnKey, turn: &Turn) -> Option<Answered> {
+        let done = self.done.get(&key.turn).await?;
+        (!turn.response_id.is_empty() && *done.response_id == *turn.response_id).then_some(done.answered)
     }
 
     /// Joins the same turn while it runs, takes its reply when it is done, or else starts it; in one step, so that a
@@ -245,66 +269,59 @@ impl Fulfillment {
         key: &TurnKey,
         answer_by: Instant,
     ) -> Joined {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            return match self.flights.get(&key.turn).await {
-                Some(Flight::Running(running)) => Joined::Running(running),
-                Some(Flight::Done { response_id, answered }) if is_same(&response_id, turn) => Joined::Done(answered),
-                Some(Flight::Done { .. }) | None => Joined::Full,
-            };
-        };
-        let mut place = Some(place);
-        let start = |flight: Option<moka::Entry<key::Hash, Flight>>| {
-            let op = match flight.map(moka::Entry::into_value) {
-                Some(Flight::Running(_)) => Op::Nop,
-                Some(Flight::Done { response_id, .. }) if is_same(&response_id, turn) => Op::Nop,
-                Some(Flight::Done { .. }) | None => {
-                    Op::Put(Flight::Running(self.start(turn, intent, key, answer_by, place.take())))
-                }
-            };
-            std::future::ready(op)
-        };
-        let flight = match self.flights.entry(key.turn).and_compute_with(start).await {
-            CompResult::Inserted(entry)
-            | CompResult::ReplacedWith(entry)
-            | CompResult::Unchanged(entry)
-            | CompResult::Removed(entry) => Some(entry.into_value()),
-            CompResult::StillNone(_) => None,
-        };
-        match flight {
-            Some(Flight::Running(running)) => Joined::Running(running),
-            Some(Flight::Done { answered, .. }) => Joined::Done(answered),
-            None => Joined::Full,
-        }
-    }
-
-    fn start(
-        self: &Arc<Self>,
-        turn: &Arc<Turn>,
-        intent: &Arc<Intent>,
-        key: &TurnKey,
-        answer_by: Instant,
-        place: Option<tokio::sync::OwnedSemaphorePermit>,
-    ) -> Running {
-        let progress = Arc::<Progress>::default();
-        let run = run::Run {
-            fulfillment: Arc::clone(self),
-            turn: Arc::clone(turn),
-            intent: Arc::clone(intent),
-            key: key.clone(),
-            answer_by,
-            progress: Arc::clone(&progress),
-        };
-        let sorry = self.say(turn, fail::sorry_text(&Lang::new(turn.language.as_str())));
-        let task = self.runtime.spawn(
-            async move {
-                let answered = run.answer().await;
-                drop(place);
-                answered
+        let place = Arc::clone(&self.places).try_acquire_owned().ok();
+        let is_place = place.is_some();
+        let mut start = None;
+        let mut replayed = None;
+        let compute = async |running: Option<moka::Entry<key::Hash, Running>>| {
+            if running.is_some_and(|entry| !entry.value().is_lost()) {
+                return Op::Nop;
             }
-            .in_current_span(),
-        );
-        let answer = task.map(move |ended| ended.unwrap_or(sorry)).boxed().shared();
-        Running { answer, progress }
+            // A run is put among the done ones before it leaves the running ones.
+            replayed = self.replay(key, turn).await;
+            if replayed.is_some() || !is_place {
+                return Op::Nop;
+            }
+            let (sender, answer) = oneshot::channel();
+            let running = Running {
+                answer: answer.shared(),
+                progress: Arc::default(),
+            };
+            start = Some((sender, Arc::clone(&running.progress)));
+            Op::Put(running)
+        };
+        let entry = self
+            .running
+            .entry(key.turn)
+            .and_compute_with(compute)
+            .await
+            .into_entry();
+        if let Some(answered) = replayed {
+            return Joined::Done(answered);
+        }
+        let Some(running) = entry.map(moka::Entry::into_value) else {
+            return Joined::Full;
+        };
+        if let Some((sender, progress)) = start {
+            let run = Run {
+                fulfillment: Arc::clone(self),
+                turn: Arc::clone(turn),
+                intent: Arc::clone(intent),
+                key: key.clone(),
+                answer_by,
+                progress,
+            };
+            self.runtime.spawn(
+                async move {
+                    let answered = run.answer().await;
+                    drop(place);
+                    // Nobody may be left who waits.
+                    sender.send(answered).ok();
+                }
+                .in_current_span(),
+            );
+        }
+        Joined::Running(running)
     }
 }
 
@@ -312,11 +329,6 @@ enum Joined {
     Running(Running),
     Done(Answered),
     Full,
-}
-
-/// Whether the turn is the one whose answer bears `response_id`. Without an id there is no telling.
-fn is_same(response_id: &str, turn: &Turn) -> bool {
-    !response_id.is_empty() && response_id == turn.response_id
 }
 
 fn no_handler(turn: &Turn) -> Refused {

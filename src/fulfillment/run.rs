@@ -34,17 +34,17 @@ impl Run {
         let (answered, outcome, kept) = match outcome {
             Ok(body) => {
                 let answered = Answered { body: Some(body) };
-                fulfillment.done(&self.key, &self.turn, &answered).await;
+                fulfillment.keep(&self.key, &self.turn, &answered).await;
                 let kept = answered.body.clone();
                 (answered, "reply", kept)
             }
             Err(fail) => {
                 fail.log();
-                // The same turn again may fare better.
-                fulfillment.flights.invalidate(&self.key.turn).await;
                 (self.failed(&fail), fail.kind(), None)
             }
         };
+        // After a failure, the same turn again may fare better: it is not among the done ones.
+        fulfillment.running.invalidate(&self.key.turn).await;
         if self.progress.finish() {
             fulfillment.late.keep(&self.key, kept.as_ref()).await;
         }

@@ -1,0 +1,160 @@
+//! A turn that comes twice runs once, and is answered twice with the same bytes.
+
+use futures_util::future::join;
+use rejoinder::testing::TestBot;
+use rejoinder::{Bot, Data, Fail, Params, Reply, Tx};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::support::{Gate, es, eventually, numbered, said};
+
+async fn bytes(bot: &TestBot, turn: &serde_json::Value) -> Vec<u8> {
+    let request = bot.http().post(bot.url("/fulfillment")).json(turn);
+    request.send().await.unwrap().bytes().await.unwrap().to_vec()
+}
+
+#[tokio::test]
+async fn turn_that_comes_again_while_it_runs_joins_it() {
+    let gate = Gate::closed();
+    let bot = TestBot::start(Bot::new().data(gate.clone()).intent("Count", numbered)).await;
+    let turn = es("r1", "Count", json!({}));
+    let release = async {
+        eventually("the first is in", async || gate.entered() == 1).await;
+        gate.open();
+    };
+    let ((one, two), ()) = join(join(bytes(&bot, &turn), bytes(&bot, &turn)), release).await;
+    assert_eq!(one, two);
+    assert_eq!(gate.entered(), 1);
+}
+
+#[tokio::test]
+async fn retry_under_a_new_id_joins_the_run_too() {
+    let gate = Gate::closed();
+    let bot = TestBot::start(Bot::new().data(gate.clone()).intent("Count", numbered)).await;
+    let release = async {
+        eventually("the first is in", async || gate.entered() == 1).await;
+        gate.open();
+    };
+    let (first, retry) = (es("r1", "Count", json!({})), es("r2", "Count", json!({})));
+    let ((one, two), ()) = join(join(bytes(&bot, &first), bytes(&bot, &retry)), release).await;
+    assert_eq!((one, gate.entered()), (two, 1));
+}
+
+#[tokio::test]
+async fn turn_that_comes_again_later_is_replayed_byte_for_byte() {
+    let gate = Gate::opened();
+    let bot = TestBot::start(Bot::new().data(gate.clone()).intent("Count", numbered)).await;
+    let turn = es("r1", "Count", json!({}));
+    let first = bytes(&bot, &turn).await;
+    assert_eq!(first, bytes(&bot, &turn).await);
+    assert_eq!(gate.entered(), 1);
+    // The user says the same again: another turn.
+    assert_eq!(said(&bot.turn(&es("r2", "Count", json!({}))).await), "run 2");
+}
+
+#[tokio::test]
+async fn one_response_id_spans_several_turns() {
+    let gate = Gate::opened();
+    let bot = Bot::new()
+        .data(gate.clone())
+        .intent("Hop 1", numbered)
+        .intent("Hop 2", numbered);
+    let bot = TestBot::start(bot).await;
+    assert_eq!(said(&bot.turn(&es("r1", "Hop 1", json!({}))).await), "run 1");
+    assert_eq!(said(&bot.turn(&es("r1", "Hop 2", json!({}))).await), "run 2");
+    assert_eq!(said(&bot.turn(&es("r1", "Hop 2", json!({"step": 2}))).await), "run 3");
+}
+
+#[tokio::test]
+async fn turn_with_no_response_id_is_never_replayed() {
+    let gate = Gate::opened();
+    let bot = TestBot::start(Bot::new().data(gate.clone()).intent("Count", numbered)).await;
+    for run in ["run 1", "run 2"] {
+        assert_eq!(said(&bot.turn(&es("", "Count", json!({}))).await), run);
+    }
+}
+
+async fn fails_first(gate: Data<Gate>) -> Result<Reply, Fail> {
+    match gate.pass().await {
+        1 => Err(Fail::Upstream(anyhow::anyhow!("not today"))),
+        run => Ok(Reply::text(format!("run {run}"))),
+    }
+}
+
+#[tokio::test]
+async fn failed_turn_that_comes_again_runs_again() {
+    let bot = TestBot::start(Bot::new().data(Gate::opened()).intent("Flaky", fails_first)).await;
+    let turn = es("r1", "Flaky", json!({}));
+    assert!(said(&bot.turn(&turn).await).starts_with("I cannot reach"));
+    assert_eq!(said(&bot.turn(&turn).await), "run 2");
+}
+
+#[derive(Deserialize)]
+struct Booking {
+    #[serde(default)]
+    refuse: bool,
+}
+
+/// Books a row of its own each time it runs.
+async fn book(Params(booking): Params<Booking>, mut tx: Tx, gate: Data<Gate>) -> Result<Reply, Fail> {
+    let run = gate.pass().await;
+    sqlx::query("insert into stock (product, store, quantity) values ($1, 'test', 1)")
+        .bind(format!("booking {run}"))
+        .execute(&mut *tx)
+        .await?;
+    if booking.refuse {
+        Err(Fail::say("no"))
+    } else {
+        Ok(Reply::text(format!("booked by run {run}")))
+    }
+}
+
+async fn booked(bot: &TestBot) -> i64 {
+    sqlx::query_scalar("select count(*) from stock where store = 'test'")
+        .fetch_one(bot.pool())
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn transaction_happens_once_across_replicas_and_restarts() {
+    let gate = Gate::opened();
+    let booking = || Bot::new().data(gate.clone()).intent("Book", book);
+    let first = TestBot::start(booking()).await;
+    let second = TestBot::start_with(booking(), |settings| settings.database = Some(first.database())).await;
+    let turn = es("r1", "Book", json!({}));
+    let (one, two) = join(bytes(&first, &turn), bytes(&second, &turn)).await;
+    assert_eq!(one, two);
+    assert_eq!(booked(&first).await, 1);
+    let database = first.database();
+    first.stop().await;
+    second.stop().await;
+    let restarted = TestBot::start_with(booking(), |settings| settings.database = Some(database)).await;
+    assert_eq!(one, bytes(&restarted, &turn).await);
+    assert_eq!(booked(&restarted).await, 1);
+    assert!(said(&restarted.turn(&es("r2", "Book", json!({}))).await).starts_with("booked by run"));
+    assert_eq!(booked(&restarted).await, 2);
+}
+
+#[tokio::test]
+async fn refused_transaction_leaves_nothing_and_may_be_tried_again() {
+    let bot = TestBot::start(Bot::new().data(Gate::opened()).intent("Book", book)).await;
+    let turn = es("r1", "Book", json!({"refuse": true}));
+    assert_eq!(said(&bot.turn(&turn).await), "no");
+    assert_eq!(booked(&bot).await, 0);
+    assert_eq!(said(&bot.turn(&turn).await), "no");
+}
+
+#[tokio::test]
+async fn slow_transaction_commits_once_and_its_reply_is_given_at_the_next_asking() {
+    let gate = Gate::closed();
+    let bot = TestBot::start_with(Bot::new().data(gate.clone()).intent("Book", book), |settings| {
+        settings.turns.answer_margin_ms = 4_700;
+    })
+    .await;
+    assert!(said(&bot.turn(&es("r1", "Book", json!({}))).await).starts_with("This is taking a moment"));
+    gate.open();
+    eventually("the booking is committed", async || booked(&bot).await == 1).await;
+    assert_eq!(said(&bot.turn(&es("r2", "Book", json!({}))).await), "booked by run 1");
+    assert_eq!(booked(&bot).await, 1);
+}
