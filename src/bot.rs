@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use crate::dialogflow;
 use crate::fail::Fail;
 use crate::handler::{Handler, Scope};
 use crate::lang::Lang;
@@ -188,10 +189,7 @@ impl Bot {
             .intents
             .iter()
             .find_map(|intent| Some((&intent.name, intent.example?)))?;
-        Some(format!(
-            r#"{{"session":"projects/demo/agent/sessions/1","queryResult":{{"intent":{{"displayName":{}}},"parameters":{parameters}}}}}"#,
-            serde_json::Value::from(name.as_str())
-        ))
+        Some(dialogflow::example(name, parameters))
     }
 
     /// The list, in order.

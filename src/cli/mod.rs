@@ -5,7 +5,7 @@ mod serve;
 
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use crate::bot::Bot;
 use crate::config::{self, Settings};
@@ -43,9 +43,4 @@ pub fn run<B: Args>(bot: impl FnOnce(&B) -> Bot) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// All settings of a deployment whose bot has the settings `B`, for tests that hold the documentation to them.
-pub fn settings<B: Args>() -> Vec<config::Described> {
-    config::described(&Line::<B>::command())
 }

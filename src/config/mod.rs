@@ -88,28 +88,3 @@ fn without_empty_variables(command: Command) -> Command {
     });
     command.mut_subcommands(without_empty_variables)
 }
-
-/// Name, default and help of every setting, as `--help` shows them.
-pub fn described(command: &Command) -> Vec<Described> {
-    let of = |arg: &clap::Arg| {
-        let name = arg.get_env()?.to_string_lossy().into_owned();
-        let default = arg
-            .get_default_values()
-            .first()
-            .map(|value| value.to_string_lossy().into_owned());
-        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-        Some(Described { name, default, help })
-    };
-    command.get_arguments().filter_map(of).collect()
-}
-
-/// One setting.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Described {
-    /// Its environment variable.
-    pub name: String,
-    /// What it is where it is not set.
-    pub default: Option<String>,
-    /// What it is for, and its unit.
-    pub help: String,
-}

@@ -86,6 +86,14 @@ pub(crate) fn encode(turn: &Turn, answer: &Answer, silent: &str) -> Bytes {
     }
 }
 
+/// A small ES turn with these parameters, to try an intent out.
+pub(crate) fn example(intent: &str, parameters: &str) -> String {
+    let intent = Value::from(intent);
+    format!(
+        r#"{{"session":"projects/demo/agent/sessions/1","queryResult":{{"intent":{{"displayName":{intent}}},"parameters":{parameters}}}}}"#
+    )
+}
+
 /// Whether `wire`, the JSON of `message`, has all that Dialogflow requires; a warning names what it lacks.
 fn complete(message: &message::Message, wire: &Value) -> bool {
     let lacks = message.lacks(wire);

@@ -2,6 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod budget;
+mod callers;
 mod idempotency;
 mod outage;
+mod serve;
+mod settings;
+mod structure;
 mod support;

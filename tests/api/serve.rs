@@ -1,0 +1,193 @@
+//! The program: it starts, says where, keeps its data, stops in order, and recovers from being killed.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Child, Command, Output, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::es;
+
+/// The program with no settings but those of the test.
+#[expect(clippy::disallowed_methods, reason = "the test hands its PATH on")]
+fn rejoinder() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rejoinder"));
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .current_dir(env!("CARGO_TARGET_TMPDIR"));
+    command
+}
+
+fn data_dir() -> TempDir {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    home
+}
+
+/// A running `rejoinder`, killed at the end of the test at the latest.
+struct Running {
+    child: Child,
+    url: String,
+    greeting: String,
+}
+
+impl Running {
+    fn start(home: &TempDir, settings: &[(&str, &str)]) -> Self {
+        let mut command = rejoinder();
+        command
+            .env("DATA_DIR", home.path())
+            .env("LISTEN", "127.0.0.1:0")
+            .envs(settings.iter().copied());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut greeting = lines.next().unwrap().unwrap();
+        let url = greeting.rsplit_once(' ').unwrap().1.to_owned();
+        for line in lines.take(4) {
+            greeting = format!("{greeting}\n{}", line.unwrap());
+        }
+        Self { child, url, greeting }
+    }
+
+    async fn balance(&self) -> Value {
+        let parameters = json!({"user_id": "12345", "account_type": "checking"});
+        let turn = es(&uuid::Uuid::new_v4().to_string(), "Get Account Balance", parameters);
+        let post = reqwest::Client::builder()
+            .build()
+            .unwrap()
+            .post(format!("{}/fulfillment", self.url))
+            .json(&turn);
+        let reply: Value = post.send().await.unwrap().json().await.unwrap();
+        reply["outputContexts"][0]["parameters"]["balance"].clone()
+    }
+
+    fn signal(&mut self, signal: Signal) -> Option<i32> {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            self.signal(Signal::SIGINT);
+        }
+    }
+}
+
+#[tokio::test]
+async fn first_start_has_demo_data_second_keeps_it_and_kill_9_loses_nothing() {
+    let home = data_dir();
+    let mut first = Running::start(&home, &[]);
+    assert!(
+        first.greeting.contains(&format!("curl {}/fulfillment", first.url)),
+        "{}",
+        first.greeting
+    );
+    assert_eq!(first.balance().await, json!(3247.82));
+    let socket = home.path().join("postgres/run");
+    let options = sqlx::postgres::PgConnectOptions::new()
+        .socket(&socket)
+        .username("rejoinder")
+        .database("postgres");
+    let pool = sqlx::PgPool::connect_with(options).await.unwrap();
+    sqlx::query("update accounts set balance = 1.05 where customer_id = '12345'")
+        .execute(&pool)
+        .await
+        .unwrap();
+    pool.close().await;
+    assert_eq!(first.signal(Signal::SIGINT), Some(0));
+    assert!(!socket.join(".s.PGSQL.5432").exists(), "the database is stopped");
+
+    let mut second = Running::start(&home, &[]);
+    assert_eq!(second.balance().await, json!(1.05));
+    assert_eq!(second.signal(Signal::SIGKILL), None);
+
+    let mut third = Running::start(&home, &[]);
+    assert_eq!(third.balance().await, json!(1.05));
+    assert_eq!(third.signal(Signal::SIGTERM), Some(0));
+}
+
+/// What the program says when it does not start.
+fn refused(settings: &[(&str, &str)]) -> String {
+    let Output { status, stderr, .. } = rejoinder().envs(settings.iter().copied()).output().unwrap();
+    let said = String::from_utf8(stderr).unwrap();
+    assert!(!status.success(), "it started: {said}");
+    said
+}
+
+#[test]
+fn wrong_setting_stops_the_start_with_its_name_its_value_and_what_is_expected() {
+    for (name, value, expected) in [
+        ("LISTEN", "here", "invalid socket address"),
+        ("CX_LIMIT_MS", "31000", "1000..=30000"),
+        ("TURNS_IN_FLIGHT", "0", "expected a whole number from 1 to 100000"),
+        ("ES_API", "v3", "possible values: auto, v2, v2beta1"),
+        ("RUST_LOG", "a=b=c", "expected directives"),
+    ] {
+        let said = refused(&[(name, value)]);
+        assert!(
+            said.contains(name) && said.contains(value) && said.contains(expected),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn wrong_database_address_is_refused_without_repeating_its_password() {
+    let said = refused(&[("DATABASE_URL", "mysql://app:hunter2@db/app")]);
+    assert!(
+        said.contains("DATABASE_URL") && said.contains("expected postgres://"),
+        "{said}"
+    );
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn address_that_others_can_reach_is_refused_while_anybody_is_admitted() {
+    let home = data_dir();
+    let said = refused(&[("LISTEN", "0.0.0.0:0"), ("DATA_DIR", home.path().to_str().unwrap())]);
+    assert!(
+        said.contains("LISTEN: found 0.0.0.0:0") && said.contains("AUTH_BASIC"),
+        "{said}"
+    );
+}
+
+#[test]
+fn missing_postgresql_says_how_to_get_it() {
+    let (home, empty) = (data_dir(), data_dir());
+    let said = refused(&[
+        ("DATA_DIR", home.path().to_str().unwrap()),
+        ("PG_BINDIR", empty.path().to_str().unwrap()),
+    ]);
+    for way in ["apt-get install", "brew install", "docker compose up"] {
+        assert!(said.contains(way), "{said}");
+    }
+}
+
+#[test]
+fn empty_variable_is_one_that_is_not_set() {
+    let home = data_dir();
+    let running = Running::start(&home, &[("AUTH_BASIC", ""), ("DATABASE_URL", ""), ("CX_LIMIT_MS", "")]);
+    assert!(running.url.starts_with("http://127.0.0.1:"));
+}
+
+#[test]
+fn routes_prints_the_table_of_intents() {
+    let mut table = String::new();
+    let mut child = rejoinder().arg("routes").stdout(Stdio::piped()).spawn().unwrap();
+    child.stdout.take().unwrap().read_to_string(&mut table).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(table.starts_with("MATCHED BY  NAME"), "{table}");
+    let row = table.lines().find(|line| line.contains("Get Account Balance")).unwrap();
+    assert!(
+        row.starts_with("intent") && row.ends_with("get_account_balance::handle"),
+        "{row}"
+    );
+    let json = rejoinder().args(["routes", "--json"]).output().unwrap().stdout;
+    let json: Vec<Value> = serde_json::from_slice(&json).unwrap();
+    assert_eq!(json.len(), table.lines().count() - 1);
+}

@@ -1,0 +1,84 @@
+//! `--help` and `.env.example` name the same settings, with the same words and the same defaults.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+/// A setting: what is said about it, and its default.
+type Described = BTreeMap<String, (String, String)>;
+
+/// From `--help`: `Words [env: NAME=] [default: …]` under each flag.
+fn in_help() -> Described {
+    let help = Command::new(env!("CARGO_BIN_EXE_rejoinder"))
+        .arg("--help")
+        .output()
+        .unwrap()
+        .stdout;
+    let help = String::from_utf8(help).unwrap();
+    let mut described = Described::new();
+    let mut words: Vec<&str> = Vec::new();
+    for line in help.lines().chain([""]) {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('-') {
+            let text = words.join(" ");
+            if let Some((help, rest)) = text.split_once("[env: ") {
+                let name = rest.split(['=', ']']).next().unwrap();
+                let default = rest
+                    .split_once("[default: ")
+                    .map_or("", |(_, default)| default.split(']').next().unwrap());
+                described.insert(name.to_owned(), (help.trim().to_owned(), default.to_owned()));
+            }
+            if line.starts_with('-') {
+                words.clear();
+            }
+        } else {
+            words.push(line);
+        }
+    }
+    described
+}
+
+/// From `.env.example`: `# words` lines, then `NAME=default`, commented out where there is no default.
+fn in_example() -> Described {
+    let mut described = Described::new();
+    let mut words: Vec<&str> = Vec::new();
+    for line in include_str!("../../.env.example").lines() {
+        if let Some((name, default)) = line.trim_start_matches('#').split_once('=')
+            && name
+                .chars()
+                .all(|letter| letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == '_')
+        {
+            described.insert(name.to_owned(), (words.join(" "), default.to_owned()));
+            words.clear();
+        } else if let Some(word) = line.strip_prefix("# ") {
+            words.push(word.trim());
+        } else {
+            words.clear();
+        }
+    }
+    described
+}
+
+#[test]
+fn help_and_env_example_agree_on_every_setting() {
+    let (help, example) = (in_help(), in_example());
+    assert!(help.len() > 20, "settings found in --help: {:?}", help.keys());
+    for (name, described) in &help {
+        assert_eq!(Some(described), example.get(name), "{name}");
+    }
+    let unknown: Vec<_> = example.keys().filter(|name| !help.contains_key(*name)).collect();
+    assert!(unknown.is_empty(), "in .env.example only: {unknown:?}");
+}
+
+#[test]
+fn secrets_of_the_environment_are_not_shown_in_help() {
+    let help = Command::new(env!("CARGO_BIN_EXE_rejoinder"))
+        .arg("--help")
+        .envs([
+            ("AUTH_BASIC", "ada:hunter2"),
+            ("DATABASE_URL", "postgres://a:hunter2@db/a"),
+            ("AUTH_HMAC_SECRET", "hunter2"),
+        ])
+        .output()
+        .unwrap();
+    assert!(!String::from_utf8(help.stdout).unwrap().contains("hunter2"));
+}

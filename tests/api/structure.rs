@@ -1,0 +1,98 @@
+//! The rules of ARCHITECTURE.md that the compiler does not hold.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn rust_files(dir: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut dirs = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(dir)];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path, text));
+            }
+        }
+    }
+    assert!(!found.is_empty());
+    found
+}
+
+/// The names that the bot's list matches by: what stands in quotes after `.intent(`, `.tag(`, `.action(`, `.event(`.
+fn intents() -> Vec<String> {
+    let list = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("intents/main.rs")).unwrap();
+    let calls = [".intent(\"", ".tag(\"", ".action(\"", ".event(\""];
+    let named = |call: &&str| -> Vec<String> {
+        list.split(*call)
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next().map(str::to_owned))
+            .collect()
+    };
+    calls.iter().flat_map(named).collect()
+}
+
+#[test]
+fn framework_names_no_intent_of_the_bot() {
+    let intents = intents();
+    assert!(intents.iter().any(|name| name == "Get Account Balance"), "{intents:?}");
+    let modules: Vec<String> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("intents"))
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_type().unwrap().is_dir())
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .filter(|name| name != "fallback")
+        .collect();
+    for (path, text) in rust_files("src") {
+        for name in intents.iter().chain(&modules) {
+            assert!(!text.contains(name.as_str()), "{} names {name}", path.display());
+        }
+    }
+}
+
+#[test]
+fn environment_is_read_and_statuses_are_decided_in_one_place() {
+    for (path, text) in rust_files("src") {
+        let name = path.to_string_lossy().replace('\\', "/");
+        if !name.contains("/src/config/") {
+            assert!(!text.contains("env::var"), "{name} reads the environment");
+        }
+        if !name.ends_with("/src/error.rs") {
+            assert!(!text.contains("StatusCode::"), "{name} decides a status");
+        }
+        if !name.contains("/src/dialogflow/") {
+            for field in [
+                "\"queryResult\"",
+                "\"fulfillmentText\"",
+                "\"fulfillmentInfo\"",
+                "\"outputContexts\"",
+            ] {
+                // Tests and the relay post whole turns; the service itself reads and writes them in one place.
+                let code = text.split("#[cfg(test)]").next().unwrap();
+                assert!(
+                    !code.contains(field) || name.contains("/src/recorded"),
+                    "{name} knows the wire's {field}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn intents_use_the_public_api_only_and_the_list_stays_short() {
+    for (path, text) in rust_files("intents") {
+        assert!(
+            !text.contains("#[path"),
+            "{} reaches around the library",
+            path.display()
+        );
+    }
+    let list = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("intents/main.rs")).unwrap();
+    assert!(
+        list.lines().count() <= 60,
+        "intents/main.rs has {} lines",
+        list.lines().count()
+    );
+}
