@@ -14,10 +14,12 @@ create index turn_answers_expires_at on turn_answers (expires_at);
 create table late_replies (
     key        bytea primary key check (length(key) = 32),
     body       bytea not null,
+    taken_by   bytea,
     expires_at timestamptz not null
 );
 comment on table late_replies is 'Replies that came after the user had heard the slow text; given when the session asks the same again';
 comment on column late_replies.key is 'SHA-256 of session, intent and parameters';
 comment on column late_replies.body is 'The reply, byte for byte';
+comment on column late_replies.taken_by is 'Key of the turn that was given the reply, and is given it again when it is retried; null: nobody yet';
 comment on column late_replies.expires_at is 'From when the reply is too old to be given';
 create index late_replies_expires_at on late_replies (expires_at);

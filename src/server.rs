@@ -9,7 +9,7 @@ use actix_web::web::{self, Bytes, BytesMut, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use futures_util::StreamExt as _;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tracing::Span;
 
 use crate::auth::{Auth, Refused as CallerRefused};
@@ -64,12 +64,19 @@ async fn only(allowed: &'static str) -> Result<HttpResponse, HttpError> {
 
 async fn turn(request: HttpRequest, payload: Payload, doors: Data<Doors>) -> Result<HttpResponse, HttpError> {
     let arrived = Instant::now();
-    let body = tokio::time::timeout(BODY_LIMIT, read(request.headers(), payload))
+    // Both before the budget is spent: a caller whose keys cannot be fetched in time is answered, too.
+    let patience = arrived + BODY_LIMIT;
+    let body = timeout_at(patience, read(request.headers(), payload))
         .await
         .map_err(|_| HttpError::TooSlow {
             limit_ms: BODY_LIMIT.as_millis(),
         })?;
-    admit(&doors, request.headers(), body.as_deref().unwrap_or_default()).await?;
+    timeout_at(
+        patience,
+        admit(&doors, request.headers(), body.as_deref().unwrap_or_default()),
+    )
+    .await
+    .map_err(|_| HttpError::KeysUnavailable)??;
     let body = inflate(request.headers(), expect_json(request.headers()).and(body)?)?;
     let answered = doors.fulfillment.answer(body, arrived).await?;
     let body = answered.body.ok_or(HttpError::HandlerFailed)?;

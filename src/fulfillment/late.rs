@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgExecutor;
 use sqlx::postgres::PgListener;
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use super::key::Hash;
 use super::{Running, TurnKey, record};
@@ -54,20 +55,21 @@ impl Late {
         }
     }
 
-    /// Takes what there is; a kept reply is given once.
+    /// Takes what there is; a kept reply is given to one turn, and to that turn again.
     pub(super) async fn find(&self, key: &TurnKey) -> Option<Found> {
         match self.questions.get(&key.question).await? {
             State::Running(running) => Some(Found::Running(running)),
-            State::Kept => {
-                self.questions.invalidate(&key.question).await;
-                match take(self.database.primary(), &key.question, self.clock.now()).await {
-                    Ok(body) => body.map(|body| Found::Kept(body.into())),
-                    Err(error) => {
-                        warn!(error = %error, "late reply cannot be read; the handler runs again");
-                        None
-                    }
+            State::Kept => match take(self.database.primary(), key, self.clock.now()).await {
+                Ok(Some(body)) => Some(Found::Kept(body.into())),
+                Ok(None) => {
+                    self.questions.invalidate(&key.question).await;
+                    None
                 }
-            }
+                Err(error) => {
+                    warn!(error = %error, "late reply cannot be read; the handler runs again");
+                    None
+                }
+            },
         }
     }
 
@@ -94,14 +96,10 @@ impl Late {
         }
     }
 
-    /// A reply went out in time: if it was also kept, it is not given again.
+    /// The reply has been given to this turn, which waited for it: if it is kept, it is for no other.
     pub(super) async fn delivered(&self, key: &TurnKey) {
-        if self.questions.get(&key.question).await.is_none() {
-            return;
-        }
-        self.questions.invalidate(&key.question).await;
-        if let Err(error) = take(self.database.primary(), &key.question, self.clock.now()).await {
-            warn!(error = %error, "late reply cannot be deleted; it may be given once more");
+        if let Err(error) = take(self.database.primary(), key, self.clock.now()).await {
+            warn!(error = %error, "late reply cannot be marked as given; it may be given once more");
         }
     }
 
@@ -165,7 +163,8 @@ async fn keep(executor: impl PgExecutor<'_>, key: &Hash, body: &[u8], expires_at
     sqlx::query!(
         "with kept as (
              insert into late_replies (key, body, expires_at) values ($1, $2, $3)
-             on conflict (key) do update set body = excluded.body, expires_at = excluded.expires_at
+             on conflict (key) do update
+             set body = excluded.body, expires_at = excluded.expires_at, taken_by = null
          )
          select pg_notify($4, encode($1, 'hex'))",
         key.as_slice(),
@@ -178,11 +177,18 @@ async fn keep(executor: impl PgExecutor<'_>, key: &Hash, body: &[u8], expires_at
     Ok(())
 }
 
-/// Deleting is what takes it: of two who ask at once, one gets it.
-async fn take(executor: impl PgExecutor<'_>, key: &Hash, now: DateTime<Utc>) -> sqlx::Result<Option<Vec<u8>>> {
+/// Of two turns that ask at once, one gets it; that one gets it again when it is retried, here or at another replica.
+async fn take(executor: impl PgExecutor<'_>, key: &TurnKey, now: DateTime<Utc>) -> sqlx::Result<Option<Vec<u8>>> {
+    // A turn with no response id cannot be told when it comes again.
+    let taker = key
+        .record
+        .map_or_else(|| Uuid::new_v4().as_bytes().to_vec(), |record| record.to_vec());
     sqlx::query_scalar!(
-        "delete from late_replies where key = $1 and expires_at > $2 returning body",
-        key.as_slice(),
+        "update late_replies set taken_by = $2
+         where key = $1 and expires_at > $3 and coalesce(taken_by, $2) = $2
+         returning body",
+        key.question.as_slice(),
+        taker,
         now
     )
     .fetch_optional(executor)

@@ -15,13 +15,13 @@ use futures_util::future::Shared;
 use moka::ops::compute::Op;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
-use tokio::time::Instant;
-use tracing::{Instrument as _, Span, warn};
+use tokio::time::{Instant, timeout_at};
+use tracing::{Instrument as _, Span, debug, warn};
 
 pub(crate) use self::key::TurnKey;
 use self::late::Late;
 use self::run::Run;
-use crate::bot::{Intent, Routes};
+use crate::bot::{By, Intent, Routes};
 use crate::config::TurnSettings;
 use crate::dialogflow::{self, NotATurn};
 use crate::fail;
@@ -42,6 +42,8 @@ const REPLAY_MEMORY: u64 = 8 * 1024 * 1024;
 pub(crate) struct Answered {
     /// The reply's JSON; `None` where the intent fails with a status instead.
     pub body: Option<Bytes>,
+    /// Whether it is the handler's reply, which the same turn gets again.
+    pub(crate) is_reply: bool,
 }
 
 /// Why a request is not answered as a turn.
@@ -174,49 +176,65 @@ impl Fulfillment {
             self.metrics.unmatched(turn.name());
             return Err(no_handler(&turn));
         };
-        if intent.by == crate::bot::By::Fallback {
+        if intent.by == By::Fallback {
             self.metrics.unmatched(turn.name());
         }
         let answer_by = arrived + self.settings.budget(turn.api);
         let key = TurnKey::of(&turn, intent);
-        let running = match self.late.find(&key).await {
-            Some(late::Found::Running(running)) => running,
-            Some(late::Found::Kept(body)) => {
-                let answered = Answered { body: Some(body) };
+        let slow = || self.say(&turn, &intent.slow_text(&Lang::new(turn.language.as_str())));
+        let (running, is_late) = match timeout_at(answer_by, self.late.find(&key)).await {
+            Ok(Some(late::Found::Running(running))) => (running, true),
+            Ok(Some(late::Found::Kept(body))) => {
+                let answered = Answered {
+                    body: Some(body),
+                    is_reply: true,
+                };
                 self.keep(&key, &turn, &answered).await;
-                self.metrics.answered(intent.label(), "late", arrived.elapsed());
-                return Ok(answered);
+                return Ok(self.count(intent, "late", arrived, answered));
             }
-            None => match self.join_or_start(&turn, intent, &key, answer_by).await {
-                Joined::Done(answered) => {
-                    self.metrics.answered(intent.label(), "replayed", arrived.elapsed());
-                    return Ok(answered);
-                }
-                Joined::Running(running) => running,
+            Ok(None) => match self.join_or_start(&turn, intent, &key, answer_by).await {
+                Joined::Running(running) => (running, false),
+                Joined::Done(answered) => return Ok(self.count(intent, "replayed", arrived, answered)),
                 Joined::Full => {
                     warn!(
                         in_flight_max = self.settings.turns_in_flight,
                         "too many turns in flight; said that we are busy"
                     );
-                    self.metrics.answered(intent.label(), "busy", arrived.elapsed());
-                    return Ok(self.say(&turn, fail::busy_text(&Lang::new(turn.language.as_str()))));
+                    let busy = self.say(&turn, &fail::busy_text(&Lang::new(turn.language.as_str())));
+                    return Ok(self.count(intent, "busy", arrived, busy));
                 }
             },
+            // The database does not say in time what it keeps.
+            Err(_) => return Ok(self.count(intent, "slow", arrived, slow())),
         };
-        let answered = match tokio::time::timeout_at(answer_by, running.answer.clone()).await {
+        let answered = match timeout_at(answer_by, running.answer.clone()).await {
             Ok(answered) => answered,
             Err(_) if running.progress.give_up() => {
                 self.late.expect(&key, running).await;
-                self.metrics.answered(intent.label(), "slow", arrived.elapsed());
-                return Ok(self.say(&turn, intent.slow_text(&Lang::new(turn.language.as_str()))));
+                return Ok(self.count(intent, "slow", arrived, slow()));
             }
             Err(_) => running.answer.await,
         };
         // A run that is lost without an answer has panicked outside of its handler.
-        let answered =
-            answered.unwrap_or_else(|_| self.say(&turn, fail::sorry_text(&Lang::new(turn.language.as_str()))));
-        self.late.delivered(&key).await;
+        let Ok(answered) = answered else {
+            return Ok(self.say(&turn, &fail::sorry_text(&Lang::new(turn.language.as_str()))));
+        };
+        if is_late {
+            // This turn has the reply of another: it gets the same when it comes again, and nobody else does.
+            self.keep(&key, &turn, &answered).await;
+            let (fulfillment, key) = (Arc::clone(self), key.clone());
+            self.runtime
+                .spawn(async move { fulfillment.late.delivered(&key).await });
+        }
         Ok(answered)
+    }
+
+    /// Counts an outcome that is not a run's own.
+    fn count(&self, intent: &Intent, outcome: &'static str, arrived: Instant, answered: Answered) -> Answered {
+        let duration = arrived.elapsed();
+        debug!(outcome, duration_ms = duration.as_millis(), "turn answered");
+        self.metrics.answered(intent.label(), outcome, duration);
+        answered
     }
 
     /// Keeps the set of late replies as the database has it, and deletes what has expired; runs until dropped.
@@ -241,12 +259,18 @@ impl Fulfillment {
         }
     }
 
-    fn say(&self, turn: &Turn, text: String) -> Answered {
-        let body = dialogflow::encode(turn, &Answer::from(Reply::text(text.as_str())), &text);
-        Answered { body: Some(body) }
+    fn say(&self, turn: &Turn, text: &str) -> Answered {
+        let body = dialogflow::encode(turn, &Answer::from(Reply::text(text)), text);
+        Answered {
+            body: Some(body),
+            is_reply: false,
+        }
     }
 
     async fn keep(&self, key: &TurnKey, turn: &Turn, answered: &Answered) {
+        if !answered.is_reply {
+            return;
+        }
         let done = Done {
             response_id: turn.response_id.as_str().into(),
             answered: answered.clone(),

@@ -33,7 +33,10 @@ impl Run {
         let fulfillment = &self.fulfillment;
         let (answered, outcome, kept) = match outcome {
             Ok(body) => {
-                let answered = Answered { body: Some(body) };
+                let answered = Answered {
+                    body: Some(body),
+                    is_reply: true,
+                };
                 fulfillment.keep(&self.key, &self.turn, &answered).await;
                 let kept = answered.body.clone();
                 (answered, "reply", kept)
@@ -48,10 +51,7 @@ impl Run {
         if self.progress.finish() {
             fulfillment.late.keep(&self.key, kept.as_ref()).await;
         }
-        fulfillment
-            .metrics
-            .answered(self.intent.label(), outcome, started.elapsed());
-        answered
+        fulfillment.count(&self.intent, outcome, started, answered)
     }
 
     /// The handler's reply, encoded; committed, if it took a transaction.
@@ -88,7 +88,10 @@ impl Run {
     /// What the user hears of a failure, or nothing where the intent leaves that to the platform.
     fn failed(&self, fail: &Fail) -> Answered {
         if self.intent.fails_with_status && fail.is_ours() {
-            return Answered { body: None };
+            return Answered {
+                body: None,
+                is_reply: false,
+            };
         }
         let lang = self.lang();
         let mut reply = match fail {
@@ -117,7 +120,10 @@ impl Run {
             });
         }
         let body = dialogflow::encode(&self.turn, &Answer::from(reply), &fail::sorry_text(&lang));
-        Answered { body: Some(body) }
+        Answered {
+            body: Some(body),
+            is_reply: false,
+        }
     }
 
     fn in_form(&self, parameter: &str) -> bool {

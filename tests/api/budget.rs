@@ -26,7 +26,7 @@ fn gated(gate: &Gate) -> Bot {
 }
 
 async fn kept(bot: &TestBot) -> i64 {
-    sqlx::query_scalar("select count(*) from late_replies")
+    sqlx::query_scalar("select count(*) from late_replies where taken_by is null")
         .fetch_one(bot.pool())
         .await
         .unwrap()
