@@ -18,6 +18,9 @@ pub trait Kept: Serialize + DeserializeOwned {
     const LIFESPAN: u32 = 5;
 }
 
+/// The longest name that an intent's event can have, in characters.
+const MAX_EVENT: usize = 150;
+
 /// What the user gets: at least one message, and what else happens in the conversation.
 ///
 /// There is no empty one: a turn cannot be left without an answer.
@@ -232,9 +235,10 @@ impl Reply {
         self
     }
 
-    /// Sets an entity's values for this session (ES).
+    /// Sets an entity's values for this session (ES); the last of one name wins.
     #[must_use]
     pub fn session_entity(mut self, entity: SessionEntity) -> Self {
+        self.entities.retain(|other| other.name != entity.name);
         self.entities.push(entity);
         self
     }
@@ -253,7 +257,7 @@ impl Reply {
         self
     }
 
-    /// Sets a session parameter (CX); null deletes it.
+    /// Sets a session parameter (CX); null deletes it, and so does a number that is none (`f64::NAN`).
     #[must_use]
     pub fn set(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.session_parameters.insert(name.into(), value.into());
@@ -288,15 +292,32 @@ impl Reply {
         self
     }
 
-    /// All that the reply says on any platform, in words; empty when it says nothing.
+    /// What the reply says, in words; empty when it says nothing.
+    ///
+    /// That is its texts for any platform; without those, the words of its rich messages for any platform; without
+    /// those, the words for the first platform that has some.
     pub fn plain_text(&self) -> String {
-        let texts: Vec<String> = self
-            .messages
-            .iter()
-            .filter(|(platform, message)| *platform == Platform::Any && matches!(message, Message::Text(_)))
-            .filter_map(|(_, message)| message.plain_text())
-            .collect();
-        texts.join("\n")
+        let said = |counts: &dyn Fn(Platform, &Message) -> bool| {
+            let counted = self
+                .messages
+                .iter()
+                .filter(|(platform, message)| counts(*platform, message));
+            let texts: Vec<String> = counted.filter_map(|(_, message)| message.plain_text()).collect();
+            texts.join("\n")
+        };
+        let texts = said(&|platform, message| platform == Platform::Any && matches!(message, Message::Text(_)));
+        if !texts.is_empty() {
+            return texts;
+        }
+        let rich = said(&|platform, _| platform == Platform::Any);
+        if !rich.is_empty() {
+            return rich;
+        }
+        let mut others = self.messages.iter();
+        match others.find(|(_, message)| message.plain_text().is_some()) {
+            Some((first, _)) => said(&|platform, _| platform == *first),
+            None => String::new(),
+        }
     }
 }
 
@@ -304,10 +325,12 @@ impl FollowUp {
     /// Goes to the intent that has this event.
     pub fn event(name: impl Into<String>) -> Self {
         let event: String = name.into();
-        let broken = event
-            .trim()
-            .is_empty()
-            .then(|| "a follow-up event needs a name".to_owned());
+        let broken = (event.trim().is_empty() || event.chars().count() > MAX_EVENT).then(|| {
+            format!(
+                "a follow-up event needs a name of 1 to {MAX_EVENT} characters, found {}",
+                event.chars().count()
+            )
+        });
         Self {
             event,
             parameters: Map::new(),

@@ -99,6 +99,11 @@ impl ContextId {
         }
     }
 
+    /// The CX session parameter that stands for the context; CX names take no `%`.
+    pub(crate) fn cx_parameter(&self) -> String {
+        self.0.replace('%', "_")
+    }
+
     /// The id.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -122,7 +122,13 @@ impl Turn {
                 .context(id)
                 .filter(|context| context.lifespan != Some(0))
                 .map(|context| &context.parameters),
-            Api::CxV3 => self.parameters.get(id).and_then(Value::as_object),
+            Api::CxV3 => {
+                // Names of CX parameters take no `%`, and their case does not count.
+                let name = id.replace('%', "_");
+                let mut parameters = self.parameters.iter();
+                let (_, value) = parameters.find(|(key, _)| key.eq_ignore_ascii_case(&name))?;
+                value.as_object()
+            }
         }
     }
 

@@ -15,6 +15,9 @@ use crate::turn::{Api, FormParameter, Page, Turn};
 /// The page that ends a CX session, in every flow.
 const END_SESSION: &str = "END_SESSION";
 
+/// The longest name of a page or a flow that is sent back, in bytes.
+const MAX_TARGET: usize = 1024;
+
 pub(super) fn is_cx(root: &Map<String, Value>) -> bool {
     [
         "fulfillmentInfo",
@@ -24,7 +27,7 @@ pub(super) fn is_cx(root: &Map<String, Value>) -> bool {
         "intentInfo",
     ]
     .iter()
-    .any(|name| field::has(root, name))
+    .any(|name| field::value_of(root, name).is_some())
 }
 
 pub(super) fn decode(root: Map<String, Value>, body: Bytes) -> Result<Turn, NotATurn> {
@@ -110,7 +113,10 @@ fn page(root: &mut Fields) -> Result<Option<Page>, NotATurn> {
     }
     let mut info = root.message("pageInfo")?;
     let mut form = Vec::new();
-    for mut parameter in info.message("formInfo")?.messages("parameterInfo")? {
+    for mut parameter in info
+        .message("pageInfo.formInfo")?
+        .messages("pageInfo.formInfo.parameterInfo")?
+    {
         form.push(FormParameter {
             name: parameter.text("displayName")?,
             required: parameter.flag("required")?.unwrap_or(false),
@@ -129,6 +135,7 @@ fn page(root: &mut Fields) -> Result<Option<Page>, NotATurn> {
 /// The state's name, also where it came as its number.
 fn state_name(state: String) -> String {
     match state.as_str() {
+        "0" | "PARAMETER_STATE_UNSPECIFIED" => String::new(),
         "1" => "EMPTY".to_owned(),
         "2" => "INVALID".to_owned(),
         "3" => "FILLED".to_owned(),
@@ -154,9 +161,28 @@ struct Response<'a> {
     target_flow: Option<String>,
 }
 
-#[derive(Serialize)]
+impl Response<'_> {
+    fn messages(&mut self) -> &mut Vec<Value> {
+        &mut self
+            .fulfillment_response
+            .get_or_insert_with(FulfillmentResponse::default)
+            .messages
+    }
+
+    fn is_silent(&self) -> bool {
+        self.fulfillment_response
+            .as_ref()
+            .is_none_or(|said| said.messages.is_empty())
+            && self.payload.is_none()
+            && self.target_page.is_none()
+            && self.target_flow.is_none()
+    }
+}
+
+#[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct FulfillmentResponse {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     messages: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     merge_behavior: Option<&'static str>,
@@ -182,33 +208,41 @@ pub(super) fn encode(turn: &Turn, answer: &Answer, silent: &str) -> Bytes {
         }
     };
     limit::fit(|cut| {
-        shorten(&mut response, cut);
+        shorten(&mut response, cut, silent);
         serde_json::to_vec(&response).unwrap_or_default()
     })
 }
 
-fn shorten(response: &mut Response<'_>, cut: limit::Cut) {
-    let messages = response.fulfillment_response.as_mut().map(|said| &mut said.messages);
+/// Gives up the least of the reply that is still in it; the text, a hand-off and the target come last.
+fn shorten(response: &mut Response<'_>, cut: limit::Cut, silent: &str) {
     match cut {
         limit::Cut::Nothing | limit::Cut::Entities => {}
         limit::Cut::Payload => response.payload = None,
-        limit::Cut::Rich => {
-            if let Some(messages) = messages {
-                messages.retain(|message| message.get("text").is_some());
+        limit::Cut::Rich => response.messages().retain_mut(|message| {
+            if message.get("liveAgentHandoff").is_some() {
+                *message = json!({"liveAgentHandoff": {}});
+                return true;
             }
-        }
+            message.get("text").is_some()
+        }),
         limit::Cut::Contexts => response.session_info = None,
         limit::Cut::Text(bytes) => {
-            let mut text: String = messages
-                .iter()
-                .flat_map(|messages| messages.iter())
-                .filter_map(|message| message["text"]["text"][0].as_str())
-                .collect::<Vec<_>>()
-                .join("\n");
-            limit::cut_text(&mut text, bytes);
-            response.fulfillment_response = Some(text_only(&text));
             response.page_info = None;
+            let messages = response.messages();
+            let texts: Vec<&str> = messages
+                .iter()
+                .filter_map(|message| message["text"]["text"][0].as_str())
+                .collect();
+            let mut text = texts.join("\n");
+            limit::cut_text(&mut text, bytes);
+            messages.retain(|message| message.get("text").is_none());
+            if !text.is_empty() {
+                messages.insert(0, json!({"text": {"text": [text]}}));
+            }
         }
+    }
+    if response.is_silent() {
+        response.fulfillment_response = Some(text_only(silent));
     }
 }
 
@@ -234,7 +268,8 @@ fn say<'a>(turn: &Turn, reply: &'a Reply, silent: &str) -> Response<'a> {
         messages.push(json!({"liveAgentHandoff": {"metadata": metadata}}));
     }
     let target = target(turn, reply);
-    if messages.is_empty() && reply.payload.is_none() && target.is_none() {
+    let payload = reply.payload.as_ref().filter(|payload| !payload.is_empty());
+    if messages.is_empty() && payload.is_none() && target.is_none() {
         warn!(
             intent.name = turn.name(),
             "the reply has nothing to say; the fallback text was said instead"
@@ -256,7 +291,7 @@ fn say<'a>(turn: &Turn, reply: &'a Reply, silent: &str) -> Response<'a> {
         }),
         page_info: form(reply),
         session_info: session_info(reply),
-        payload: reply.payload.as_ref(),
+        payload,
         target_page,
         target_flow,
     }
@@ -284,7 +319,7 @@ fn target(turn: &Turn, reply: &Reply) -> Option<Target> {
         Some(target) if is_target(target) => return Some(target.clone()),
         Some(target) => warn!(
             ?target,
-            "target left out: expected projects/…/locations/…/agents/…/flows/…[/pages/…]"
+            "target left out: expected projects/…/locations/…/agents/…/flows/…[/pages/…], at most {MAX_TARGET} bytes"
         ),
         None => {}
     }
@@ -308,7 +343,8 @@ fn is_target(target: &Target) -> bool {
     };
     let parts: Vec<&str> = name.split('/').collect();
     let labels = ["projects", "locations", "agents", "flows", "pages"];
-    parts.len() == 8 + tail
+    name.len() <= MAX_TARGET
+        && parts.len() == 8 + tail
         && parts.iter().all(|part| !part.is_empty())
         && parts.iter().step_by(2).zip(labels).all(|(part, label)| *part == label)
 }
@@ -317,7 +353,7 @@ fn form(reply: &Reply) -> Option<Value> {
     let parameters: Vec<Value> = reply
         .form
         .iter()
-        .filter(|parameter| !parameter.name.is_empty())
+        .filter(|parameter| !parameter.name.trim().is_empty())
         .map(|parameter| {
             let mut info = json!({"displayName": parameter.name, "state": parameter.state.name()});
             if let Some(required) = parameter.required {
@@ -335,12 +371,13 @@ fn form(reply: &Reply) -> Option<Value> {
 /// Session parameters: those that the reply sets, and its contexts, which in CX are parameters that hold an object.
 fn session_info(reply: &Reply) -> Option<SessionInfo> {
     let mut parameters = reply.session_parameters.clone();
+    parameters.retain(|name, _| !name.trim().is_empty());
     for context in &reply.contexts {
         let value = match context.lifespan {
             0 => Value::Null,
             _ => Value::Object(context.parameters.clone()),
         };
-        parameters.insert(context.id.as_str().to_owned(), value);
+        parameters.insert(context.id.cx_parameter(), value);
     }
     (!parameters.is_empty()).then_some(SessionInfo { parameters })
 }

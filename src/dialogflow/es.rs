@@ -12,20 +12,27 @@ use crate::reply::{Answer, FollowUp, KeptContext, Reply, SessionEntity};
 use crate::session::SessionName;
 use crate::turn::{ActiveContext, Api, Sentiment, Turn};
 
+/// The longest language tag that is sent back, in bytes; RFC 5646 asks for room for 35.
+const MAX_LANGUAGE: usize = 35;
+
 pub(super) fn is_es(root: &Map<String, Value>) -> bool {
-    field::has(root, "queryResult")
+    field::value_of(root, "queryResult").is_some()
 }
 
 pub(super) fn decode(root: Map<String, Value>, body: Bytes, es_api: EsApi) -> Result<Turn, NotATurn> {
     let mut root = Fields::root(root);
-    let beta = root.has("alternativeQueryResults");
     let session = session(&mut root)?;
     let response_id = root.text("responseId")?;
     let mut origin = root.message("originalDetectIntentRequest")?;
     let mut query = root.message("queryResult")?;
-    let beta = beta || query.has("knowledgeAnswers");
-    let mut intent = query.message("intent")?;
-    let beta = beta || intent.has("mlEnabled");
+    let mut intent = query.message("queryResult.intent")?;
+    let beta = root.has("alternativeQueryResults")
+        || query.has("knowledgeAnswers")
+        || intent.has("mlEnabled")
+        || query
+            .messages("queryResult.fulfillmentMessages")?
+            .iter()
+            .any(is_beta_message);
     let payload = origin.object("payload")?;
     let source = match origin.text("source")? {
         source if source.is_empty() => payload
@@ -36,7 +43,7 @@ pub(super) fn decode(root: Map<String, Value>, body: Bytes, es_api: EsApi) -> Re
         source => source,
     };
     let mut contexts = Vec::new();
-    for mut context in query.messages("outputContexts")? {
+    for mut context in query.messages("queryResult.outputContexts")? {
         let name = context.text("name")?;
         let Some((_, id)) = name.rsplit_once("/contexts/") else {
             continue;
@@ -48,8 +55,8 @@ pub(super) fn decode(root: Map<String, Value>, body: Bytes, es_api: EsApi) -> Re
         });
     }
     let mut analysis = query
-        .message("sentimentAnalysisResult")?
-        .message("queryTextSentiment")?;
+        .message("queryResult.sentimentAnalysisResult")?
+        .message("queryResult.sentimentAnalysisResult.queryTextSentiment")?;
     let sentiment = sentiment(&mut analysis)?;
     let language = query.text("languageCode")?;
     Ok(Turn {
@@ -79,6 +86,19 @@ pub(super) fn decode(root: Map<String, Value>, body: Bytes, es_api: EsApi) -> Re
         page: None,
         body,
     })
+}
+
+/// Whether a message is one that only v2beta1 has.
+fn is_beta_message(message: &Fields) -> bool {
+    const KINDS: [&str; 6] = [
+        "telephonyPlayAudio",
+        "telephonySynthesizeSpeech",
+        "telephonyTransferCall",
+        "rbmText",
+        "rbmStandaloneRichCard",
+        "rbmCarouselRichCard",
+    ];
+    KINDS.iter().any(|kind| message.has(kind))
 }
 
 fn session(root: &mut Fields) -> Result<SessionName, NotATurn> {
@@ -123,6 +143,15 @@ struct Response<'a> {
     end_interaction: bool,
 }
 
+impl Response<'_> {
+    fn is_silent(&self) -> bool {
+        self.fulfillment_text.is_empty()
+            && self.fulfillment_messages.is_empty()
+            && self.payload.is_none()
+            && self.followup_event_input.is_none()
+    }
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct OutputContext<'a> {
@@ -149,13 +178,13 @@ pub(super) fn encode(turn: &Turn, answer: &Answer, silent: &str) -> Bytes {
         Answer::FollowUp(follow_up) => follow(turn, follow_up),
     };
     limit::fit(|cut| {
-        shorten(&mut response, cut);
+        shorten(&mut response, cut, silent);
         serde_json::to_vec(&response).unwrap_or_default()
     })
 }
 
 /// Gives up the least of the reply that is still in it; the text comes last.
-fn shorten(response: &mut Response<'_>, cut: limit::Cut) {
+fn shorten(response: &mut Response<'_>, cut: limit::Cut, silent: &str) {
     match cut {
         limit::Cut::Nothing => {}
         limit::Cut::Payload => response.payload = None,
@@ -165,6 +194,7 @@ fn shorten(response: &mut Response<'_>, cut: limit::Cut) {
         limit::Cut::Entities => response.session_entity_types.clear(),
         limit::Cut::Contexts => {
             response.output_contexts.clear();
+            response.source = "";
             if let Some(event) = &mut response.followup_event_input {
                 event.parameters = limit::empty();
             }
@@ -174,6 +204,9 @@ fn shorten(response: &mut Response<'_>, cut: limit::Cut) {
             limit::cut_text(&mut response.fulfillment_text, bytes);
         }
     }
+    if response.is_silent() {
+        silent.clone_into(&mut response.fulfillment_text);
+    }
 }
 
 fn follow<'a>(turn: &'a Turn, follow_up: &'a FollowUp) -> Response<'a> {
@@ -181,7 +214,10 @@ fn follow<'a>(turn: &'a Turn, follow_up: &'a FollowUp) -> Response<'a> {
         followup_event_input: Some(EventInput {
             name: &follow_up.event,
             parameters: &follow_up.parameters,
-            language_code: &turn.language,
+            language_code: match turn.language.as_str() {
+                tag if tag.len() <= MAX_LANGUAGE => tag,
+                _ => "en",
+            },
         }),
         output_contexts: contexts(turn, &follow_up.contexts),
         ..Response::default()
@@ -201,7 +237,8 @@ fn say<'a>(turn: &'a Turn, reply: &'a Reply, silent: &str) -> Response<'a> {
         }
     }
     let text = reply.plain_text();
-    let text = if text.is_empty() && messages.is_empty() && reply.payload.is_none() {
+    let payload = reply.payload.as_ref().filter(|payload| !payload.is_empty());
+    let text = if text.is_empty() && messages.is_empty() && payload.is_none() {
         warn!(
             intent.name = turn.name(),
             "the reply has nothing to say; the fallback text was said instead"
@@ -218,7 +255,7 @@ fn say<'a>(turn: &'a Turn, reply: &'a Reply, silent: &str) -> Response<'a> {
         fulfillment_text: text,
         fulfillment_messages: messages,
         source: reply.source.as_deref().unwrap_or_default(),
-        payload: reply.payload.as_ref(),
+        payload,
         output_contexts: contexts(turn, &reply.contexts),
         followup_event_input: None,
         session_entity_types: reply
@@ -234,6 +271,7 @@ fn say<'a>(turn: &'a Turn, reply: &'a Reply, silent: &str) -> Response<'a> {
 /// The message as v2 or v2beta1 writes it, or as text where that version lacks it; `None` when it has no text.
 fn encode_message(platform: Platform, message: &Message, beta: bool) -> Option<Value> {
     if platform == Platform::Telephony && !beta {
+        // No such platform in v2; on any other, words made for the telephone would be said twice.
         return None;
     }
     let mut value = match message.es(beta).filter(|wire| super::complete(message, wire)) {
@@ -261,13 +299,12 @@ fn session_entity(turn: &Turn, entity: &SessionEntity) -> Option<Value> {
     let entries: Vec<Value> = entity
         .entries
         .iter()
-        .filter(|(value, _)| !value.is_empty())
+        .filter(|(value, _)| !value.trim().is_empty())
         .map(|(value, synonyms)| {
-            let synonyms = if synonyms.is_empty() {
-                std::slice::from_ref(value)
-            } else {
-                synonyms.as_slice()
-            };
+            let mut synonyms: Vec<&String> = synonyms.iter().filter(|word| !word.trim().is_empty()).collect();
+            if synonyms.is_empty() {
+                synonyms.push(value);
+            }
             json!({"value": value, "synonyms": synonyms})
         })
         .collect();

@@ -8,31 +8,42 @@ use super::{NotATurn, json};
 pub(super) struct Message {
     fields: Map<String, Value>,
     path: &'static str,
+    /// Which one of a repeated field.
+    index: Option<usize>,
 }
 
 impl Message {
     pub(super) fn root(fields: Map<String, Value>) -> Self {
-        Self { fields, path: "" }
+        Self {
+            fields,
+            path: "",
+            index: None,
+        }
     }
 
+    /// Whether the field is there and not null.
     pub(super) fn has(&self, name: &str) -> bool {
-        has(&self.fields, name)
+        value_of(&self.fields, name).is_some_and(|value| !value.is_null())
     }
 
     /// Takes the field's value; null is absent.
     pub(super) fn value(&mut self, name: &str) -> Option<Value> {
-        let value = match self.fields.get_mut(name) {
-            Some(value) => Some(value.take()),
-            None => self.fields.get_mut(snake_case(name).as_str()).map(Value::take),
-        };
-        value.filter(|value| !value.is_null())
+        match self.fields.get_mut(name).map(Value::take) {
+            None | Some(Value::Null) => {
+                let value = self.fields.get_mut(snake_case(name).as_str()).map(Value::take);
+                value.filter(|value| !value.is_null())
+            }
+            value => value,
+        }
     }
 
-    /// Takes a sub-message; absent and `[]` (how PHP writes an empty object) are an empty one.
-    pub(super) fn message(&mut self, name: &'static str) -> Result<Self, NotATurn> {
+    /// Takes the sub-message at `path`, whose last step is its name in this message; absent and `[]` (how PHP writes
+    /// an empty object) are an empty one.
+    pub(super) fn message(&mut self, path: &'static str) -> Result<Self, NotATurn> {
         Ok(Self {
-            fields: self.object(name)?,
-            path: name,
+            fields: self.object(last_step(path))?,
+            path,
+            index: None,
         })
     }
 
@@ -46,8 +57,9 @@ impl Message {
         }
     }
 
-    /// Takes a repeated message.
-    pub(super) fn messages(&mut self, name: &'static str) -> Result<Vec<Self>, NotATurn> {
+    /// Takes a repeated message, as [`Message::message`].
+    pub(super) fn messages(&mut self, path: &'static str) -> Result<Vec<Self>, NotATurn> {
+        let name = last_step(path);
         let items = match self.value(name) {
             None => return Ok(Vec::new()),
             Some(Value::Array(items)) => items,
@@ -60,7 +72,16 @@ impl Message {
             .enumerate()
             .filter(|(_, item)| !item.is_null())
             .map(|(index, item)| match item {
-                Value::Object(fields) => Ok(Self { fields, path: name }),
+                Value::Object(fields) => Ok(Self {
+                    fields,
+                    path,
+                    index: Some(index),
+                }),
+                Value::Array(items) if items.is_empty() => Ok(Self {
+                    fields: Map::new(),
+                    path,
+                    index: Some(index),
+                }),
                 other => Err(wrong(&at(index), &other, "an object")),
             });
         read.collect()
@@ -75,10 +96,10 @@ impl Message {
         }
     }
 
-    /// Takes an enum's name; a number is kept as its digits.
+    /// Takes an enum's name; a number is kept as its digits, `2.0` as `2`.
     pub(super) fn symbol(&mut self, name: &str) -> Result<String, NotATurn> {
         match self.value(name) {
-            Some(Value::Number(number)) => Ok(number.to_string()),
+            Some(Value::Number(number)) => Ok(number.as_f64().unwrap_or_default().to_string()),
             None => Ok(String::new()),
             Some(Value::String(text)) => Ok(text),
             Some(other) => Err(wrong(&self.at(name), &other, "an enum's name or number")),
@@ -109,17 +130,21 @@ impl Message {
 
     /// Path of a field of this message.
     pub(super) fn at(&self, name: &str) -> String {
-        if self.path.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{}.{name}", self.path)
+        match self.index {
+            Some(index) => format!("{}[{index}].{name}", self.path),
+            None if self.path.is_empty() => name.to_owned(),
+            None => format!("{}.{name}", self.path),
         }
     }
 }
 
-/// Whether `fields` has the field, in either spelling.
-pub(super) fn has(fields: &Map<String, Value>, name: &str) -> bool {
-    fields.contains_key(name) || fields.contains_key(snake_case(name).as_str())
+/// The field's value, in either spelling.
+pub(super) fn value_of<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    fields.get(name).or_else(|| fields.get(snake_case(name).as_str()))
+}
+
+fn last_step(path: &'static str) -> &'static str {
+    path.rsplit_once('.').map_or(path, |(_, name)| name)
 }
 
 /// A field that holds something else than it should.

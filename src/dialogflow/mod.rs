@@ -61,6 +61,10 @@ pub(crate) fn decode(body: Bytes, es_api: EsApi) -> Result<Turn, NotATurn> {
     } else if cx::is_cx(&root) {
         cx::decode(root, body)
     } else {
+        let found_es = ["session", "responseId", "originalDetectIntentRequest"];
+        if found_es.iter().any(|name| field::value_of(&root, name).is_some()) {
+            return Err(field::missing("queryResult", "an object: what Dialogflow understood"));
+        }
         Err(NotATurn::Field {
             field: "(root)".to_owned(),
             found: match root.keys().next() {
@@ -73,6 +77,14 @@ pub(crate) fn decode(body: Bytes, es_api: EsApi) -> Result<Turn, NotATurn> {
             expected: "queryResult (Dialogflow ES) or fulfillmentInfo (Dialogflow CX)".to_owned(),
         })
     }
+}
+
+/// The request's JSON as it came, of a body that [`decode`] has read.
+///
+/// # Errors
+/// [`BadJson`] for a body that is none.
+pub(crate) fn raw(body: &[u8]) -> Result<Value, BadJson> {
+    json::read(body)
 }
 
 /// Writes the reply to `turn`; never one that Dialogflow refuses.

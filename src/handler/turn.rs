@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{FromTurn, Scope};
+use crate::dialogflow;
 use crate::fail::Fail;
 use crate::session::SessionName;
 
@@ -66,6 +67,6 @@ pub struct Raw(pub Value);
 
 impl FromTurn for Raw {
     async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
-        serde_json::from_slice(&scope.turn.body).map(Self).map_err(Fail::bug)
+        dialogflow::raw(&scope.turn.body).map(Self).map_err(Fail::bug)
     }
 }

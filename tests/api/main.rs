@@ -9,3 +9,4 @@ mod serve;
 mod settings;
 mod structure;
 mod support;
+mod wire;

@@ -1,0 +1,11 @@
+//! The wire: what Dialogflow sends is read, and what goes back is never refused.
+
+mod bad_input;
+mod defects;
+mod limits;
+mod messages;
+mod properties;
+mod replies;
+mod requests;
+mod stage;
+mod strict;

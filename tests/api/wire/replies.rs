@@ -1,0 +1,213 @@
+//! Every part of a reply is written where its API takes it, and nowhere else.
+
+use rejoinder::reply::{FormReply, FormState, ResponseType, SessionEntity, Target};
+use rejoinder::session::ContextId;
+use rejoinder::{FollowUp, Message, Platform, Reply};
+use serde_json::{Map, Value, json};
+
+use super::stage::{CX_SESSIONS, ES_SESSIONS, PAGE, Spoken, Stage, cx_turn, es_turn};
+
+fn object(value: Value) -> Map<String, Value> {
+    value.as_object().unwrap().clone()
+}
+
+/// A reply that uses all there is.
+fn whole() -> Reply {
+    Reply::text("hello")
+        .and(Message::Payload(object(json!({"a": 1}))))
+        .on(Platform::Telephony, Message::TransferCall("+15550100".into()))
+        .source("shop")
+        .payload(object(json!({"slack": {"text": "hello"}})))
+        .context(ContextId::parse("Order%2-x").unwrap(), 7, object(json!({"id": 7})))
+        .context(ContextId::parse("old").unwrap(), 0, Map::new())
+        .session_entity(SessionEntity {
+            name: "store".into(),
+            replaces: true,
+            entries: vec![
+                ("Graz".into(), vec![]),
+                ("Wien".into(), vec!["Vienna".into(), " ".into()]),
+            ],
+        })
+        .end()
+        .hand_off(object(json!({"queue": "gold"})))
+        .set("size", "L")
+        .set("gone", Value::Null)
+        .form(FormReply {
+            name: "order".into(),
+            state: FormState::Invalid,
+            required: Some(true),
+            value: Some(Value::Null),
+        })
+        .replace_queued()
+        .response_type(ResponseType::HandlerPrompt)
+}
+
+#[tokio::test]
+async fn each_api_gets_the_parts_it_takes() {
+    let stage = Stage::start().await;
+    for api in Spoken::ALL {
+        let reply = stage.says(api, whole()).await;
+        insta::assert_json_snapshot!(format!("whole_{}", api.name()), reply);
+    }
+}
+
+#[tokio::test]
+async fn contexts_get_the_full_name_of_the_session_and_a_lifespan() {
+    let stage = Stage::start().await;
+    for session in ES_SESSIONS {
+        let reply = stage.answers(Spoken::V2, &es_turn(session), whole()).await;
+        let expected = json!([
+            {"name": format!("{session}/contexts/order%2-x"), "lifespanCount": 7, "parameters": {"id": 7}},
+            {"name": format!("{session}/contexts/old"), "lifespanCount": 0},
+        ]);
+        assert_eq!(reply["outputContexts"], expected);
+        assert_eq!(
+            reply["sessionEntityTypes"][0]["name"],
+            format!("{session}/entityTypes/store")
+        );
+    }
+    for session in CX_SESSIONS {
+        let reply = stage.answers(Spoken::V3, &cx_turn(session), whole()).await;
+        let expected = json!({"order_2-x": {"id": 7}, "old": null, "size": "L", "gone": null});
+        assert_eq!(reply["sessionInfo"]["parameters"], expected);
+    }
+}
+
+#[tokio::test]
+async fn cx_context_is_read_by_the_name_it_was_written_under() {
+    let stage = Stage::start().await;
+    let mut turn = cx_turn(CX_SESSIONS[0]);
+    turn["sessionInfo"]["parameters"] = json!({"order_2-x": {"id": 7}});
+    let (seen, _) = stage.sees(turn).await;
+    assert_eq!(seen.kept("Order%2-x").unwrap()["id"], 7);
+}
+
+#[tokio::test]
+async fn lifespan_fits_the_field() {
+    let stage = Stage::start().await;
+    let long = Reply::text("x").context(ContextId::parse("a").unwrap(), u32::MAX, Map::new());
+    let reply = stage.says(Spoken::V2, long).await;
+    assert_eq!(reply["outputContexts"][0]["lifespanCount"], i32::MAX);
+}
+
+#[tokio::test]
+async fn follow_up_event_stands_alone() {
+    let stage = Stage::start().await;
+    for api in [Spoken::V2, Spoken::V2beta1] {
+        let reply = stage.says(api, FollowUp::event("BOOK").parameter("day", 3)).await;
+        let event = json!({"name": "BOOK", "parameters": {"day": 3}, "languageCode": "en"});
+        assert_eq!(reply, json!({"followupEventInput": event}));
+    }
+    let reply = stage.says(Spoken::V3, FollowUp::event("BOOK")).await;
+    let said = &reply["fulfillmentResponse"]["messages"][0]["text"]["text"][0];
+    assert!(said.as_str().unwrap().starts_with("Sorry"));
+}
+
+#[tokio::test]
+async fn follow_up_event_that_no_intent_can_have_is_a_bug() {
+    let stage = Stage::start().await;
+    for name in [String::new(), " ".to_owned(), "e".repeat(151)] {
+        let reply = stage.says(Spoken::V2, FollowUp::event(name)).await;
+        assert!(reply["fulfillmentText"].as_str().unwrap().starts_with("Sorry"));
+    }
+}
+
+#[tokio::test]
+async fn follow_up_echoes_no_endless_language() {
+    let stage = Stage::start().await;
+    let mut turn = es_turn(ES_SESSIONS[0]);
+    turn["queryResult"]["languageCode"] = json!("x".repeat(100_000));
+    let reply = stage.answers(Spoken::V2, &turn, FollowUp::event("BOOK")).await;
+    assert_eq!(reply["followupEventInput"]["languageCode"], "en");
+}
+
+#[tokio::test]
+async fn end_of_a_cx_conversation_is_the_page_that_ends_the_session() {
+    let stage = Stage::start().await;
+    let flow = PAGE.rsplit_once("/pages/").unwrap().0;
+    let reply = stage.says(Spoken::V3, Reply::text("bye").end()).await;
+    assert_eq!(reply["targetPage"], format!("{flow}/pages/END_SESSION"));
+    let reply = stage
+        .says(Spoken::V3, Reply::text("bye").end().go_to(Target::Flow(flow.into())))
+        .await;
+    assert_eq!((&reply["targetFlow"], reply.get("targetPage")), (&json!(flow), None));
+    let mut turn = cx_turn(CX_SESSIONS[0]);
+    for page in ["", "p-1", &PAGE.replace("f-1", &"f".repeat(2000))] {
+        turn["pageInfo"]["currentPage"] = json!(page);
+        let reply = stage.answers(Spoken::V3, &turn, Reply::text("bye").end()).await;
+        assert_eq!(reply.get("targetPage"), None, "{page}");
+    }
+}
+
+#[tokio::test]
+async fn target_of_the_wrong_form_is_left_out() {
+    let stage = Stage::start().await;
+    for target in [
+        "p-1",
+        "",
+        "projects/p/locations/l/agents/a/flows/f",
+        &format!("{PAGE}/"),
+    ] {
+        let reply = stage
+            .says(Spoken::V3, Reply::text("x").go_to(Target::Page(target.into())))
+            .await;
+        assert_eq!(reply.get("targetPage"), None, "{target}");
+    }
+    let reply = stage
+        .says(Spoken::V3, Reply::text("x").go_to(Target::Page(PAGE.into())))
+        .await;
+    assert_eq!(reply["targetPage"], PAGE);
+}
+
+#[tokio::test]
+async fn words_for_one_platform_are_the_text_where_there_are_no_others() {
+    let stage = Stage::start().await;
+    let text = |words: &str| Message::Text(vec![words.into()]);
+    let mut reply = Reply::message(Message::Payload(Map::new()))
+        .on(Platform::Slack, text("to Slack"))
+        .on(Platform::Line, text("to Line"));
+    let sent = stage.says(Spoken::V2, reply.clone()).await;
+    assert_eq!(sent["fulfillmentText"], "to Slack");
+    reply = reply.and(Message::QuickReplies(rejoinder::reply::message::QuickReplies {
+        title: "Which?".into(),
+        quick_replies: vec!["one".into(), "two".into()],
+    }));
+    assert_eq!(
+        stage.says(Spoken::V2, reply.clone()).await["fulfillmentText"],
+        "Which?\none / two"
+    );
+    let sent = stage.says(Spoken::V2, reply.and(text("to all"))).await;
+    assert_eq!(sent["fulfillmentText"], "to all");
+}
+
+#[tokio::test]
+async fn telephony_platform_is_of_v2beta1_and_cx() {
+    let stage = Stage::start().await;
+    let call = Reply::text("hello").on(Platform::Telephony, Message::Text(vec!["hello, caller".into()]));
+    let sent = stage.says(Spoken::V2, call.clone()).await;
+    assert_eq!(sent["fulfillmentMessages"], json!([{"text": {"text": ["hello"]}}]));
+    let sent = stage.says(Spoken::V2beta1, call.clone()).await;
+    assert_eq!(sent["fulfillmentMessages"][1]["platform"], "TELEPHONY");
+    let sent = stage.says(Spoken::V3, call).await;
+    assert_eq!(sent["fulfillmentResponse"]["messages"][1]["channel"], "TELEPHONY");
+}
+
+#[tokio::test]
+async fn blank_variant_of_a_text_is_not_sent() {
+    let stage = Stage::start().await;
+    let variants = Message::Text(vec![String::new(), "hello".into(), " ".into(), "hi".into()]);
+    let sent = stage.says(Spoken::V2, Reply::message(variants)).await;
+    let expected = json!({
+        "fulfillmentText": "hello", "fulfillmentMessages": [{"text": {"text": ["hello", "hi"]}}],
+    });
+    assert_eq!(sent, expected);
+}
+
+#[tokio::test]
+async fn number_that_is_none_is_null() {
+    let stage = Stage::start().await;
+    let sent = stage
+        .says(Spoken::V3, Reply::text("x").set("rate", f64::NAN).set(" ", 1))
+        .await;
+    assert_eq!(sent["sessionInfo"]["parameters"], json!({"rate": null}));
+}

@@ -1,0 +1,244 @@
+//! Odd but legal requests are read as what they mean.
+
+use std::collections::BTreeSet;
+
+use rejoinder::{Api, Sentiment};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::stage::{CX_SESSIONS, ES_SESSIONS, PAGE, Spoken, Stage, cx_turn, es_turn};
+
+const ES_FULL: &str = include_str!("../../fixtures/wire/es_every_field.json");
+const CX_FULL: &str = include_str!("../../fixtures/wire/cx_every_field.json");
+
+#[tokio::test]
+async fn every_field_of_es_can_be_read() {
+    let stage = Stage::start().await;
+    let (turn, raw) = stage.sees(ES_FULL).await;
+    assert_eq!(raw, serde_json::from_str::<Value>(ES_FULL).unwrap());
+    assert_eq!(turn.api, Api::EsV2beta1);
+    assert_eq!(
+        turn.session.as_str(),
+        "projects/shop-1/locations/us/agent/environments/e/users/u/sessions/s"
+    );
+    assert_eq!(turn.response_id, "3c1b9f2e-6c1d-4e57-8f43-5d0d5a3f0c11-2f6a9d10");
+    assert_eq!(
+        (turn.intent.as_str(), turn.action.as_str()),
+        ("Order Status", "order.status")
+    );
+    assert_eq!(
+        (turn.text.as_str(), turn.language.as_str()),
+        ("wo ist meine Bestellung", "de-AT")
+    );
+    assert_eq!(turn.parameters["order"], 41.0);
+    assert_eq!(turn.confidence, Some(0.75));
+    assert!(turn.is_fallback && turn.cancels_slot_filling && !turn.all_required_params_present);
+    assert_eq!(
+        turn.sentiment,
+        Some(Sentiment {
+            score: -0.5,
+            magnitude: 0.5
+        })
+    );
+    assert_eq!(turn.source, "telegram");
+    assert_eq!(turn.payload["data"]["from"]["id"], 42);
+    let context = turn.context("order").unwrap();
+    assert_eq!(
+        (context.lifespan, &context.parameters["id"]),
+        (Some(999), &json!("A-7"))
+    );
+}
+
+#[tokio::test]
+async fn every_field_of_cx_can_be_read() {
+    let stage = Stage::start().await;
+    let (turn, raw) = stage.sees(CX_FULL).await;
+    assert_eq!(raw, serde_json::from_str::<Value>(CX_FULL).unwrap());
+    assert_eq!((turn.api, turn.session.as_str()), (Api::CxV3, CX_SESSIONS[1]));
+    assert_eq!((turn.tag.as_str(), turn.intent.as_str()), ("order.status", "order"));
+    assert_eq!((turn.event.as_str(), turn.text.as_str()), ("no-input", "4711"));
+    assert_eq!(turn.language, "de");
+    assert_eq!(
+        Value::Object(turn.parameters.clone()),
+        json!({
+            "kept": {"a": 1}, "size": "L", "order": 41, "person": {"name": "Ada"}, "list": [1, "x"],
+        })
+    );
+    assert_eq!(turn.confidence, Some(1.0));
+    assert_eq!(
+        turn.sentiment,
+        Some(Sentiment {
+            score: 0.25,
+            magnitude: 1.0
+        })
+    );
+    let page = turn.page.as_ref().unwrap();
+    assert_eq!((page.name.as_str(), page.display_name.as_str()), (PAGE, "Order"));
+    let states: Vec<&str> = page.form.iter().map(|field| field.state.as_str()).collect();
+    assert_eq!(states, ["FILLED", "INVALID", "EMPTY", ""]);
+    assert!(page.form[0].required && page.form[0].just_collected && !page.form[1].required);
+    assert_eq!(turn.source, "web");
+}
+
+#[rstest]
+#[case(json!(7), Some(7))]
+#[case(json!(7.0), Some(7))]
+#[case(json!("7"), Some(7))]
+#[case(json!("7.0"), Some(7))]
+#[case(json!(999), Some(999))]
+#[case(json!(-1), Some(0))]
+#[case(Value::Null, None)]
+#[tokio::test]
+async fn whole_number_is_read_however_it_is_written(#[case] count: Value, #[case] lifespan: Option<u32>) {
+    let stage = Stage::start().await;
+    let mut turn = es_turn(ES_SESSIONS[0]);
+    let name = format!("{}/contexts/a", ES_SESSIONS[0]);
+    turn["queryResult"]["outputContexts"] = json!([{"name": name, "lifespanCount": count}]);
+    assert_eq!(stage.sees(turn).await.0.context("a").unwrap().lifespan, lifespan);
+}
+
+#[tokio::test]
+async fn field_names_may_be_in_snake_case() {
+    let stage = Stage::start().await;
+    for full in [ES_FULL, CX_FULL] {
+        let (camel, _) = stage.sees(full).await;
+        // Elsewhere, as the same turn again would be given the same reply.
+        let stage = Stage::start().await;
+        let (snake, _) = stage.sees(snake_case(serde_json::from_str(full).unwrap())).await;
+        let unlike = |turn: &rejoinder::Turn| {
+            let mut turn = turn.clone();
+            turn.body = Default::default();
+            format!("{turn:?}")
+        };
+        assert_eq!(unlike(&camel), unlike(&snake));
+    }
+}
+
+#[tokio::test]
+async fn null_is_absent() {
+    let stage = Stage::start().await;
+    for (full, needed) in [(ES_FULL, "session"), (CX_FULL, "sessionInfo")] {
+        let whole: Value = serde_json::from_str(full).unwrap();
+        let fields: BTreeSet<&String> = whole.as_object().unwrap().keys().collect();
+        for field in fields {
+            if ["queryResult", needed].contains(&field.as_str()) {
+                continue;
+            }
+            let mut turn = whole.clone();
+            // Another turn each time, which the last one's reply is no answer to.
+            if turn.get("queryResult").is_some() {
+                turn["queryResult"]["queryText"] = json!(field);
+            } else {
+                turn["text"] = json!(field);
+            }
+            turn[field] = Value::Null;
+            stage.sees(turn).await;
+        }
+    }
+    let mut turn: Value = serde_json::from_str(ES_FULL).unwrap();
+    for field in turn["queryResult"].as_object_mut().unwrap().values_mut() {
+        *field = Value::Null;
+    }
+    let (seen, _) = stage.sees(turn).await;
+    assert_eq!((seen.language.as_str(), seen.intent.as_str()), ("en", ""));
+    assert!(seen.parameters.is_empty() && seen.contexts.is_empty() && seen.all_required_params_present);
+}
+
+#[tokio::test]
+async fn empty_array_stands_for_an_empty_object() {
+    let stage = Stage::start().await;
+    let mut turn = es_turn(ES_SESSIONS[0]);
+    turn["queryResult"]["parameters"] = json!([]);
+    turn["queryResult"]["fulfillmentMessages"] = json!([{"text": {"text": [null]}}, [], null]);
+    turn["queryResult"]["webhookPayload"] = json!([]);
+    turn["originalDetectIntentRequest"] = json!({"payload": []});
+    let (seen, _) = stage.sees(turn).await;
+    assert!(seen.parameters.is_empty() && seen.payload.is_empty());
+    let mut turn = cx_turn(CX_SESSIONS[0]);
+    turn["sessionInfo"]["parameters"] = json!([]);
+    turn["intentInfo"] = json!([]);
+    turn["payload"] = json!([]);
+    turn["pageInfo"]["formInfo"] = json!({"parameterInfo": {}});
+    assert!(stage.sees(turn).await.0.parameters.is_empty());
+}
+
+#[tokio::test]
+async fn nul_in_a_string_is_read_and_written() {
+    let stage = Stage::start().await;
+    let mut turn = es_turn(ES_SESSIONS[0]);
+    turn["queryResult"]["queryText"] = json!("a\0b");
+    turn["queryResult"]["parameters"] = json!({"x\0": "\0"});
+    turn["responseId"] = json!("\0");
+    let (seen, _) = stage.sees(&turn).await;
+    assert_eq!((seen.text.as_str(), &seen.parameters["x\0"]), ("a\0b", &json!("\0")));
+    let reply = stage
+        .answers(Spoken::V2, &turn, rejoinder::Reply::text("\0 is said"))
+        .await;
+    assert_eq!(reply["fulfillmentText"], "\0 is said");
+}
+
+#[tokio::test]
+async fn source_inside_the_payload_counts() {
+    let stage = Stage::start().await;
+    let mut turn = es_turn(ES_SESSIONS[0]);
+    turn["originalDetectIntentRequest"] = json!({"payload": {"source": "slack", "data": {"id": "42"}}});
+    assert_eq!(stage.sees(turn).await.0.source, "slack");
+}
+
+#[tokio::test]
+async fn unknown_fields_are_ignored() {
+    let stage = Stage::start().await;
+    let mut turn = cx_turn(CX_SESSIONS[0]);
+    turn["callerId"] = json!("+1");
+    turn["messages"] = json!([{"text": {"text": ["hi"], "redactedText": ["hi"]}, "source": "VIRTUAL_AGENT"}]);
+    turn["pageInfo"]["new"] = json!({"deep": [1, {}]});
+    stage.sees(turn).await;
+    let mut turn = es_turn(ES_SESSIONS[0]);
+    turn["agentId"] = json!("x");
+    turn["queryResult"]["intent"]["x"] = json!([null]);
+    assert_eq!(stage.sees(turn).await.0.api, Api::EsV2);
+}
+
+#[tokio::test]
+async fn telephony_message_in_the_request_tells_v2beta1() {
+    let stage = Stage::start().await;
+    let mut turn = es_turn(ES_SESSIONS[0]);
+    turn["queryResult"]["fulfillmentMessages"] =
+        json!([{"platform": "TELEPHONY", "telephonySynthesizeSpeech": {"text": "hi"}}]);
+    assert_eq!(stage.sees(&turn).await.0.api, Api::EsV2beta1);
+    turn["queryResult"]["fulfillmentMessages"] = json!([{"text": {"text": ["hi"]}}]);
+    turn["alternativeQueryResults"] = Value::Null;
+    assert_eq!(stage.sees(&turn).await.0.api, Api::EsV2);
+}
+
+#[tokio::test]
+async fn byte_order_mark_is_skipped() {
+    let stage = Stage::start().await;
+    let (turn, raw) = stage.sees(format!("\u{feff}{}", es_turn(ES_SESSIONS[2]))).await;
+    assert_eq!(
+        (turn.session.as_str(), &raw["queryResult"]["queryText"]),
+        (ES_SESSIONS[2], &json!("hello"))
+    );
+}
+
+/// The names of the protocol's own fields in snake case; free-form objects as they are.
+fn snake_case(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => fields
+            .into_iter()
+            .map(|(name, value)| {
+                let free = ["parameters", "payload", "metadata", "value"].contains(&name.as_str());
+                let mut snake = String::new();
+                for letter in name.chars() {
+                    if letter.is_ascii_uppercase() {
+                        snake.push('_');
+                    }
+                    snake.push(letter.to_ascii_lowercase());
+                }
+                (snake, if free { value } else { snake_case(value) })
+            })
+            .collect(),
+        Value::Array(items) => items.into_iter().map(snake_case).collect(),
+        other => other,
+    }
+}
