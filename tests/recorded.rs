@@ -1,4 +1,5 @@
 //! Recorded turns, played and recorded by the command line and by the test kit against a bot that serves.
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -253,6 +254,31 @@ async fn recorded_turns_are_redacted_and_replay_passes() {
         assert!(!text.contains("Ida") && !text.contains("door-17"), "{text}");
     }
     bot.replay(&dir).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn interrupt_ends_the_relay_in_order_and_a_missing_service_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let mut relay = relay(&dir.path().join("made"), &format!("http://{free}"), "1");
+    let body = request("a", "Ida").to_string();
+    let answer = reqwest::Client::builder().build().unwrap().post(&relay.url).body(body);
+    let answer = answer.send().await.unwrap();
+    assert_eq!(answer.status(), 502);
+    assert!(
+        answer
+            .text()
+            .await
+            .unwrap()
+            .contains(&format!("no answer from http://{free}/fulfillment"))
+    );
+    let id = nix::unistd::Pid::from_raw(relay.child.id().try_into().unwrap());
+    nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGINT).unwrap();
+    assert!(relay.child.wait().unwrap().success());
+    assert_eq!(fs::read_dir(dir.path().join("made")).unwrap().count(), 0);
 }
 
 #[tokio::test]

@@ -45,7 +45,7 @@ const NOT_PASSED_ON: &[&str] = &[
     "accept-encoding",
 ];
 
-/// Relays turns to a running service and writes each, with its reply, to a file.
+/// Relay turns to a running service and write each, with its reply, to a file.
 ///
 /// Point the platform, or a tunnel from it, at the relay. Each POST to /fulfillment is passed on byte for byte with its
 /// headers, and the answer is given back. Headers are not written to the file.

@@ -10,7 +10,7 @@ use clap::Args;
 use crate::recorded::{RecordedTurn, Report, Service, play};
 use crate::upstream;
 
-/// Posts recorded turns to a running service and compares what comes back.
+/// Post recorded turns to a running service and compare what comes back.
 ///
 /// A recorded turn is a JSON file with a request and the reply that must come back: either the exact `reply`, or
 /// `reply_has` with the parts of it that matter. Turns are posted one after the other. A table shows how each came
@@ -60,9 +60,7 @@ impl Replay {
             .enable_all()
             .build()
             .context("cannot start the runtime")?;
-        let mut report = runtime
-            .block_on(play(&service, &turns))
-            .context("start the service first, or name it with --url")?;
+        let mut report = runtime.block_on(play(&service, &turns))?;
         if self.accept {
             report.accept()?;
         }

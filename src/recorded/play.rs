@@ -91,7 +91,10 @@ pub(crate) async fn play(service: &Service, turns: &[RecordedTurn]) -> anyhow::R
                 (mismatch.map_or(Outcome::Ok, Outcome::Differs), Some(came))
             }
             Err(NoAnswer::NothingListens(reason)) if played.is_empty() => {
-                bail!("nothing listens at {} ({reason})", shown(&service.url));
+                bail!(
+                    "nothing listens at {}; start the service, or name another with --url ({reason})",
+                    shown(&service.url)
+                );
             }
             Err(NoAnswer::NothingListens(reason) | NoAnswer::Other(reason)) => (Outcome::Error(reason), None),
         };

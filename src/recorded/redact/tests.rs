@@ -161,6 +161,13 @@ fn names_are_found_in_scripts_without_spaces() {
     assert!(said.starts_with("我叫") && !said.contains("王伟"), "{said}");
 }
 
+#[test]
+fn long_token_leaves_no_end_behind() {
+    let token = format!("eyJhbGciOi.{}", "aB3dE6-_".repeat(4_000));
+    let (request, _) = redacted(&format!("token={token}"), json!({}), json!({}));
+    assert!(!request.to_string().contains("aB3dE6"));
+}
+
 proptest! {
     #[test]
     fn no_secret_is_left_and_the_same_value_has_the_same_stand_in(

@@ -4,8 +4,11 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::stand_in::{Kind, luhn_sum};
 
-/// The longest that one may be, in characters, so that reading a text stays quick.
-const LONGEST: usize = 8_192;
+/// The longest that one may be, in characters, so that reading a text stays quick; tokens may be longer.
+const LONGEST: usize = 320;
+
+/// What stands in a token beside letters and digits (RFC 6750), but for a slash, which stands in paths, too.
+const TOKEN_MARKS: &str = "_-.~+";
 
 /// What `text` is as a whole.
 pub(super) fn kind(text: &str) -> Option<Kind> {
@@ -21,11 +24,18 @@ pub(super) fn at(text: &[char], at: usize) -> Option<(usize, Kind)> {
         return None;
     }
     let rest = &text[at..text.len().min(at + LONGEST)];
+    let before = at.checked_sub(1).map_or(' ', |before| text[before]);
     let found = [
         email(rest).map(|length| (length, Kind::Email)),
         ip(rest),
-        number(rest).filter(|_| !at.checked_sub(1).is_some_and(|before| "-_.".contains(text[before]))),
-        token(rest).map(|length| (length, Kind::Token)),
+        number(rest).filter(|_| !"-_.".contains(before)),
+        // Within one, none begins: a long text is read once.
+        if TOKEN_MARKS.contains(before) {
+            None
+        } else {
+            token(&text[at..])
+        }
+        .map(|length| (length, Kind::Token)),
     ];
     found.into_iter().flatten().max_by_key(|(length, _)| *length)
 }
@@ -101,7 +111,7 @@ fn number(text: &[char]) -> Option<(usize, Kind)> {
         let ends = next.is_none_or(|next| !next.is_alphanumeric());
         let count = digits.len();
         let is_card =
-            (13..=19).contains(&count) && luhn_sum(&digits) % 10 == 0 && digits.iter().any(|digit| *digit > 0);
+            (13..=19).contains(&count) && luhn_sum(&digits).is_multiple_of(10) && digits.iter().any(|digit| *digit > 0);
         let zeros = digits.starts_with(&[0, 0]) && digits.get(2).is_some_and(|digit| *digit > 0);
         let is_phone = (international && (7..=15).contains(&count))
             || (zeros && (10..=17).contains(&count))
@@ -120,8 +130,9 @@ fn token(text: &[char]) -> Option<usize> {
     const PREFIXES: &[&str] = &[
         "eyJ", "sk_", "pk_", "rk_", "whsec_", "ghp_", "gho_", "xox", "AKIA", "AIza", "ya29.",
     ];
-    let length = run(text, |c| c.is_ascii_alphanumeric() || "_-.~+=".contains(c));
-    let part: String = text[..length].iter().collect();
+    let length = run(text, |c| c.is_ascii_alphanumeric() || TOKEN_MARKS.contains(c));
+    let padding = run(&text[length..], |c| c == '=');
+    let part: String = text[..length + padding].iter().collect();
     let part = part.trim_end_matches(['.', '-', '~']);
     if part.len() >= 16 && PREFIXES.iter().any(|prefix| part.starts_with(prefix)) {
         return Some(part.len());
