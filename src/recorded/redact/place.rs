@@ -103,7 +103,8 @@ impl At<'_> {
         if word(SECRET_WORDS) || SECRET_PARTS.iter().any(|part| joined.contains(part)) {
             return Some(Class::Secret);
         }
-        let may_name_people = matches!(self.place, Place::Parameters | Place::Platform);
+        let may_name_people =
+            matches!(self.place, Place::Parameters | Place::Platform) && !NAMED_PARTS.contains(&self.parent);
         if may_name_people && (word(&["name", "person"]) || joined.ends_with("name")) && !word(THINGS) {
             return Some(Class::Name);
         }
@@ -205,6 +206,9 @@ const THINGS: &[&str] = &[
     "service",
     "department",
 ];
+
+/// What a platform names itself, in what it passes along.
+const NAMED_PARTS: &[&str] = &["capabilities", "arguments", "inputs", "intent", "event"];
 
 /// Words of a key, in what a platform passes along, that tell of its user.
 const USERS: &[&str] = &[

@@ -71,6 +71,7 @@ fn user_of_the_platform_is_redacted_and_the_rest_of_its_payload_stays() {
     let mut request = json!({"originalDetectIntentRequest": {"source": "telegram", "payload": {"data": {
         "from": {"id": 99_887_766, "first_name": "Anna", "language_code": "en"},
         "caller_id": "+46701234567", "date": 1_700_000_000, "userId": "ABwppHG1",
+        "surface": {"capabilities": [{"name": "actions.capability.SCREEN_OUTPUT"}]},
     }}}});
     let mut reply = json!({});
     Redactor::default().redact(&mut request, &mut reply);
@@ -80,6 +81,10 @@ fn user_of_the_platform_is_redacted_and_the_rest_of_its_payload_stays() {
         assert!(!text.contains(secret), "{text}");
     }
     assert_eq!(data["from"]["language_code"], "en");
+    assert_eq!(
+        data["surface"]["capabilities"][0]["name"],
+        "actions.capability.SCREEN_OUTPUT"
+    );
     assert_eq!(data["date"], 1_700_000_000);
     assert!(data["from"]["id"].is_i64());
 }
