@@ -16,6 +16,7 @@ mod fulfillment;
 pub mod handler;
 mod lang;
 pub mod postgres;
+mod recorded;
 pub mod reply;
 mod server;
 mod service;

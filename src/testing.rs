@@ -4,7 +4,7 @@
 //! with it. Panics are how a test kit reports.
 #![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use chrono::{DateTime, Utc};
@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::config::{self, AuthSettings, Settings, TurnSettings};
 use crate::postgres::embedded::Embedded;
 use crate::postgres::{ConnectSettings, Database, MIGRATIONS};
+use crate::recorded::{self, RecordedTurn};
 use crate::service::{Parts, Service};
 use crate::upstream;
 
@@ -148,6 +149,19 @@ impl TestBot {
         let (status, reply) = self.post(turn.to_string()).await;
         assert_eq!(status, 200, "turn refused: {reply}");
         reply
+    }
+
+    /// Plays the recorded turns of `dir`, a directory (or one file) relative to the working directory, which in
+    /// tests is the package's; in the order of their names.
+    ///
+    /// # Panics
+    /// With a table and diffs, where a reply is not the one recorded.
+    pub async fn replay(&self, dir: impl AsRef<Path>) {
+        let turns = RecordedTurn::read_all(&[dir]).expect("recorded turns");
+        let url = self.url("/fulfillment");
+        let service = recorded::Service::new(self.http.clone(), &url, &[]).expect("the service's URL");
+        let report = recorded::play(&service, &turns).await.expect("a service that listens");
+        assert!(report.failed() == 0, "replies differ\n\n{}", report.text(false));
     }
 
     /// Stops the service in order.

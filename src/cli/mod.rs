@@ -1,5 +1,7 @@
 //! The command line: `serve` (also with no command), `routes`, `replay`, `record`.
 
+mod record;
+mod replay;
 mod routes;
 mod serve;
 
@@ -26,6 +28,8 @@ enum Command<B: Args> {
     Serve(Box<Settings<B>>),
     /// Print the table of intents
     Routes(routes::Routes<B>),
+    Replay(replay::Replay),
+    Record(record::Record),
 }
 
 /// Runs the command line for the bot that `bot` makes of its settings: the whole `main` of a deployment.
@@ -35,6 +39,8 @@ pub fn run<B: Args>(bot: impl FnOnce(&B) -> Bot) -> ExitCode {
         None => serve::serve(line.serve, bot),
         Some(Command::Serve(settings)) => serve::serve(*settings, bot),
         Some(Command::Routes(routes)) => routes.print(bot),
+        Some(Command::Replay(replay)) => Ok(replay.run()),
+        Some(Command::Record(record)) => record.run(),
     };
     match done {
         Ok(code) => code,
