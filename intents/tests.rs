@@ -1,6 +1,9 @@
 //! The bot under test, and the turns that are put to it.
 
+use std::path::{Path, PathBuf};
+
 use rejoinder::testing::{TestBot, TestSettings, default_settings};
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::settings::Settings;
@@ -28,6 +31,32 @@ pub(crate) fn ask_in(session: &str, intent: &str, parameters: Value) -> Value {
         "session": format!("projects/p/agent/sessions/{session}"),
         "queryResult": {"intent": {"displayName": intent}, "parameters": parameters, "languageCode": "en"},
     })
+}
+
+#[rstest]
+#[case("get_account_balance")]
+#[case("recent_transactions")]
+#[case("order_status")]
+#[case("product_stock")]
+#[case("exchange_rate")]
+#[case("book_appointment")]
+#[case("verify_identity")]
+#[case("fallback")]
+#[tokio::test]
+async fn recorded_turns_are_answered_as_recorded(#[case] intent: &str) {
+    let bot = start(|_| {}).await;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("intents").join(intent);
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let mut files: Vec<PathBuf> = files
+        .filter(|path| path.extension().is_some_and(|end| end == "json"))
+        .collect();
+    files.sort();
+    assert!(files.len() >= 3, "{intent} has {} recorded turns", files.len());
+    for path in files {
+        let recorded: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let reply = bot.turn(&recorded["request"]).await;
+        assert_eq!(reply, recorded["reply"], "{}", path.display());
+    }
 }
 
 /// What the user hears.

@@ -28,7 +28,7 @@ pub(super) fn date_and_time(date: &Value, time: &Value) -> Option<DateTime<Utc>>
     Some(moment.to_utc())
 }
 
-#[expect(clippy::unwrap_used, reason = "a constant: checked when it is compiled")]
+// Checked when it is compiled.
 const UTC: FixedOffset = FixedOffset::east_opt(0).unwrap();
 
 fn local(value: &Value) -> Option<DateTime<FixedOffset>> {

@@ -130,15 +130,18 @@ mod tests {
         bot.clock().advance(TimeDelta::milliseconds(4_999));
         assert_eq!(text(&balance(&bot).await), text(&first));
         bot.clock().advance(TimeDelta::milliseconds(1));
-        assert!(text(&balance(&bot).await).contains("is -$0.50."));
+        let then = text(&balance(&bot).await);
+        assert!(then.contains("is -$0.50."), "{then}");
     }
 
     #[tokio::test]
     async fn zero_seconds_are_no_cache() {
         let bot = start(|settings| settings.balance_cache_s = 0).await;
-        assert!(text(&balance(&bot).await).contains("is $3,247.82."));
+        let before = text(&balance(&bot).await);
+        assert!(before.contains("is $3,247.82."), "{before}");
         spend_all(&bot).await;
-        assert!(text(&balance(&bot).await).contains("is -$0.50."));
+        let after = text(&balance(&bot).await);
+        assert!(after.contains("is -$0.50."), "{after}");
     }
 
     #[tokio::test]

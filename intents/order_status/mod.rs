@@ -143,6 +143,7 @@ impl Order {
     fn arrival(&self, lang: &Lang) -> String {
         let id = &self.id;
         let day = self.arrives_on.map(|day| day::long(day, lang));
+        let short_day = self.arrives_on.map(|day| day::short(day, lang)).unwrap_or_default();
         let (english, german) = match (self.status, day) {
             (Status::Cancelled, _) => (
                 format!("Order {id} has been cancelled, so it will not arrive."),
@@ -150,7 +151,7 @@ impl Order {
             ),
             (Status::Delivered, Some(day)) => (
                 format!("Order {id} was delivered on {day}."),
-                format!("Bestellung {id} wurde am {day} zugestellt."),
+                format!("Bestellung {id} wurde am {short_day} zugestellt."),
             ),
             (Status::Delivered, None) => (
                 format!("Order {id} has already been delivered."),

@@ -118,11 +118,11 @@ fn none(list: &List, lang: &Lang) -> String {
     lang.pick([
         (
             "en",
-            format!("I find no transactions of a {name} for customer number {customer}."),
+            format!("I cannot find any {name} transactions for customer number {customer}."),
         ),
         (
             "de",
-            format!("Ich finde zur Kundennummer {customer} keine Umsätze für ein {name}."),
+            format!("Ich finde zur Kundennummer {customer} keine Umsätze auf einem {name}."),
         ),
     ])
 }

@@ -78,6 +78,7 @@ pub(crate) async fn handle(Params(claim): Params<Claim>, lang: Lang, clock: Cloc
         return Err(Fail::missing("user_id"));
     }
     let tries = tries(&mut tx, &number, now).await?;
+    sweep(&mut tx, now).await?;
     if let Some(until) = tries.locked_until.filter(|until| *until > now) {
         return Ok(reply(locked(until - now, &lang)));
     }
@@ -157,19 +158,8 @@ async fn customer(connection: &mut PgConnection, number: &str) -> Result<Option<
     Ok(customer)
 }
 
-/// The tries behind this number; from here to the end of the transaction nobody else tries it. Deletes a few rows
-/// that a day has passed over.
+/// The tries behind this number; from here to the end of the transaction nobody else tries it.
 async fn tries(connection: &mut PgConnection, number: &str, now: DateTime<Utc>) -> Result<Tries, Fail> {
-    let a_day_ago = now - TimeDelta::days(1);
-    sqlx::query!(
-        "delete from pin_tries where customer_id in (
-             -- skipping what others hold: two that delete each other's row would wait for ever
-             select customer_id from pin_tries where last_try_at < $1 limit 10 for update skip locked
-         )",
-        a_day_ago
-    )
-    .execute(&mut *connection)
-    .await?;
     let tries = sqlx::query_as!(
         Tries,
         "insert into pin_tries (customer_id, misses, last_try_at) values ($1, 0, $2)
@@ -180,11 +170,26 @@ async fn tries(connection: &mut PgConnection, number: &str, now: DateTime<Utc>) 
          returning misses, locked_until",
         number,
         now,
-        a_day_ago
+        now - TimeDelta::days(1)
     )
     .fetch_one(connection)
     .await?;
     Ok(tries)
+}
+
+/// Deletes a few rows that a day has passed over. Only after [`tries`], so that nobody waits for a row while holding
+/// one that another waits for.
+async fn sweep(connection: &mut PgConnection, now: DateTime<Utc>) -> Result<(), Fail> {
+    sqlx::query!(
+        "delete from pin_tries where customer_id in (
+             -- skipping what others hold, for the same reason
+             select customer_id from pin_tries where last_try_at < $1 limit 10 for update skip locked
+         )",
+        now - TimeDelta::days(1)
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 async fn missed(
