@@ -14,7 +14,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use moka::ops::compute::{CompResult, Op};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, warn};
 
@@ -253,13 +253,20 @@ impl Fulfillment {
             };
         };
         let mut place = Some(place);
+        // A handler that is done before its flight stands in the cache would be overwritten by it: it waits.
+        let (taken_off, runway) = oneshot::channel::<()>();
+        let mut runway = Some(runway);
         let start = |flight: Option<moka::Entry<key::Hash, Flight>>| {
             let op = match flight.map(moka::Entry::into_value) {
                 Some(Flight::Running(_)) => Op::Nop,
                 Some(Flight::Done { response_id, .. }) if is_same(&response_id, turn) => Op::Nop,
-                Some(Flight::Done { .. }) | None => {
-                    Op::Put(Flight::Running(self.start(turn, intent, key, answer_by, place.take())))
-                }
+                Some(Flight::Done { .. }) | None => Op::Put(Flight::Running(self.start(
+                    turn,
+                    intent,
+                    key,
+                    answer_by,
+                    (place.take(), runway.take()),
+                ))),
             };
             std::future::ready(op)
         };
@@ -270,6 +277,7 @@ impl Fulfillment {
             | CompResult::Removed(entry) => Some(entry.into_value()),
             CompResult::StillNone(_) => None,
         };
+        drop(taken_off);
         match flight {
             Some(Flight::Running(running)) => Joined::Running(running),
             Some(Flight::Done { answered, .. }) => Joined::Done(answered),
@@ -283,7 +291,7 @@ impl Fulfillment {
         intent: &Arc<Intent>,
         key: &TurnKey,
         answer_by: Instant,
-        place: Option<tokio::sync::OwnedSemaphorePermit>,
+        (place, runway): (Option<OwnedSemaphorePermit>, Option<oneshot::Receiver<()>>),
     ) -> Running {
         let progress = Arc::<Progress>::default();
         let run = run::Run {
@@ -297,6 +305,10 @@ impl Fulfillment {
         let sorry = self.say(turn, fail::sorry_text(&Lang::new(turn.language.as_str())));
         let task = self.runtime.spawn(
             async move {
+                if let Some(runway) = runway {
+                    // Ends when the other end is dropped, also with a caller that has gone.
+                    runway.await.ok();
+                }
                 let answered = run.answer().await;
                 drop(place);
                 answered
