@@ -1,30 +1,55 @@
 //! The demo bot: what this deployment can do.
 
+mod account;
+mod book_appointment;
+mod day;
+mod exchange_rate;
+mod fallback;
 mod get_account_balance;
+mod money;
+mod order_status;
+mod product_stock;
+mod recent_transactions;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod verify_identity;
 
 use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
 use rejoinder::Bot;
 
+use crate::settings::Settings;
+
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// The bot's own settings.
-#[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Bot")]
-struct Settings {
-    /// How long an account's balance is kept in the cache, in seconds, 0 to 3600; 0: not at all
-    #[arg(long, env = "BALANCE_CACHE_S", default_value = "5", value_parser = clap::value_parser!(u64).range(0..=3_600))]
-    balance_cache_s: u64,
-}
-
+#[rustfmt::skip] // one line, one thing the bot can do
 fn bot(settings: &Settings) -> Bot {
     Bot::new()
         .data(settings.clone())
         .demo_data("customers", include_str!("demo.sql"))
         .intent("Get Account Balance", get_account_balance::handle)
-        .example(r#"{"user_id":"12345","account_type":"checking"}"#)
+            .example(r#"{"user_id":"12345","account_type":"checking"}"#)
+            .prompt("user_id", account::WHOSE).prompt("account_type", account::WHICH)
+        .intent("Recent Transactions", recent_transactions::handle)
+            .prompt("user_id", account::WHOSE).prompt("account_type", account::WHICH)
+        .intent("Recent Transactions - more", recent_transactions::more)
+        .intent("Order Status", order_status::handle).prompt("order_number", order_status::WHICH)
+        .intent("Order Status - arrival", order_status::arrival).prompt("order_number", order_status::WHICH)
+        .tag("order-status", order_status::handle).prompt("order_number", order_status::WHICH)
+        .intent("Product Stock", product_stock::handle).prompt("product", product_stock::WHAT)
+        .intent("Exchange Rate", exchange_rate::handle).slow(exchange_rate::SLOW)
+            .prompt("from_currency", exchange_rate::FROM).prompt("to_currency", exchange_rate::TO)
+            .prompt("amount", exchange_rate::AMOUNT)
+        .intent("Book Appointment", book_appointment::handle)
+            .prompt("date_time", book_appointment::WHEN).prompt("customer", book_appointment::WHO)
+            .prompt("date", book_appointment::DATE).prompt("time", book_appointment::TIME)
+        .intent("Verify Identity", verify_identity::handle)
+            .prompt("user_id", account::WHOSE).prompt("pin", verify_identity::PIN)
+        .intent("Default Welcome Intent", fallback::welcome)
+        .fallback(fallback::handle)
 }
 
 fn main() -> ExitCode {

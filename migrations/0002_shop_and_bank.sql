@@ -1,20 +1,29 @@
 -- What the demo bot answers from: a small bank, and a small shop.
 
 create table customers (
-    id          text primary key check (id <> ''),
-    name        text not null check (name <> ''),
-    pin_salt    bytea not null,
-    pin_hash    bytea not null,
-    pin_misses  integer not null default 0 check (pin_misses >= 0),
-    locked_until timestamptz
+    id       text primary key check (id <> ''),
+    name     text not null check (name <> ''),
+    pin_salt bytea not null,
+    pin_hash bytea not null check (length(pin_hash) = 32)
 );
 comment on table customers is 'People who may ask about what is theirs';
 comment on column customers.id is 'Customer number, as the user says it';
 comment on column customers.name is 'How the bot addresses the customer';
 comment on column customers.pin_salt is 'Random bytes that are hashed before the PIN';
 comment on column customers.pin_hash is 'HMAC-SHA256 of the PIN, keyed with the salt';
-comment on column customers.pin_misses is 'Wrong PINs since the last right one, or since the last lock';
-comment on column customers.locked_until is 'Until when no PIN is tried; null: not locked';
+
+create table pin_tries (
+    customer_id  text primary key check (length(customer_id) between 1 and 64),
+    misses       integer not null check (misses >= 0),
+    last_try_at  timestamptz not null,
+    locked_until timestamptz
+);
+comment on table pin_tries is 'Wrong PINs of late, by the customer number that was claimed: also for numbers nobody has, so that a lock does not tell which exist';
+comment on column pin_tries.customer_id is 'Customer number, as the user said it';
+comment on column pin_tries.misses is 'Wrong PINs since the last right one, the last lock, or a day without a try';
+comment on column pin_tries.last_try_at is 'When a PIN was last tried; a day later the row may be deleted';
+comment on column pin_tries.locked_until is 'Until when no PIN is tried; null: never locked';
+create index pin_tries_last_try_at on pin_tries (last_try_at);
 
 create table accounts (
     customer_id text not null references customers,

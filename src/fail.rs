@@ -47,6 +47,15 @@ impl Fail {
         }
     }
 
+    /// Asks for a parameter with the words of [`Bot::prompt`](crate::Bot::prompt).
+    pub fn missing(parameter: impl Into<String>) -> Self {
+        Self::Ask {
+            parameter: parameter.into(),
+            prompt: None,
+            reason: "found nothing".to_owned(),
+        }
+    }
+
     /// Answers with this text.
     pub fn say(text: impl Into<String>) -> Self {
         Self::Say(text.into())

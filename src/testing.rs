@@ -170,6 +170,11 @@ impl TestBot {
     }
 }
 
+/// A bot's own settings, as they are where nothing is set.
+pub fn default_settings<B: clap::Args>() -> B {
+    config::defaults::<B>().bot
+}
+
 /// A bot with no settings of its own.
 #[derive(Debug, Clone, clap::Args)]
 struct NoSettings {}

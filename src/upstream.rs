@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use recloser::{AsyncRecloser, Error as Broken, Recloser};
-use reqwest::{Client, IntoUrl, Method, RequestBuilder};
+use reqwest::{Client, IntoUrl, Method, RequestBuilder, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
@@ -64,6 +64,24 @@ impl Upstream {
     /// [`Fail::Upstream`] when the service cannot be reached in the time left, its breaker is open, its status is
     /// not 2xx, or its answer is over [`MAX_ANSWER`] or not the JSON of a `T`.
     pub async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Fail> {
+        let (host, body) = self.body(request, &[]).await?;
+        let body = body.unwrap_or_default();
+        read(&host, &body)
+    }
+
+    /// As [`json`](Self::json), and `None` where the service says that there is no such thing (404) or that there can
+    /// be none (422): an answer, and no failure.
+    ///
+    /// # Errors
+    /// As those of [`json`](Self::json).
+    pub async fn find<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<Option<T>, Fail> {
+        let none = [StatusCode::NOT_FOUND, StatusCode::UNPROCESSABLE_ENTITY];
+        let (host, body) = self.body(request, &none).await?;
+        body.map(|body| read(&host, &body)).transpose()
+    }
+
+    /// The host, and the answer's body; `None` at one of the statuses in `none`.
+    async fn body(&self, request: RequestBuilder, none: &[StatusCode]) -> Result<(String, Option<Vec<u8>>), Fail> {
         let request = request.build().context("request cannot be built").map_err(Fail::Bug)?;
         let host = request.url().host_str().unwrap_or_default().to_owned();
         let left = self
@@ -71,7 +89,7 @@ impl Upstream {
             .map_or(REQUEST_LIMIT, |until| until.saturating_duration_since(Instant::now()));
         let limit = left.min(REQUEST_LIMIT);
         let exchange = async {
-            let answered = tokio::time::timeout(limit, self.exchange(request)).await;
+            let answered = tokio::time::timeout(limit, self.exchange(request, none)).await;
             answered.unwrap_or_else(|_| Err(anyhow!("no answer within {} ms", limit.as_millis())))
         };
         let breaker = self.breakers.get_with(host.as_str().into(), || {
@@ -91,12 +109,10 @@ impl Upstream {
         let body = body
             .with_context(|| format!("upstream {host}"))
             .map_err(Fail::Upstream)?;
-        serde_json::from_slice(&body)
-            .with_context(|| format!("upstream {host}: unexpected answer"))
-            .map_err(Fail::Upstream)
+        Ok((host, body))
     }
 
-    async fn exchange(&self, request: reqwest::Request) -> anyhow::Result<Vec<u8>> {
+    async fn exchange(&self, request: reqwest::Request, none: &[StatusCode]) -> anyhow::Result<Option<Vec<u8>>> {
         // A URL may hold a key; errors must not.
         let mut response = self
             .client
@@ -104,6 +120,9 @@ impl Upstream {
             .await
             .map_err(reqwest::Error::without_url)?;
         let status = response.status();
+        if none.contains(&status) {
+            return Ok(None);
+        }
         if !status.is_success() {
             return Err(anyhow!("status {status}"));
         }
@@ -114,8 +133,14 @@ impl Upstream {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(body)
+        Ok(Some(body))
     }
+}
+
+fn read<T: DeserializeOwned>(host: &str, body: &[u8]) -> Result<T, Fail> {
+    serde_json::from_slice(body)
+        .with_context(|| format!("upstream {host}: unexpected answer"))
+        .map_err(Fail::Upstream)
 }
 
 /// An HTTP client with time-outs, which says who we are.

@@ -2,29 +2,23 @@
 
 use std::time::Duration;
 
+use anyhow::anyhow;
 use chrono::{DateTime, Utc};
-use rejoinder::{Cache, Data, Db, Fail, Kept, Lang, Params, Reply};
+use rejoinder::{Cache, Context, Data, Db, Fail, Kept, Lang, Params, Reply};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::Settings;
+use crate::account::{self, Kind};
+use crate::money::money;
+use crate::settings::Settings;
+use crate::verify_identity::Verified;
 
 /// What the user asks for.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Query {
-    user_id: String,
+    user_id: Option<String>,
     #[serde(default)]
     account_type: Kind,
-}
-
-/// Which account.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Kind {
-    #[default]
-    Checking,
-    Savings,
-    Credit,
 }
 
 /// The account that the conversation is about.
@@ -32,8 +26,12 @@ enum Kind {
 pub(crate) struct AccountInfo {
     #[serde(with = "rust_decimal::serde::float")]
     balance: Decimal,
-    account_type: Kind,
+    /// Which it is.
+    pub(crate) account_type: Kind,
     last_updated: DateTime<Utc>,
+    /// Whose it is, where the platform has put the parameters of the intent into its context.
+    #[serde(default, skip_serializing)]
+    pub(crate) user_id: Option<String>,
 }
 
 impl Kept for AccountInfo {
@@ -44,82 +42,129 @@ impl Kept for AccountInfo {
 #[derive(Debug, Deserialize, Serialize)]
 struct Account {
     balance: Decimal,
+    currency: String,
     updated_at: DateTime<Utc>,
 }
 
 pub(crate) async fn handle(
     Params(query): Params<Query>,
+    verified: Option<Context<Verified>>,
     settings: Data<Settings>,
     lang: Lang,
     cache: Cache,
     db: Option<Db>,
 ) -> Result<Reply, Fail> {
     let kind = query.account_type;
+    let customer = account::customer(query.user_id, verified, &settings, &lang)?;
+    // What is cached is told even while the database is down.
     let load = async {
-        let db = db.ok_or_else(|| Fail::Upstream(anyhow::anyhow!("the database does not answer")))?;
-        account(&db, &query.user_id, kind).await
+        let db = db.ok_or_else(|| Fail::Upstream(anyhow!("the database does not answer")))?;
+        find(&db, &customer, kind).await
     };
-    let account = match settings.balance_cache_s {
+    let found = match settings.balance_cache_s {
         0 => load.await?,
         seconds => {
-            let key = format!("{}/{}", query.user_id, kind.column());
+            let key = format!("{}/{customer}", kind.column());
             cache.get_or_fetch(&key, Duration::from_secs(seconds), load).await?
         }
     };
-    let Some(account) = account else {
-        return Ok(Reply::text(lang.pick([
-            (
-                "en",
-                format!(
-                    "I cannot find a {} account for customer {}.",
-                    kind.column(),
-                    query.user_id
-                ),
-            ),
-            (
-                "de",
-                format!("Ich finde kein solches Konto für Kundennummer {}.", query.user_id),
-            ),
-        ])));
+    let Some(account) = found else {
+        return Ok(Reply::text(account::none(kind, &customer, &lang)));
     };
+    let (name, balance) = (kind.name(&lang), money(account.balance, &account.currency, &lang));
+    let text = lang.pick([
+        (
+            "en",
+            format!("Your {name} balance is {balance}. Would you like to see recent transactions?"),
+        ),
+        (
+            "de",
+            format!("Der Stand Ihres {name}s ist {balance}. Möchten Sie die letzten Umsätze sehen?"),
+        ),
+    ]);
     let info = AccountInfo {
         balance: account.balance,
         account_type: kind,
         last_updated: account.updated_at,
+        user_id: None,
     };
-    Ok(Reply::text(lang.pick([
-        (
-            "en",
-            format!(
-                "Your {} account balance is ${}. Would you like to see recent transactions?",
-                kind.column(),
-                account.balance
-            ),
-        ),
-        ("de", format!("Der Stand ist {} $.", account.balance)),
-    ]))
-    .keep(info)
-    .source("banking-api"))
+    Ok(Reply::text(text).keep(info).source("banking-api"))
 }
 
-impl Kind {
-    fn column(self) -> &'static str {
-        match self {
-            Self::Checking => "checking",
-            Self::Savings => "savings",
-            Self::Credit => "credit",
-        }
-    }
-}
-
-async fn account(db: &Db, customer: &str, kind: Kind) -> Result<Option<Account>, Fail> {
+async fn find(db: &Db, customer: &str, kind: Kind) -> Result<Option<Account>, Fail> {
     let account = sqlx::query_as!(
         Account,
-        "select balance, updated_at from accounts where customer_id = $1 and kind = $2",
+        "select balance, currency, updated_at from accounts where customer_id = $1 and kind = $2",
         customer,
         kind.column()
     )
     .fetch_optional(db.read())
     .await?;
     Ok(account)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use rejoinder::testing::TestBot;
+    use serde_json::{Value, json};
+
+    use crate::tests::{ask, start, text};
+
+    async fn balance(bot: &TestBot) -> Value {
+        bot.turn(&ask("Get Account Balance", json!({"user_id": "12345"}))).await
+    }
+
+    async fn spend_all(bot: &TestBot) {
+        sqlx::query("update accounts set balance = -0.5 where customer_id = '12345' and kind = 'checking'")
+            .execute(bot.pool())
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn balance_is_cached_for_as_long_as_the_setting_says() {
+        let bot = start(|settings| settings.balance_cache_s = 5).await;
+        let first = balance(&bot).await;
+        spend_all(&bot).await;
+        bot.clock().advance(TimeDelta::milliseconds(4_999));
+        assert_eq!(text(&balance(&bot).await), text(&first));
+        bot.clock().advance(TimeDelta::milliseconds(1));
+        let then = text(&balance(&bot).await);
+        assert!(then.contains("is -$0.50."), "{then}");
+    }
+
+    #[tokio::test]
+    async fn zero_seconds_are_no_cache() {
+        let bot = start(|settings| settings.balance_cache_s = 0).await;
+        let before = text(&balance(&bot).await);
+        assert!(before.contains("is $3,247.82."), "{before}");
+        spend_all(&bot).await;
+        let after = text(&balance(&bot).await);
+        assert!(after.contains("is -$0.50."), "{after}");
+    }
+
+    #[tokio::test]
+    async fn where_it_is_required_only_the_verified_customer_hears_it() {
+        let bot = start(|settings| settings.require_verified = true).await;
+        for intent in ["Get Account Balance", "Recent Transactions"] {
+            let mut turn = ask(intent, json!({"user_id": "12345"}));
+            let refused = text(&bot.turn(&turn).await);
+            assert!(refused.starts_with("Please verify your identity first."), "{refused}");
+            let verified = |customer: &str| {
+                json!([{
+                    "name": "projects/p/agent/sessions/s/contexts/verified",
+                    "lifespanCount": 5,
+                    "parameters": {"customer_id": customer},
+                }])
+            };
+            turn["queryResult"]["outputContexts"] = verified("67890");
+            assert_eq!(text(&bot.turn(&turn).await), refused);
+            turn["queryResult"]["outputContexts"] = verified("12345");
+            let told = text(&bot.turn(&turn).await);
+            assert!(told.contains('$'), "{told}");
+            turn["queryResult"]["parameters"] = json!({});
+            assert_eq!(text(&bot.turn(&turn).await), told);
+        }
+    }
 }

@@ -262,6 +262,10 @@ impl<'de> Deserializer<'de> for Lenient<'de> {
         match (self.0, whole(self.0)) {
             (Value::Number(_), Some(number)) => visitor.visit_string(number.to_string()),
             (Value::Number(number), None) => visitor.visit_string(number.to_string()),
+            // PostgreSQL takes it in no text, and no user can mean it.
+            (Value::String(text), _) if text.contains('\0') => Err(de::Error::custom(
+                "found a text that holds U+0000, expected one without",
+            )),
             _ => self.deserialize_any(visitor),
         }
     }

@@ -82,6 +82,18 @@ mod tests {
     }
 
     #[test]
+    fn text_that_no_database_takes_is_asked_for_again() {
+        let Err(Fail::Ask { parameter, reason, .. }) = query(json!({"order_id": 7, "store": "a\0b"})) else {
+            panic!("it must ask")
+        };
+        assert_eq!(parameter, "store");
+        assert_eq!(
+            reason,
+            "parameter store: found a text that holds U+0000, expected one without"
+        );
+    }
+
+    #[test]
     fn missing_one_is_asked_for_by_name() {
         for unfilled in [json!({}), json!({"order_id": ""}), json!({"order_id": null})] {
             let Err(Fail::Ask { parameter, .. }) = query(unfilled) else {

@@ -21,6 +21,10 @@ pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 /// How often the database is asked whether it answers, and how long it may take to.
 const PULSE: Duration = Duration::from_secs(1);
 
+/// After so many pulses in a row without an answer the database is down; one alone may be a busy machine. A refused
+/// connection counts at once.
+const SILENT_PULSES: u32 = 2;
+
 /// How to connect.
 #[derive(Clone, Debug)]
 pub struct ConnectSettings {
@@ -105,14 +109,15 @@ impl Database {
     pub async fn watch(self) {
         let options = self.0.primary.connect_options();
         let mut connection = None;
+        let mut silent: u32 = 0;
         loop {
             let asked = tokio::time::timeout(PULSE, pulse(connection.take(), &options)).await;
-            let answered = match asked {
-                Ok(Ok(answered)) => Some(answered),
-                Ok(Err(_)) | Err(_) => None,
+            (connection, silent) = match asked {
+                Ok(Ok(answered)) => (Some(answered), 0),
+                Ok(Err(_)) => (None, SILENT_PULSES),
+                Err(_) => (None, silent.saturating_add(1)),
             };
-            let up = answered.is_some();
-            connection = answered;
+            let up = silent < SILENT_PULSES;
             if self.0.up.swap(up, Ordering::Relaxed) != up {
                 if up {
                     info!("the database answers again")

