@@ -11,7 +11,7 @@ mod turn;
 use clap::{Args, Command, CommandFactory as _, FromArgMatches as _, Parser};
 
 pub use self::auth::AuthSettings;
-pub use self::database::DatabaseSettings;
+pub use self::database::{BadDatabaseUrl, DatabaseSettings};
 pub use self::log::{LogFormat, LogSettings};
 pub use self::server::ServerSettings;
 pub use self::turn::TurnSettings;
