@@ -10,7 +10,6 @@ use sqlx::PgPool;
 use tokio::task::JoinSet;
 
 use crate::figures::Slice;
-use crate::load::CONNECTIONS;
 
 #[derive(clap::Args)]
 pub(crate) struct Pool {
@@ -19,9 +18,6 @@ pub(crate) struct Pool {
     /// Connections of the pool.
     #[arg(long, default_value = "10")]
     size: u32,
-    /// How many wait for a connection at a time.
-    #[arg(long, default_value_t = CONNECTIONS)]
-    askers: usize,
 }
 
 impl Pool {
@@ -58,7 +54,8 @@ impl Pool {
     async fn round(&self, pool: &PgPool, time: Duration) -> anyhow::Result<u64> {
         let until = Instant::now() + time;
         let mut askers = JoinSet::new();
-        for _ in 0..self.askers {
+        // One a connection: more would only wait for each other.
+        for _ in 0..self.size {
             let pool = pool.clone();
             askers.spawn(async move {
                 let mut asked = 0;
