@@ -1,0 +1,113 @@
+//! Turns against what they could cost at best: one run, one machine, the same bytes, 64 connections kept alive.
+//!
+//! `cargo bench --bench turns` takes about five minutes; `-- --quick` one, for a look. `-- --json FILE` writes the
+//! figures. The contestants, each in a process of its own:
+//!
+//! * (a) a bare actix-web handler that parses the body and returns a constant;
+//! * (b) a bot whose only intent says a constant text, with all that a service does for a turn;
+//! * (c) the demo bot's `Get Account Balance` from the cache;
+//! * (d) the same with one primary-key query per turn, beside (pool), that query alone in a loop;
+//! * (e) Node with express and dialogflow-fulfillment doing (b).
+//!
+//! They take turns of a few seconds each, several rounds; a ratio is the median of the rounds' ratios. The load comes
+//! from one thread of one more process, on the same cores. Exits with 1 when a target is missed.
+
+mod bare;
+mod contestant;
+mod figures;
+mod load;
+mod measure;
+mod pool;
+mod targets;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
+use rejoinder::{Bot, Fail, Reply};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+/// Measures turns against what they could cost at best.
+#[derive(Parser)]
+struct Line {
+    /// Fewer and shorter rounds, about a minute: for a look, not for a verdict
+    #[arg(long)]
+    quick: bool,
+    /// Writes the figures to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Directory of PostgreSQL's server programs
+    #[arg(long, env = "PG_BINDIR")]
+    pg_bindir: Option<PathBuf>,
+    /// What cargo bench passes, and cargo test does not
+    #[arg(long, hide = true)]
+    bench: bool,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+/// What a child process does.
+#[derive(Subcommand)]
+#[command(hide = true)]
+enum Part {
+    /// Contestant (a)
+    Bare(bare::Bare),
+    /// The query alone
+    Pool(pool::Pool),
+    /// The load
+    Load(load::Load),
+}
+
+fn main() -> ExitCode {
+    // Contestant (b) is a deployment like any other, command line included.
+    if std::env::args().nth(1).as_deref() == Some("serve") {
+        return rejoinder::run(|_: &NoSettings| Bot::new().intent("Noop", noop));
+    }
+    let line = Line::parse();
+    let done = match line.part {
+        Some(Part::Bare(bare)) => bare.serve(),
+        Some(Part::Pool(pool)) => pool.run(),
+        Some(Part::Load(load)) => load.run(),
+        None if !line.bench => {
+            println!("nothing is measured but by: cargo bench --bench turns");
+            return ExitCode::SUCCESS;
+        }
+        None => return judge(&line),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+async fn noop() -> Result<Reply, Fail> {
+    Ok(Reply::text("Done."))
+}
+
+/// A bot with no settings of its own.
+#[derive(Clone, Debug, clap::Args)]
+struct NoSettings {}
+
+fn judge(line: &Line) -> ExitCode {
+    let judged = measure::measure(line.quick, line.pg_bindir.as_deref()).and_then(|figures| {
+        let verdicts = targets::judge(&figures);
+        print!("{}", targets::table(&figures, &verdicts));
+        if let Some(file) = &line.json {
+            std::fs::write(file, targets::json(&figures, &verdicts).to_string())?;
+        }
+        Ok(verdicts.iter().all(|verdict| verdict.met))
+    });
+    match judged {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("turns: {error:#}");
+    ExitCode::FAILURE
+}
