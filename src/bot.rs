@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 
 use crate::dialogflow;
 use crate::fail::Fail;
+use crate::fulfillment::Pace;
 use crate::handler::{Handler, Scope};
 use crate::lang::Lang;
 use crate::reply::Answer;
@@ -74,6 +75,7 @@ pub struct Intent {
     pub fails_with_status: bool,
     prompts: HashMap<&'static str, Texts>,
     example: Option<&'static str>,
+    pub(crate) pace: Arc<Pace>,
     run: Run,
 }
 
@@ -259,6 +261,7 @@ impl Bot {
             fails_with_status: false,
             prompts: HashMap::new(),
             example: None,
+            pace: Arc::default(),
             run: Arc::new(move |scope| handler.clone().call(scope)),
         });
         self

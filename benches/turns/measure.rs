@@ -9,7 +9,6 @@ use anyhow::{Context as _, ensure};
 use rejoinder::postgres::embedded::Embedded;
 use serde_json::Value;
 
-use crate::NoSettings;
 use crate::contestant::{Contestant, Place};
 use crate::figures::{Figures, Memory, Series, Slice};
 use crate::load::{Ask, CONNECTIONS};
@@ -272,15 +271,17 @@ fn this_program() -> anyhow::Result<Command> {
     ))
 }
 
-/// Whatever is set where the bench runs: the contestants have the defaults.
+/// Whatever is set where the bench runs, also in a `.env` file: the contestants have the defaults.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "PATH and the place of PostgreSQL's programs are the machine's"
+)]
 fn default_settings(command: &mut Command) -> &mut Command {
-    for setting in rejoinder::cli::settings::<NoSettings>() {
-        if setting.name != "PG_BINDIR" {
-            // Empty counts as not set, and keeps a `.env` file's value out.
-            command.env(setting.name, "");
-        }
-    }
+    let machine = ["PATH", "PG_BINDIR"].map(|name| (name, std::env::var_os(name).unwrap_or_default()));
     command
+        .env_clear()
+        .envs(machine)
+        .current_dir(env!("CARGO_TARGET_TMPDIR"))
 }
 
 /// Runs a part of this program to its end, and reads the slice that it prints.

@@ -9,8 +9,9 @@ use sqlx::postgres::PgListener;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use super::flights::Running;
 use super::key::Hash;
-use super::{Running, TurnKey, record};
+use super::{TurnKey, record};
 use crate::clock::Clock;
 use crate::postgres::Database;
 
@@ -71,6 +72,11 @@ impl Late {
                 }
             },
         }
+    }
+
+    /// Whether there is anything for this question.
+    pub(super) async fn is_known(&self, key: &TurnKey) -> bool {
+        self.questions.get(&key.question).await.is_some()
     }
 
     /// The user has heard the slow text: the next who asks waits for this handler.

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
-use super::{Answered, Fulfillment, Progress, TurnKey, record};
+use super::flights::Progress;
+use super::{Answered, Fulfillment, TurnKey, record};
 use crate::bot::Intent;
 use crate::dialogflow;
 use crate::fail::{self, Fail};
@@ -37,7 +38,6 @@ impl Run {
                     body: Some(body),
                     is_reply: true,
                 };
-                fulfillment.keep(&self.key, &self.turn, &answered).await;
                 let kept = answered.body.clone();
                 (answered, "reply", kept)
             }
@@ -46,8 +46,9 @@ impl Run {
                 (self.failed(&fail), fail.kind(), None)
             }
         };
-        // After a failure, the same turn again may fare better: it is not among the done ones.
-        fulfillment.running.invalidate(&self.key.turn).await;
+        fulfillment
+            .flights
+            .finish(&self.key.turn, &self.turn.response_id, &answered);
         if self.progress.finish() {
             fulfillment.late.keep(&self.key, kept.as_ref()).await;
         }
