@@ -3,10 +3,11 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use prometheus_client::metrics::histogram::Histogram;
 
 use crate::dialogflow;
 use crate::fail::Fail;
@@ -76,6 +77,8 @@ pub struct Intent {
     prompts: HashMap<&'static str, Texts>,
     example: Option<&'static str>,
     pub(crate) pace: Arc<Pace>,
+    /// How long its replies took.
+    pub(crate) replies: OnceLock<Histogram>,
     run: Run,
 }
 
@@ -262,6 +265,7 @@ impl Bot {
             prompts: HashMap::new(),
             example: None,
             pace: Arc::default(),
+            replies: OnceLock::new(),
             run: Arc::new(move |scope| handler.clone().call(scope)),
         });
         self

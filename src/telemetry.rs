@@ -21,7 +21,9 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::bot::Intent;
 use crate::config::{LogFormat, LogSettings};
+use crate::server::TURNS;
 
 /// Starts logging to standard error. A second call changes nothing.
 ///
@@ -59,16 +61,20 @@ pub(crate) struct TurnSpan;
 
 impl RootSpanBuilder for TurnSpan {
     fn on_request_start(request: &ServiceRequest) -> Span {
-        info_span!(
+        let span = info_span!(
             "request",
-            http.method = request.method().as_str(),
-            http.path = request.path(),
+            http.path = Empty,
             http.status_code = Empty,
             session.id = Empty,
             intent.name = Empty,
             response.id = Empty,
             caller = Empty,
-        )
+        );
+        // Each record writes the span's fields anew, so a turn's are recorded once, when they are known.
+        if request.path() != TURNS {
+            span.record("http.path", request.path());
+        }
+        span
     }
 
     fn on_request_end<B: MessageBody>(span: Span, outcome: &Result<ServiceResponse<B>, Error>) {
@@ -79,13 +85,15 @@ impl RootSpanBuilder for TurnSpan {
             Ok(response) => response.status(),
             Err(error) => error.as_response_error().status_code(),
         };
-        span.record("http.status_code", status.as_u16());
+        if !status.is_success() {
+            span.record("http.status_code", status.as_u16());
+        }
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
-    intent: Arc<str>,
+    intent: String,
     outcome: &'static str,
 }
 
@@ -103,7 +111,6 @@ pub(crate) struct Metrics(Arc<Families>);
 
 struct Families {
     registry: Registry,
-    turns: Family<OutcomeLabels, Counter>,
     duration: Family<OutcomeLabels, Histogram, fn() -> Histogram>,
     unmatched: Family<NameLabel, Counter>,
     late_replies: Gauge,
@@ -113,11 +120,9 @@ struct Families {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("rejoinder");
-        let turns = Family::default();
         let duration = Family::new_with_constructor(latency as fn() -> Histogram);
         let unmatched = Family::default();
         let late_replies = Gauge::default();
-        registry.register("turns", "Turns by intent and outcome", turns.clone());
         registry.register_with_unit(
             "turn_duration",
             "Time to the outcome of a turn; of a handler where the outcome is its own",
@@ -136,7 +141,6 @@ impl Default for Metrics {
         );
         Self(Arc::new(Families {
             registry,
-            turns,
             duration,
             unmatched,
             late_replies,
@@ -150,13 +154,22 @@ fn latency() -> Histogram {
 }
 
 impl Metrics {
-    pub(crate) fn answered(&self, intent: &str, outcome: &'static str, elapsed: Duration) {
-        let labels = OutcomeLabels {
-            intent: intent.into(),
+    /// Counts an outcome of an intent's turn, and how long it took.
+    pub(crate) fn answered(&self, intent: &Intent, outcome: &'static str, elapsed: Duration) {
+        let labels = || OutcomeLabels {
+            intent: intent.label().into(),
             outcome,
         };
-        self.0.turns.get_or_create(&labels).inc();
-        self.0.duration.get_or_create(&labels).observe(elapsed.as_secs_f64());
+        let observe = |histogram: &Histogram| histogram.observe(elapsed.as_secs_f64());
+        match outcome {
+            // The usual one is looked up once.
+            "reply" => observe(
+                intent
+                    .replies
+                    .get_or_init(|| self.0.duration.get_or_create(&labels()).clone()),
+            ),
+            _ => observe(&self.0.duration.get_or_create(&labels())),
+        }
     }
 
     /// Counts a turn that has no handler of its own. The name comes from outside, so only so many are told apart.

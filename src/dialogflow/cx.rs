@@ -193,28 +193,28 @@ struct SessionInfo {
     parameters: Map<String, Value>,
 }
 
-pub(super) fn encode(turn: &Turn, answer: &Answer, silent: &str) -> Bytes {
+pub(super) fn encode(turn: &Turn, answer: &Answer) -> Bytes {
     let mut response = match answer {
-        Answer::Reply(reply) => say(turn, reply, silent),
+        Answer::Reply(reply) => say(turn, reply),
         Answer::FollowUp(follow_up) => {
             warn!(
                 event.name = follow_up.event,
                 "CX takes no follow-up event from a webhook; the fallback text was said"
             );
             Response {
-                fulfillment_response: Some(text_only(silent)),
+                fulfillment_response: Some(text_only(&super::instead_of_silence(turn))),
                 ..Response::default()
             }
         }
     };
     limit::fit(|cut| {
-        shorten(&mut response, cut, silent);
+        shorten(turn, &mut response, cut);
         serde_json::to_vec(&response).unwrap_or_default()
     })
 }
 
 /// Gives up the least of the reply that is still in it; the text, a hand-off and the target come last.
-fn shorten(response: &mut Response<'_>, cut: limit::Cut, silent: &str) {
+fn shorten(turn: &Turn, response: &mut Response<'_>, cut: limit::Cut) {
     match cut {
         limit::Cut::Nothing | limit::Cut::Entities => {}
         limit::Cut::Payload => response.payload = None,
@@ -242,7 +242,7 @@ fn shorten(response: &mut Response<'_>, cut: limit::Cut, silent: &str) {
         }
     }
     if response.is_silent() {
-        response.fulfillment_response = Some(text_only(silent));
+        response.fulfillment_response = Some(text_only(&super::instead_of_silence(turn)));
     }
 }
 
@@ -253,7 +253,7 @@ fn text_only(text: &str) -> FulfillmentResponse {
     }
 }
 
-fn say<'a>(turn: &Turn, reply: &'a Reply, silent: &str) -> Response<'a> {
+fn say<'a>(turn: &Turn, reply: &'a Reply) -> Response<'a> {
     let mut messages = Vec::with_capacity(reply.messages.len());
     for (platform, message) in &reply.messages {
         match encode_message(*platform, message, reply.response_type.map(|kind| kind.name())) {
@@ -274,7 +274,7 @@ fn say<'a>(turn: &Turn, reply: &'a Reply, silent: &str) -> Response<'a> {
             intent.name = turn.name(),
             "the reply has nothing to say; the fallback text was said instead"
         );
-        messages.push(json!({"text": {"text": [silent]}}));
+        messages.push(json!({"text": {"text": [super::instead_of_silence(turn)]}}));
     }
     let (target_page, target_flow) = match target {
         Some(Target::Page(page)) => (Some(page), None),

@@ -126,7 +126,7 @@ struct Response<'a> {
     #[serde(skip_serializing_if = "String::is_empty")]
     fulfillment_text: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    fulfillment_messages: Vec<Value>,
+    fulfillment_messages: Vec<Written<'a>>,
     #[serde(skip_serializing_if = "str::is_empty")]
     source: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -152,6 +152,28 @@ impl Response<'_> {
     }
 }
 
+/// A message; plain text, the usual one, is written as it stands in the reply.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Written<'a> {
+    Text { text: Variants<'a> },
+    Rich(Value),
+}
+
+#[derive(Serialize)]
+struct Variants<'a> {
+    text: &'a [String],
+}
+
+impl Written<'_> {
+    fn is_text(&self) -> bool {
+        match self {
+            Self::Text { .. } => true,
+            Self::Rich(value) => value.get("text").is_some(),
+        }
+    }
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct OutputContext<'a> {
@@ -172,25 +194,23 @@ struct EventInput<'a> {
     language_code: &'a str,
 }
 
-pub(super) fn encode(turn: &Turn, answer: &Answer, silent: &str) -> Bytes {
+pub(super) fn encode(turn: &Turn, answer: &Answer) -> Bytes {
     let mut response = match answer {
-        Answer::Reply(reply) => say(turn, reply, silent),
+        Answer::Reply(reply) => say(turn, reply),
         Answer::FollowUp(follow_up) => follow(turn, follow_up),
     };
     limit::fit(|cut| {
-        shorten(&mut response, cut, silent);
+        shorten(turn, &mut response, cut);
         serde_json::to_vec(&response).unwrap_or_default()
     })
 }
 
 /// Gives up the least of the reply that is still in it; the text comes last.
-fn shorten(response: &mut Response<'_>, cut: limit::Cut, silent: &str) {
+fn shorten(turn: &Turn, response: &mut Response<'_>, cut: limit::Cut) {
     match cut {
         limit::Cut::Nothing => {}
         limit::Cut::Payload => response.payload = None,
-        limit::Cut::Rich => response
-            .fulfillment_messages
-            .retain(|message| message.get("text").is_some()),
+        limit::Cut::Rich => response.fulfillment_messages.retain(Written::is_text),
         limit::Cut::Entities => response.session_entity_types.clear(),
         limit::Cut::Contexts => {
             response.output_contexts.clear();
@@ -205,7 +225,7 @@ fn shorten(response: &mut Response<'_>, cut: limit::Cut, silent: &str) {
         }
     }
     if response.is_silent() {
-        silent.clone_into(&mut response.fulfillment_text);
+        response.fulfillment_text = super::instead_of_silence(turn);
     }
 }
 
@@ -224,7 +244,7 @@ fn follow<'a>(turn: &'a Turn, follow_up: &'a FollowUp) -> Response<'a> {
     }
 }
 
-fn say<'a>(turn: &'a Turn, reply: &'a Reply, silent: &str) -> Response<'a> {
+fn say<'a>(turn: &'a Turn, reply: &'a Reply) -> Response<'a> {
     let beta = turn.api == Api::EsV2beta1;
     let mut messages = Vec::with_capacity(reply.messages.len());
     for (platform, message) in &reply.messages {
@@ -243,8 +263,9 @@ fn say<'a>(turn: &'a Turn, reply: &'a Reply, silent: &str) -> Response<'a> {
             intent.name = turn.name(),
             "the reply has nothing to say; the fallback text was said instead"
         );
-        messages.push(json!({"text": {"text": [silent]}}));
-        silent.to_owned()
+        let text = super::instead_of_silence(turn);
+        messages.push(Written::Rich(json!({"text": {"text": [text]}})));
+        text
     } else {
         text
     };
@@ -269,7 +290,15 @@ fn say<'a>(turn: &'a Turn, reply: &'a Reply, silent: &str) -> Response<'a> {
 }
 
 /// The message as v2 or v2beta1 writes it, or as text where that version lacks it; `None` when it has no text.
-fn encode_message(platform: Platform, message: &Message, beta: bool) -> Option<Value> {
+fn encode_message(platform: Platform, message: &Message, beta: bool) -> Option<Written<'_>> {
+    if let (Platform::Any, Message::Text(variants)) = (platform, message)
+        && !variants.is_empty()
+        && variants.iter().all(|text| !text.trim().is_empty())
+    {
+        return Some(Written::Text {
+            text: Variants { text: variants },
+        });
+    }
     if platform == Platform::Telephony && !beta {
         // No such platform in v2; on any other, words made for the telephone would be said twice.
         return None;
@@ -281,7 +310,7 @@ fn encode_message(platform: Platform, message: &Message, beta: bool) -> Option<V
     if let (Some(platform), Some(fields)) = (platform.name(), value.as_object_mut()) {
         fields.insert("platform".to_owned(), Value::from(platform));
     }
-    Some(value)
+    Some(Written::Rich(value))
 }
 
 fn contexts<'a>(turn: &Turn, kept: &'a [KeptContext]) -> Vec<OutputContext<'a>> {

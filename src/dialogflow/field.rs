@@ -29,11 +29,11 @@ impl Message {
     /// Takes the field's value; null is absent.
     pub(super) fn value(&mut self, name: &str) -> Option<Value> {
         match self.fields.get_mut(name).map(Value::take) {
-            None | Some(Value::Null) => {
+            None | Some(Value::Null) if has_snake_case(&self.fields) => {
                 let value = self.fields.get_mut(snake_case(name).as_str()).map(Value::take);
                 value.filter(|value| !value.is_null())
             }
-            value => value,
+            value => value.filter(|value| !value.is_null()),
         }
     }
 
@@ -140,7 +140,17 @@ impl Message {
 
 /// The field's value, in either spelling.
 pub(super) fn value_of<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    fields.get(name).or_else(|| fields.get(snake_case(name).as_str()))
+    let value = fields.get(name);
+    if value.is_none() && has_snake_case(fields) {
+        fields.get(snake_case(name).as_str())
+    } else {
+        value
+    }
+}
+
+/// Whether looking for the other spelling is worth it: hardly ever.
+fn has_snake_case(fields: &Map<String, Value>) -> bool {
+    fields.keys().any(|key| key.contains('_'))
 }
 
 fn last_step(path: &'static str) -> &'static str {

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use serde_json::Value;
 
 pub(crate) use self::json::BadJson;
+use crate::fail;
+use crate::lang::Lang;
 use crate::reply::Answer;
 use crate::turn::{Api, Turn};
 
@@ -90,12 +92,17 @@ pub(crate) fn raw(body: &[u8]) -> Result<Value, BadJson> {
 /// Writes the reply to `turn`; never one that Dialogflow refuses.
 ///
 /// What the turn's API does not take is left out or said in text, each with a warning in the log; an answer that
-/// would be silent says `silent` instead.
-pub(crate) fn encode(turn: &Turn, answer: &Answer, silent: &str) -> Bytes {
+/// would be silent says that something went wrong.
+pub(crate) fn encode(turn: &Turn, answer: &Answer) -> Bytes {
     match turn.api {
-        Api::EsV2 | Api::EsV2beta1 => es::encode(turn, answer, silent),
-        Api::CxV3 => cx::encode(turn, answer, silent),
+        Api::EsV2 | Api::EsV2beta1 => es::encode(turn, answer),
+        Api::CxV3 => cx::encode(turn, answer),
     }
+}
+
+/// What is said where an answer says nothing.
+fn instead_of_silence(turn: &Turn) -> String {
+    fail::sorry_text(&Lang::new(turn.language.as_str()))
 }
 
 /// A small ES turn with these parameters, to try an intent out.

@@ -1,6 +1,6 @@
-//! Who runs a handler: the connection that asked, while it waits; the runtime's own threads from then on.
+//! Where a handler runs: its first step where it was asked for, if it is a quick one, and all else apart.
 
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
-use tracing::{Instrument as _, Span};
+use tracing::Instrument as _;
 
 /// A step of a handler, from one await to the next, that takes longer holds up the other turns of its thread.
 const LONG_STEP: Duration = Duration::from_millis(2);
@@ -35,31 +35,30 @@ impl Pace {
     }
 }
 
-/// Runs `run` to its end. Whoever stops waiting does not stop it: what is left goes on in `runtime`.
+/// Starts `run`; what is told by it is told by the run itself.
 ///
-/// The handler of a quick intent runs on the connection's own thread, which saves the way to another and back. Others
-/// run apart from the start, so that a handler that blocks its thread holds up no answer.
-pub(super) async fn drive(run: BoxFuture<'static, ()>, runtime: &Handle, pace: &Arc<Pace>) {
-    let stepped = Stepped {
-        run: Some(run),
+/// The first step of a quick intent runs on the connection's own thread, and often that is all of it, which saves the
+/// way to another thread and back. All else runs in `runtime`, also when nobody waits for it any more; so a handler that
+/// blocks its thread holds up no answer.
+pub(super) async fn start(run: BoxFuture<'static, ()>, runtime: &Handle, pace: &Arc<Pace>) {
+    let mut stepped = Stepped {
+        run,
         pace: Arc::clone(pace),
     };
     if pace.is_quick() {
-        let here = Here {
-            stepped,
-            runtime: runtime.clone(),
-            span: Span::current(),
-        };
-        here.await;
-    } else {
-        // The outcome is told by the run itself.
-        drop(runtime.spawn(stepped.in_current_span()));
+        // Timers and connections that it opens outlive this thread's own runtime.
+        let entered = runtime.enter();
+        if futures_util::poll!(&mut stepped).is_ready() {
+            return;
+        }
+        drop(entered);
     }
+    drop(runtime.spawn(stepped.in_current_span()));
 }
 
 /// A run that is timed step by step.
 struct Stepped {
-    run: Option<BoxFuture<'static, ()>>,
+    run: BoxFuture<'static, ()>,
     pace: Arc<Pace>,
 }
 
@@ -67,46 +66,10 @@ impl Future for Stepped {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let Some(run) = &mut self.run else {
-            return Poll::Ready(());
-        };
         let began = Instant::now();
-        let polled = run.as_mut().poll(context);
+        let polled = self.run.as_mut().poll(context);
         self.pace.note(began.elapsed());
-        if polled.is_ready() {
-            self.run = None;
-        }
         polled
-    }
-}
-
-/// A run on the connection's thread.
-struct Here {
-    stepped: Stepped,
-    runtime: Handle,
-    span: Span,
-}
-
-impl Future for Here {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let here = &mut *self;
-        // Timers and connections that it opens outlive this thread's own runtime.
-        let _entered = here.runtime.enter();
-        pin!(&mut here.stepped).poll(context)
-    }
-}
-
-impl Drop for Here {
-    fn drop(&mut self) {
-        if let Some(run) = self.stepped.run.take() {
-            let rest = Stepped {
-                run: Some(run),
-                pace: Arc::clone(&self.stepped.pace),
-            };
-            drop(self.runtime.spawn(rest.instrument(self.span.clone())));
-        }
     }
 }
 
@@ -135,9 +98,7 @@ mod tests {
             done.send("done").unwrap();
         });
         let handle = Handle::current();
-        let mut driven = Box::pin(drive(run, &handle, &pace));
-        assert!(futures_util::poll!(&mut driven).is_pending());
-        drop(driven);
+        start(run, &handle, &pace).await;
         go.send(()).unwrap();
         assert_eq!(is_done.await.unwrap(), "done");
     }

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgExecutor;
 use sqlx::postgres::PgListener;
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -57,20 +59,28 @@ impl Late {
     }
 
     /// Takes what there is; a kept reply is given to one turn, and to that turn again.
-    pub(super) async fn find(&self, key: &TurnKey) -> Option<Found> {
-        match self.questions.get(&key.question).await? {
-            State::Running(running) => Some(Found::Running(running)),
-            State::Kept => match take(self.database.primary(), key, self.clock.now()).await {
-                Ok(Some(body)) => Some(Found::Kept(body.into())),
-                Ok(None) => {
-                    self.questions.invalidate(&key.question).await;
-                    None
-                }
-                Err(error) => {
-                    warn!(error = %error, "late reply cannot be read; the handler runs again");
-                    None
-                }
-            },
+    ///
+    /// # Errors
+    /// When the database does not say before `answer_by` what it keeps.
+    pub(super) async fn find(&self, key: &TurnKey, answer_by: Instant) -> Result<Option<Found>, Elapsed> {
+        match self.questions.get(&key.question).await {
+            None => Ok(None),
+            Some(State::Running(running)) => Ok(Some(Found::Running(running))),
+            Some(State::Kept) => timeout_at(answer_by, self.take(key)).await,
+        }
+    }
+
+    async fn take(&self, key: &TurnKey) -> Option<Found> {
+        match take(self.database.primary(), key, self.clock.now()).await {
+            Ok(Some(body)) => Some(Found::Kept(body.into())),
+            Ok(None) => {
+                self.questions.invalidate(&key.question).await;
+                None
+            }
+            Err(error) => {
+                warn!(error = %error, "late reply cannot be read; the handler runs again");
+                None
+            }
         }
     }
 

@@ -18,7 +18,6 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{Span, debug, record_all, warn};
 
 pub(crate) use self::drive::Pace;
-use self::drive::drive;
 pub(crate) use self::flights::Answered;
 use self::flights::{Claim, Flights, Running};
 pub(crate) use self::key::TurnKey;
@@ -114,7 +113,7 @@ impl Fulfillment {
         let answer_by = arrived + self.settings.budget(turn.api);
         let key = TurnKey::of(&turn, intent);
         let slow = || self.say(&turn, &intent.slow_text(&Lang::new(turn.language.as_str())));
-        let (running, run) = match timeout_at(answer_by, self.late.find(&key)).await {
+        let (running, run) = match self.late.find(&key, answer_by).await {
             Ok(Some(late::Found::Running(running))) => (running, None),
             Ok(Some(late::Found::Kept(body))) => {
                 let answered = Answered {
@@ -147,13 +146,10 @@ impl Fulfillment {
             Err(_) => return Ok(self.count(intent, "slow", arrived, slow())),
         };
         let is_ours = run.is_some();
-        let answer = async {
-            if let Some(run) = run {
-                drive(run, &self.runtime, &intent.pace).await;
-            }
-            running.answer.clone().await
-        };
-        let answered = match timeout_at(answer_by, answer).await {
+        if let Some(run) = run {
+            drive::start(run, &self.runtime, &intent.pace).await;
+        }
+        let answered = match timeout_at(answer_by, running.answer.clone()).await {
             Ok(answered) => answered,
             Err(_) if running.progress.give_up() => {
                 self.late.expect(&key, running).await;
@@ -181,7 +177,7 @@ impl Fulfillment {
     fn count(&self, intent: &Intent, outcome: &'static str, arrived: Instant, answered: Answered) -> Answered {
         let duration = arrived.elapsed();
         debug!(outcome, duration_ms = duration.as_millis(), "turn answered");
-        self.metrics.answered(intent.label(), outcome, duration);
+        self.metrics.answered(intent, outcome, duration);
         answered
     }
 
@@ -208,7 +204,7 @@ impl Fulfillment {
     }
 
     fn say(&self, turn: &Turn, text: &str) -> Answered {
-        let body = dialogflow::encode(turn, &Answer::from(Reply::text(text)), text);
+        let body = dialogflow::encode(turn, &Answer::from(Reply::text(text)));
         Answered {
             body: Some(body),
             is_reply: false,

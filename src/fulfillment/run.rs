@@ -11,7 +11,7 @@ use super::flights::Progress;
 use super::{Answered, Fulfillment, TurnKey, record};
 use crate::bot::Intent;
 use crate::dialogflow;
-use crate::fail::{self, Fail};
+use crate::fail::Fail;
 use crate::handler::{Deadline, Scope};
 use crate::lang::Lang;
 use crate::reply::{Answer, FormReply, FormState, Reply};
@@ -78,7 +78,7 @@ impl Run {
         if let Some(reason) = answer.broken() {
             return Err(Fail::bug(reason));
         }
-        let body = dialogflow::encode(&self.turn, &answer, &fail::sorry_text(&self.lang()));
+        let body = dialogflow::encode(&self.turn, &answer);
         if let Some(mut transaction) = transaction.take() {
             record::save(&mut transaction, &self.key, &body).await?;
             transaction.commit().await?;
@@ -120,7 +120,7 @@ impl Run {
                 value: None,
             });
         }
-        let body = dialogflow::encode(&self.turn, &Answer::from(reply), &fail::sorry_text(&lang));
+        let body = dialogflow::encode(&self.turn, &Answer::from(reply));
         Answered {
             body: Some(body),
             is_reply: false,
