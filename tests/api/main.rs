@@ -4,6 +4,7 @@
 mod budget;
 mod callers;
 mod idempotency;
+mod observability;
 mod outage;
 mod serve;
 mod settings;

@@ -28,28 +28,56 @@ fn data_dir() -> TempDir {
     home
 }
 
-/// A running `rejoinder`, killed at the end of the test at the latest.
-struct Running {
+/// A running `rejoinder`, stopped at the end of the test at the latest.
+pub(crate) struct Running {
     child: Child,
-    url: String,
+    pub(crate) url: String,
     greeting: String,
+    /// Where it runs when it has a directory of its own.
+    home_of_its_own: Option<TempDir>,
 }
 
 impl Running {
     fn start(home: &TempDir, settings: &[(&str, &str)]) -> Self {
         let mut command = rejoinder();
-        command
-            .env("DATA_DIR", home.path())
-            .env("LISTEN", "127.0.0.1:0")
-            .envs(settings.iter().copied());
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        command.env("DATA_DIR", home.path()).stderr(Stdio::null());
+        Self::started(command, settings)
+    }
+
+    /// Starts it in a directory of its own, and keeps what it logs.
+    pub(crate) fn start_logged(settings: &[(&str, &str)]) -> Self {
+        let home = data_dir();
+        let mut command = rejoinder();
+        command.env("DATA_DIR", home.path()).stderr(Stdio::piped());
+        let mut running = Self::started(command, settings);
+        running.home_of_its_own = Some(home);
+        running
+    }
+
+    fn started(mut command: Command, settings: &[(&str, &str)]) -> Self {
+        command.env("LISTEN", "127.0.0.1:0").envs(settings.iter().copied());
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut greeting = lines.next().unwrap().unwrap();
         let url = greeting.rsplit_once(' ').unwrap().1.to_owned();
         for line in lines.take(4) {
             greeting = format!("{greeting}\n{}", line.unwrap());
         }
-        Self { child, url, greeting }
+        Self {
+            child,
+            url,
+            greeting,
+            home_of_its_own: None,
+        }
+    }
+
+    /// Stops it, and returns what it has logged.
+    pub(crate) fn logs(&mut self) -> String {
+        let mut stderr = self.child.stderr.take().unwrap();
+        self.signal(Signal::SIGINT);
+        let mut logs = String::new();
+        stderr.read_to_string(&mut logs).unwrap();
+        logs
     }
 
     async fn balance(&self) -> Value {

@@ -1,0 +1,93 @@
+//! What operators see: metrics by intent, names without a handler, and logs that hold no user's data.
+
+use rejoinder::testing::TestBot;
+use rejoinder::{Bot, Fail, Reply};
+use serde_json::json;
+
+use crate::serve::Running;
+use crate::support::{Gate, es, numbered};
+
+async fn helps() -> Result<Reply, Fail> {
+    Ok(Reply::text("I can help with orders."))
+}
+
+async fn metrics(bot: &TestBot) -> String {
+    bot.http()
+        .get(bot.url("/metrics"))
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn intent_without_a_handler_gets_the_fallback_and_is_counted_by_name() {
+    let bot = TestBot::start(
+        Bot::new()
+            .data(Gate::opened())
+            .intent("Known", numbered)
+            .fallback(helps),
+    )
+    .await;
+    bot.turn(&es("r1", "Known", json!({}))).await;
+    for response_id in ["r2", "r3"] {
+        let reply = bot.turn(&es(response_id, "Not yet written", json!({}))).await;
+        assert_eq!(reply["fulfillmentText"], "I can help with orders.");
+    }
+    let metrics = metrics(&bot).await;
+    assert!(
+        metrics.contains(r#"rejoinder_unmatched_turns_total{name="Not yet written"} 2"#),
+        "{metrics}"
+    );
+    let replies = |intent: &str| format!(r#"turn_duration_seconds_count{{intent="{intent}",outcome="reply"}}"#);
+    assert!(metrics.contains(&format!("{} 1", replies("Known"))), "{metrics}");
+    assert!(metrics.contains(&format!("{} 2", replies("(fallback)"))), "{metrics}");
+}
+
+#[tokio::test]
+async fn names_from_outside_cannot_fill_the_metrics() {
+    let bot = TestBot::start(Bot::new().fallback(helps)).await;
+    for n in 0..1_050 {
+        bot.turn(&es(&format!("r{n}"), &format!("Name {n}"), json!({}))).await;
+    }
+    let names = metrics(&bot)
+        .await
+        .lines()
+        .filter(|line| line.starts_with("rejoinder_unmatched_turns_total{"))
+        .count();
+    assert!((1_000..=1_001).contains(&names), "{names} names");
+}
+
+#[tokio::test]
+async fn logs_name_the_turn_and_hold_no_parameter_body_or_credential() {
+    let settings = [
+        ("RUST_LOG", "debug"),
+        ("LOG_FORMAT", "json"),
+        ("AUTH_BEARER", "hush-hush-token"),
+    ];
+    let mut running = Running::start_logged(&settings);
+    let turn = es(
+        "response-77",
+        "Verify Identity",
+        json!({"user_id": "marked-user-id", "pin": "marked-pin"}),
+    );
+    let http = reqwest::Client::builder().build().unwrap();
+    let post = || http.post(format!("{}/fulfillment", running.url)).json(&turn);
+    assert_eq!(
+        post().bearer_auth("hush-hush-token").send().await.unwrap().status(),
+        200
+    );
+    assert_eq!(
+        post().bearer_auth("wrong-marked-token").send().await.unwrap().status(),
+        401
+    );
+    let logs = running.logs();
+    for present in ["response-77", "Verify Identity", "s-1"] {
+        assert!(logs.contains(present), "{present} is not in the logs:\n{logs}");
+    }
+    for absent in ["marked-user-id", "marked-pin", "hush-hush-token", "wrong-marked-token"] {
+        assert!(!logs.contains(absent), "{absent} is in the logs:\n{logs}");
+    }
+}
