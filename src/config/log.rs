@@ -4,7 +4,7 @@
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Log")]
 pub struct LogSettings {
-    /// What is logged, as tracing's directives: a level, or target=level, comma separated
+    /// What is logged: a level (error, warn, info, debug, trace, off), or target=level, comma separated
     #[arg(long, env = "RUST_LOG", default_value = "info")]
     pub rust_log: String,
     /// How log lines are written: text or json

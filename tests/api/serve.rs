@@ -154,7 +154,7 @@ fn wrong_setting_stops_the_start_with_its_name_its_value_and_what_is_expected() 
         ("CX_LIMIT_MS", "31000", "1000..=30000"),
         ("TURNS_IN_FLIGHT", "0", "expected a whole number from 1 to 100000"),
         ("ES_API", "v3", "possible values: auto, v2, v2beta1"),
-        ("RUST_LOG", "a=b=c", "expected directives"),
+        ("RUST_LOG", "a=b=c", "expected levels"),
     ] {
         let said = refused(&[(name, value)]);
         assert!(
