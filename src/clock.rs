@@ -1,9 +1,13 @@
-//! The one place that tells the time, so that a test can hold it still.
+//! The one place that tells the time, so that a test can hold it still; and waiting until a deadline.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::Poll;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout_at};
 
 /// A source of wall-clock time; clones share one clock.
 ///
@@ -37,6 +41,18 @@ impl Clock {
         if let (Some(held), Some(micros)) = (&self.0, by.num_microseconds()) {
             held.fetch_add(micros, Ordering::SeqCst);
         }
+    }
+}
+
+/// What `future` comes to before `deadline`. No timer is set for one that is ready at once, as most are.
+///
+/// # Errors
+/// [`Elapsed`] when it is not ready by then.
+pub(crate) async fn before<F: Future>(deadline: Instant, future: F) -> Result<F::Output, Elapsed> {
+    let mut future = pin!(future);
+    match futures_util::poll!(future.as_mut()) {
+        Poll::Ready(ready) => Ok(ready),
+        Poll::Pending => timeout_at(deadline, future).await,
     }
 }
 

@@ -9,10 +9,11 @@ use actix_web::web::{self, Bytes, BytesMut, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use futures_util::StreamExt as _;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tracing::Span;
 
 use crate::auth::{Auth, Refused as CallerRefused};
+use crate::clock::before;
 use crate::error::HttpError;
 use crate::fulfillment::Fulfillment;
 use crate::postgres::Database;
@@ -69,13 +70,13 @@ async fn turn(request: HttpRequest, payload: Payload, doors: Data<Doors>) -> Res
     let arrived = Instant::now();
     // Both before the budget is spent: a caller whose keys cannot be fetched in time is answered, too.
     let patience = arrived + BODY_LIMIT;
-    let body = timeout_at(patience, read(request.headers(), payload))
+    let body = before(patience, read(request.headers(), payload))
         .await
         .map_err(|_| HttpError::TooSlow {
             limit_ms: BODY_LIMIT.as_millis(),
         })?;
     if !doors.auth.is_open() {
-        timeout_at(
+        before(
             patience,
             admit(&doors, request.headers(), body.as_deref().unwrap_or_default()),
         )

@@ -6,15 +6,15 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgExecutor;
 use sqlx::postgres::PgListener;
+use tokio::time::Instant;
 use tokio::time::error::Elapsed;
-use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::flights::Running;
 use super::key::Hash;
 use super::{TurnKey, record};
-use crate::clock::Clock;
+use crate::clock::{Clock, before};
 use crate::postgres::Database;
 
 /// Tells the other replicas that a late reply was kept; the payload is its key in hex.
@@ -66,7 +66,7 @@ impl Late {
         match self.questions.get(&key.question).await {
             None => Ok(None),
             Some(State::Running(running)) => Ok(Some(Found::Running(running))),
-            Some(State::Kept) => timeout_at(answer_by, self.take(key)).await,
+            Some(State::Kept) => before(answer_by, self.take(key)).await,
         }
     }
 

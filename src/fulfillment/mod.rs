@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tracing::{Span, debug, record_all, warn};
 
 pub(crate) use self::drive::Pace;
@@ -24,6 +24,7 @@ pub(crate) use self::key::TurnKey;
 use self::late::Late;
 use self::run::Run;
 use crate::bot::{By, Intent, Routes};
+use crate::clock::before;
 use crate::config::TurnSettings;
 use crate::dialogflow::{self, NotATurn};
 use crate::fail;
@@ -149,7 +150,7 @@ impl Fulfillment {
         if let Some(run) = run {
             drive::start(run, &self.runtime, &intent.pace).await;
         }
-        let answered = match timeout_at(answer_by, running.answer.clone()).await {
+        let answered = match before(answer_by, running.answer.clone()).await {
             Ok(answered) => answered,
             Err(_) if running.progress.give_up() => {
                 self.late.expect(&key, running).await;

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::flights::Progress;
 use super::{Answered, Fulfillment, TurnKey, record};
 use crate::bot::Intent;
+use crate::clock::before;
 use crate::dialogflow;
 use crate::fail::Fail;
 use crate::handler::{Deadline, Scope};
@@ -68,7 +69,7 @@ impl Run {
         };
         let transaction = scope.transaction.clone();
         let handler = AssertUnwindSafe(async { self.intent.run(scope).await }).catch_unwind();
-        let answer = match tokio::time::timeout_at(handler_ends, handler).await {
+        let answer = match before(handler_ends, handler).await {
             Ok(Ok(Ok(answer))) => answer,
             Ok(Ok(Err(Fail::Answered(body)))) => return Ok(body),
             Ok(Ok(Err(fail))) => return Err(fail),
