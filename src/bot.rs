@@ -11,7 +11,6 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use crate::dialogflow;
 use crate::fail::Fail;
-use crate::fulfillment::Pace;
 use crate::handler::{Handler, Scope};
 use crate::lang::Lang;
 use crate::reply::Answer;
@@ -76,7 +75,6 @@ pub struct Intent {
     pub fails_with_status: bool,
     prompts: HashMap<&'static str, Texts>,
     example: Option<&'static str>,
-    pub(crate) pace: Arc<Pace>,
     /// How long its replies took.
     pub(crate) replies: OnceLock<Histogram>,
     run: Run,
@@ -264,7 +262,6 @@ impl Bot {
             fails_with_status: false,
             prompts: HashMap::new(),
             example: None,
-            pace: Arc::default(),
             replies: OnceLock::new(),
             run: Arc::new(move |scope| handler.clone().call(scope)),
         });

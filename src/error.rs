@@ -95,7 +95,7 @@ impl ResponseError for HttpError {
                 }
             }
             Self::KeysUnavailable => {
-                response.insert_header((header::RETRY_AFTER, "5"));
+                response.insert_header((header::RETRY_AFTER, "10"));
             }
             Self::MethodNotAllowed { allowed } => {
                 response.insert_header((header::ALLOW, *allowed));

@@ -47,17 +47,19 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .service(
             web::resource("/healthz")
                 .get(alive)
-                .default_service(web::to(|| only("GET"))),
+                .route(web::head().to(alive))
+                .default_service(web::to(|| only("GET, HEAD"))),
         )
         .service(
             web::resource("/readyz")
                 .get(ready)
-                .default_service(web::to(|| only("GET"))),
+                .route(web::head().to(ready))
+                .default_service(web::to(|| only("GET, HEAD"))),
         )
         .service(
             web::resource("/metrics")
                 .get(metrics)
-                .default_service(web::to(|| only("GET"))),
+                .default_service(web::to(|| only("GET, HEAD"))),
         )
         .default_service(web::to(async || Err::<HttpResponse, _>(HttpError::NotFound)));
 }
@@ -155,12 +157,13 @@ async fn read(headers: &HeaderMap, mut payload: Payload) -> Result<Bytes, HttpEr
     Ok(body.freeze())
 }
 
-/// A body with no Content-Type is taken for JSON, which is all this door reads.
+/// JSON must be said to be JSON: what a browser can post to another site without asking is refused.
 fn expect_json(headers: &HeaderMap) -> Result<(), HttpError> {
-    let Some(found) = headers.get(header::CONTENT_TYPE) else {
-        return Ok(());
-    };
-    let found = String::from_utf8_lossy(found.as_bytes()).into_owned();
+    let found = headers
+        .get(header::CONTENT_TYPE)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
+    let found = String::from_utf8_lossy(found).into_owned();
     let mut parts = found.split(';').map(str::trim);
     let media = parts.next().unwrap_or_default().to_ascii_lowercase();
     let json = media == "application/json" || (media.starts_with("application/") && media.ends_with("+json"));

@@ -8,6 +8,7 @@ use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpServer, web};
 use anyhow::{Context as _, bail};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::{info, warn};
 use tracing_actix_web::TracingLogger;
 
@@ -25,6 +26,9 @@ use crate::upstream::{self, Upstream};
 
 /// How long turns in flight may take to finish once the service is told to stop.
 const DRAIN_SECONDS: u64 = 30;
+
+/// How long connections to the database may take to close.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// A service that listens.
 pub(crate) struct Service {
@@ -63,16 +67,6 @@ impl Service {
         } = parts;
         let (intents, data) = bot.into_routes()?;
         let auth = Auth::new(&auth, clock.clone(), upstream::client()?)?;
-        if auth.is_open() {
-            if !server.listen.ip().is_loopback() {
-                bail!(
-                    "LISTEN: found {}, expected a loopback address while no caller method is set; set one of AUTH_BASIC, \
-                     AUTH_BEARER, AUTH_JWT_KEY, AUTH_JWT_JWKS_URL, AUTH_GOOGLE_PROJECT_NUMBER, AUTH_HMAC_SECRET",
-                    server.listen
-                );
-            }
-            warn!("no caller method is set: whoever reaches this loopback address is admitted");
-        }
         let services = Arc::new(Services {
             database: database.clone(),
             cache: Cache::new(turns.cache_mib * 1024 * 1024, clock.clone()),
@@ -123,8 +117,12 @@ impl Service {
 
     /// Takes no more turns, finishes those in flight, and closes the database.
     pub(crate) async fn stop(mut self) {
+        let patience = Instant::now() + Duration::from_secs(DRAIN_SECONDS);
         self.server.stop(true).await;
-        let left = self.fulfillment.drain(Duration::from_secs(DRAIN_SECONDS)).await;
+        let left = self
+            .fulfillment
+            .drain(patience.saturating_duration_since(Instant::now()))
+            .await;
         if left > 0 {
             warn!(handlers = left, "handlers were still running and are ended");
         }
@@ -132,9 +130,33 @@ impl Service {
         if let Ok(Err(error)) = self.serving.await {
             warn!(error = %error, "the server ended with an error");
         }
-        self.database.close().await;
+        // A handler that was ended may still hold a connection.
+        if tokio::time::timeout(CLOSE_LIMIT, self.database.close()).await.is_err() {
+            warn!("connections were still in use and are dropped");
+        }
         info!("stopped");
     }
+}
+
+/// Checks what can be checked before anything is started.
+///
+/// # Errors
+/// When the bot's list or the callers' settings are wrong, or no caller method is set and the address is not loopback.
+pub(crate) fn check(bot: &Bot, server: &ServerSettings, auth: &AuthSettings) -> anyhow::Result<()> {
+    bot.check()?;
+    let auth = Auth::new(auth, Clock::system(), upstream::client()?)?;
+    if !auth.is_open() {
+        return Ok(());
+    }
+    if !server.listen.ip().is_loopback() {
+        bail!(
+            "LISTEN: found {}, expected a loopback address while no caller method is set; set one of AUTH_BASIC, \
+             AUTH_BEARER, AUTH_JWT_KEY, AUTH_JWT_JWKS_URL, AUTH_GOOGLE_PROJECT_NUMBER, AUTH_HMAC_SECRET",
+            server.listen
+        );
+    }
+    warn!("no caller method is set: whoever reaches this loopback address is admitted");
+    Ok(())
 }
 
 fn listen(listener: TcpListener, doors: web::Data<Doors>) -> anyhow::Result<(Vec<SocketAddr>, Server)> {

@@ -51,7 +51,7 @@ impl fmt::Display for SessionName {
 
 fn is_session(name: &str) -> bool {
     let parts: Vec<&str> = name.split('/').collect();
-    if parts.iter().any(|part| part.is_empty()) {
+    if parts.iter().any(|part| part.is_empty()) || name.chars().any(char::is_control) {
         return false;
     }
     let in_agent = match parts.as_slice() {
@@ -162,6 +162,7 @@ mod tests {
     #[rstest]
     #[case("")]
     #[case("the session")]
+    #[case("projects/p/agent/sessions/s\0")]
     #[case("projects/p/agent/sessions/")]
     #[case("projects/p/agent/environments/e/sessions/s")]
     #[case("projects/p/agents/a/sessions/s")]

@@ -188,11 +188,6 @@ async fn new_database() -> PgConnectOptions {
         .expect("connect to the test PostgreSQL");
     TEMPLATE_MADE
         .get_or_init(|| async {
-            // Tests need no data that survives a power cut.
-            for setting in ["fsync", "synchronous_commit", "full_page_writes"] {
-                execute(&mut admin, format!("alter system set {setting} = off")).await;
-            }
-            execute(&mut admin, "select pg_reload_conf()".to_owned()).await;
             execute(&mut admin, format!("create database {TEMPLATE}")).await;
             let mut template = PgConnection::connect_with(&server.clone().database(TEMPLATE))
                 .await

@@ -1,55 +1,104 @@
 //! `rejoinder serve`: a database, the demo data where it is wanted, and the service, until a signal.
 
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use sqlx::postgres::PgConnectOptions;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::bot::Bot;
 use crate::clock::Clock;
 use crate::config::{DatabaseSettings, Settings};
 use crate::postgres::embedded::Embedded;
 use crate::postgres::{ConnectSettings, Database};
-use crate::service::{Parts, Service};
+use crate::service::{self, Parts, Service};
 use crate::telemetry;
+
+/// How often the private PostgreSQL is looked after.
+const LOOK_AFTER: Duration = Duration::from_millis(500);
 
 /// Serves until SIGINT or SIGTERM.
 pub(super) fn serve<B: Args>(settings: Settings<B>, bot: impl FnOnce(&B) -> Bot) -> anyhow::Result<ExitCode> {
     telemetry::start(&settings.log)?;
     let bot = bot(&settings.bot);
-    bot.check()?;
-    // On this thread, which lives as long as the process: the database is told when it ends.
-    let embedded = match settings.database.primary()? {
+    settings.turns.check()?;
+    service::check(&bot, &settings.server, &settings.auth)?;
+    let private = match settings.database.primary()? {
         Some(_) => None,
-        None => Some(embedded(&settings.database)?),
+        None => Some(Private::start(&settings.database)?),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let served = runtime.block_on(until_signal(settings, bot, embedded.as_ref()));
+    let options = private.as_ref().map(|private| private.options.clone());
+    let served = runtime.block_on(until_signal(settings, bot, options));
     runtime.shutdown_timeout(Duration::from_secs(1));
-    drop(embedded);
     served.map(|()| ExitCode::SUCCESS)
 }
 
-fn embedded(settings: &DatabaseSettings) -> anyhow::Result<Embedded> {
-    let embedded = Embedded::start(&settings.data_dir, settings.pg_bindir.as_deref())?;
-    info!(data_dir = %settings.data_dir.display(), url = embedded.url(), "private PostgreSQL is running");
-    Ok(embedded)
+/// The private PostgreSQL, started again when it ends by itself, and stopped when this is dropped.
+struct Private {
+    options: PgConnectOptions,
+    stop: Option<mpsc::Sender<()>>,
+    keeper: Option<JoinHandle<()>>,
 }
 
-async fn until_signal<B: Args>(settings: Settings<B>, bot: Bot, embedded: Option<&Embedded>) -> anyhow::Result<()> {
+impl Private {
+    fn start(settings: &DatabaseSettings) -> anyhow::Result<Self> {
+        let embedded = Embedded::start(&settings.data_dir, settings.pg_bindir.as_deref())
+            .with_context(|| format!("DATA_DIR: no private PostgreSQL in {}", settings.data_dir.display()))?;
+        info!(data_dir = %settings.data_dir.display(), url = embedded.url(), "private PostgreSQL is running");
+        let options = embedded.options();
+        let (stop, stopped) = mpsc::channel();
+        let keeper = std::thread::spawn(move || keep(embedded, &stopped));
+        Ok(Self {
+            options,
+            stop: Some(stop),
+            keeper: Some(keeper),
+        })
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(keeper) = self.keeper.take()
+            && keeper.join().is_err()
+        {
+            warn!("the keeper of the private PostgreSQL had ended");
+        }
+    }
+}
+
+/// Looks after the server until the other end of `stopped` is dropped.
+fn keep(mut embedded: Embedded, stopped: &mpsc::Receiver<()>) {
+    while stopped.recv_timeout(LOOK_AFTER) == Err(mpsc::RecvTimeoutError::Timeout) {
+        match embedded.revive() {
+            Ok(false) => {}
+            Ok(true) => warn!("the private PostgreSQL had ended and was started again"),
+            Err(error) => warn!(error = %error, "the private PostgreSQL has ended and cannot be started again"),
+        }
+    }
+}
+
+async fn until_signal<B: Args>(
+    settings: Settings<B>,
+    bot: Bot,
+    private: Option<PgConnectOptions>,
+) -> anyhow::Result<()> {
     // Before the start, so that an early Ctrl-C ends it in order, too.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let example = bot.example_turn();
     let started = async {
-        let database = connect(&settings, embedded).await?;
-        let demo = settings.database.demo_data.unwrap_or(embedded.is_some());
+        let database = connect(&settings, private.clone()).await?;
+        let demo = settings.database.demo_data.unwrap_or(private.is_some());
         if let (true, Some(data)) = (demo, bot.demo()) {
             database.load(data).await.context("cannot load the demo data")?;
         }
@@ -76,20 +125,21 @@ async fn until_signal<B: Args>(settings: Settings<B>, bot: Bot, embedded: Option
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-    info!("stopping: turns in flight are finished first; a second Ctrl-C ends them");
+    info!("stopping: turns in flight are finished first; a second signal ends them");
     tokio::select! {
         () = service.stop() => {}
         _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
     }
     Ok(())
 }
 
-async fn connect<B: Args>(settings: &Settings<B>, embedded: Option<&Embedded>) -> anyhow::Result<Database> {
-    let primary = match (settings.database.primary()?, embedded) {
-        (Some(primary), _) => primary,
-        (None, Some(embedded)) => embedded.options(),
+async fn connect<B: Args>(settings: &Settings<B>, private: Option<PgConnectOptions>) -> anyhow::Result<Database> {
+    let primary = match (settings.database.primary()?, private) {
+        (Some(primary), _) | (None, Some(primary)) => primary,
         (None, None) => anyhow::bail!("there is no database"),
     };
+    let place = format!("{}:{}", primary.get_host(), primary.get_port());
     Database::connect(ConnectSettings {
         primary,
         replica: settings.database.replica()?,
@@ -97,6 +147,7 @@ async fn connect<B: Args>(settings: &Settings<B>, embedded: Option<&Embedded>) -
         patience: settings.turns.handler_limit(),
     })
     .await
+    .with_context(|| format!("DATABASE_URL: expected a PostgreSQL that answers at {place}"))
 }
 
 /// Where it serves, and a line to try it.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
 
+use super::whole_number;
+
 /// Where the database is. With no URL the service runs a private PostgreSQL of its own.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Database")]
@@ -16,7 +18,7 @@ pub struct DatabaseSettings {
     #[arg(long, env = "DATABASE_READ_URL", hide_env_values = true)]
     pub database_read_url: Option<SecretString>,
     /// Connections to the database (and as many to the replica), 1 to 1000
-    #[arg(long, env = "DATABASE_POOL_SIZE", default_value = "10", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[arg(long, env = "DATABASE_POOL_SIZE", default_value = "10", value_parser = whole_number::<u32>(1..=1_000))]
     pub database_pool_size: u32,
     /// Whether to load the demo data when the tables are empty: true or false; unset: only into the private PostgreSQL
     #[arg(long, env = "DEMO_DATA")]

@@ -8,6 +8,8 @@ mod log;
 mod server;
 mod turn;
 
+use std::ops::RangeInclusive;
+
 use clap::{Args, Command, CommandFactory as _, FromArgMatches as _, Parser};
 
 pub use self::auth::AuthSettings;
@@ -67,6 +69,18 @@ pub(crate) fn defaults<B: Args>() -> Settings<B> {
     Line::<B>::from_arg_matches(&matches)
         .expect("defaults are valid")
         .settings
+}
+
+/// Reads a whole number of a setting, for clap's `value_parser`; the error says what is expected.
+pub fn whole_number<T>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
+where
+    T: TryFrom<u64> + 'static,
+{
+    move |text| {
+        let number = text.parse::<u64>().ok().filter(|number| range.contains(number));
+        let number = number.and_then(|number| T::try_from(number).ok());
+        number.ok_or_else(|| format!("expected a whole number from {} to {}", range.start(), range.end()))
+    }
 }
 
 /// `PG_BINDIR` for the test kit, which has no command line.

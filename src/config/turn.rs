@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::whole_number;
 use crate::dialogflow::EsApi;
 use crate::turn::Api;
 
@@ -13,36 +14,57 @@ const ES_LIMIT_MS: u64 = 5_000;
 #[command(next_help_heading = "Turns")]
 pub struct TurnSettings {
     /// How long Dialogflow CX waits for the webhook, in milliseconds, 1000 to 30000, as set in the agent (ES always waits 5000)
-    #[arg(long, env = "CX_LIMIT_MS", default_value = "5000", value_parser = clap::value_parser!(u64).range(1_000..=30_000))]
+    #[arg(long, env = "CX_LIMIT_MS", default_value = "5000", value_parser = whole_number::<u64>(1_000..=30_000))]
     pub cx_limit_ms: u64,
     /// How long before the platform's limit the answer goes out, in milliseconds, 50 to 4900
-    #[arg(long, env = "ANSWER_MARGIN_MS", default_value = "500", value_parser = clap::value_parser!(u64).range(50..=4_900))]
+    #[arg(long, env = "ANSWER_MARGIN_MS", default_value = "500", value_parser = whole_number::<u64>(50..=4_900))]
     pub answer_margin_ms: u64,
     /// How long a handler may go on after the user has heard the slow text, in milliseconds from its start, 1000 to 300000
-    #[arg(long, env = "HANDLER_LIMIT_MS", default_value = "60000", value_parser = clap::value_parser!(u64).range(1_000..=300_000))]
+    #[arg(long, env = "HANDLER_LIMIT_MS", default_value = "60000", value_parser = whole_number::<u64>(1_000..=300_000))]
     pub handler_limit_ms: u64,
     /// How long a late reply is kept for the session to ask again, in seconds, 1 to 86400
-    #[arg(long, env = "LATE_REPLY_TTL_S", default_value = "900", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, env = "LATE_REPLY_TTL_S", default_value = "900", value_parser = whole_number::<u64>(1..=86_400))]
     pub late_reply_ttl_s: u64,
     /// How many turns may be in the works at once; beyond it the user hears that we are busy
-    #[arg(long, env = "TURNS_IN_FLIGHT", default_value = "1024", value_parser = in_flight)]
+    #[arg(long, env = "TURNS_IN_FLIGHT", default_value = "1024", value_parser = whole_number::<usize>(1..=100_000))]
     pub turns_in_flight: usize,
     /// How much memory the handlers' cache may take, in MiB, 1 to 65536
-    #[arg(long, env = "CACHE_MIB", default_value = "16", value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    #[arg(long, env = "CACHE_MIB", default_value = "16", value_parser = whole_number::<u64>(1..=65_536))]
     pub cache_mib: u64,
     /// Which API an ES agent speaks: auto, v2 or v2beta1 (set that when the agent's beta features are on)
     #[arg(long, env = "ES_API", default_value = "auto")]
     pub es_api: EsApi,
 }
 
+/// Settings that contradict each other.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("ANSWER_MARGIN_MS: found {margin}, expected at least 50 less than CX_LIMIT_MS, {limit}")]
+pub struct NoBudget {
+    margin: u64,
+    limit: u64,
+}
+
 impl TurnSettings {
+    /// Checks that a turn has any time at all.
+    ///
+    /// # Errors
+    /// [`NoBudget`] when the margin takes all of it.
+    pub fn check(&self) -> Result<(), NoBudget> {
+        let (margin, limit) = (self.answer_margin_ms, self.cx_limit_ms);
+        if margin + 50 > limit {
+            Err(NoBudget { margin, limit })
+        } else {
+            Ok(())
+        }
+    }
+
     /// How long a turn may take, from the arrival of its request to the last byte of its answer.
     pub fn budget(&self, api: Api) -> Duration {
         let limit = match api {
             Api::EsV2 | Api::EsV2beta1 => ES_LIMIT_MS,
             Api::CxV3 => self.cx_limit_ms,
         };
-        Duration::from_millis(limit.saturating_sub(self.answer_margin_ms).max(50))
+        Duration::from_millis(limit.saturating_sub(self.answer_margin_ms))
     }
 
     /// How long a handler may run.
@@ -53,12 +75,5 @@ impl TurnSettings {
     /// How long a late reply is kept.
     pub fn late_ttl(&self) -> Duration {
         Duration::from_secs(self.late_reply_ttl_s)
-    }
-}
-
-fn in_flight(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(turns @ 1..=100_000) => Ok(turns),
-        Ok(_) | Err(_) => Err("expected a whole number from 1 to 100000".to_owned()),
     }
 }

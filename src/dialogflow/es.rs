@@ -45,14 +45,18 @@ pub(super) fn decode(root: Map<String, Value>, body: Bytes, es_api: EsApi) -> Re
     let mut contexts = Vec::new();
     for mut context in query.messages("queryResult.outputContexts")? {
         let name = context.text("name")?;
-        let Some((_, id)) = name.rsplit_once("/contexts/") else {
-            continue;
-        };
-        contexts.push(ActiveContext {
-            id: id.to_lowercase(),
-            lifespan: context.number("lifespanCount")?.map(|count| count as u32),
-            parameters: context.object("parameters")?,
-        });
+        let lifespan = context.number("lifespanCount")?.map(|count| count as u32);
+        let parameters = context.object("parameters")?;
+        // A context of another session is none of this one's.
+        if let Some((of, id)) = name.rsplit_once("/contexts/")
+            && of.rsplit('/').next() == Some(session.id())
+        {
+            contexts.push(ActiveContext {
+                id: id.to_lowercase(),
+                lifespan,
+                parameters,
+            });
+        }
     }
     let mut analysis = query
         .message("queryResult.sentimentAnalysisResult")?

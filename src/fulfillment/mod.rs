@@ -1,6 +1,5 @@
 //! One turn, from the request's bytes to the reply's: always in time, and each turn once.
 
-mod drive;
 mod flights;
 mod key;
 mod late;
@@ -15,9 +14,8 @@ use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
-use tracing::{Span, debug, record_all, warn};
+use tracing::{Instrument as _, Span, debug, record_all, warn};
 
-pub(crate) use self::drive::Pace;
 pub(crate) use self::flights::Answered;
 use self::flights::{Claim, Flights, Running};
 pub(crate) use self::key::TurnKey;
@@ -148,7 +146,8 @@ impl Fulfillment {
         };
         let is_ours = run.is_some();
         if let Some(run) = run {
-            drive::start(run, &self.runtime, &intent.pace).await;
+            // Apart from the threads that serve connections: a handler that blocks its thread holds up no answer.
+            self.runtime.spawn(run.in_current_span());
         }
         let answered = match before(answer_by, running.answer.clone()).await {
             Ok(answered) => answered,

@@ -1,6 +1,6 @@
 //! Replies that were committed with what their turn changed, so that the same turn changes it once.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgExecutor};
 
 use super::TurnKey;
@@ -14,14 +14,14 @@ pub(crate) enum Claim {
 }
 
 /// Claims the turn for this transaction, for a day. Waits while another one that claims it is open.
-pub(crate) async fn claim(transaction: &mut PgConnection, key: &TurnKey) -> sqlx::Result<Claim> {
+pub(crate) async fn claim(transaction: &mut PgConnection, key: &TurnKey, now: DateTime<Utc>) -> sqlx::Result<Claim> {
     let Some(key) = &key.record else { return Ok(Claim::Ours) };
     // The conflict waits for the other transaction's end: after its commit no row is inserted, after its rollback
     // ours is.
     let claimed = sqlx::query!(
-        "insert into turn_answers (key, expires_at) values ($1, now() + make_interval(hours => 24))
-         on conflict (key) do nothing",
-        key.as_slice()
+        "insert into turn_answers (key, expires_at) values ($1, $2) on conflict (key) do nothing",
+        key.as_slice(),
+        now + TimeDelta::days(1)
     )
     .execute(&mut *transaction)
     .await?;

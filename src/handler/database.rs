@@ -68,7 +68,7 @@ impl FromTurn for Tx {
     async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
         scope.services.database.expect_up()?;
         let mut transaction = scope.services.database.primary().begin().await?;
-        match record::claim(&mut transaction, &scope.key).await? {
+        match record::claim(&mut transaction, &scope.key, scope.services.clock.now()).await? {
             record::Claim::Ours => Ok(Self {
                 transaction: Some(transaction),
                 home: scope.transaction.clone(),

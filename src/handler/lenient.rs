@@ -90,11 +90,11 @@ impl de::Error for Wrong {
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::custom(format_args!("found {found}, expected {expected}"))
+        Self::custom(format_args!("found {}, expected {expected}", kind(&found)))
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::custom(format_args!("found {found}, expected {expected}"))
+        Self::custom(format_args!("found {}, expected {expected}", kind(&found)))
     }
 
     fn missing_field(field: &'static str) -> Self {
@@ -102,6 +102,19 @@ impl de::Error for Wrong {
             reason: "found nothing".to_owned(),
             steps: vec![Step::Field(field.to_owned())],
         }
+    }
+}
+
+/// What was found, by its kind: the value is the user's, and this text goes to the log.
+fn kind(found: &Unexpected<'_>) -> &'static str {
+    match found {
+        Unexpected::Bool(_) => "a boolean",
+        Unexpected::Unsigned(_) | Unexpected::Signed(_) => "a whole number",
+        Unexpected::Float(_) => "a number with a fraction",
+        Unexpected::Char(_) | Unexpected::Str(_) => "a text",
+        Unexpected::Seq => "a list",
+        Unexpected::Map => "an object",
+        _ => "something else",
     }
 }
 
@@ -223,6 +236,10 @@ impl<'de> Deserializer<'de> for Lenient<'de> {
                 (None, Some(number), _) => visitor.visit_u64(number),
                 (None, None, number) => visitor.visit_f64(number.unwrap_or_default()),
             },
+            // PostgreSQL takes it in no text, and no user can mean it.
+            Value::String(text) if text.contains('\0') => Err(de::Error::custom(
+                "found a text that holds U+0000, expected one without",
+            )),
             Value::String(text) => visitor.visit_borrowed_str(text),
             Value::Array(items) => visitor.visit_seq(Items {
                 rest: items.iter().enumerate(),
@@ -262,10 +279,6 @@ impl<'de> Deserializer<'de> for Lenient<'de> {
         match (self.0, whole(self.0)) {
             (Value::Number(_), Some(number)) => visitor.visit_string(number.to_string()),
             (Value::Number(number), None) => visitor.visit_string(number.to_string()),
-            // PostgreSQL takes it in no text, and no user can mean it.
-            (Value::String(text), _) if text.contains('\0') => Err(de::Error::custom(
-                "found a text that holds U+0000, expected one without",
-            )),
             _ => self.deserialize_any(visitor),
         }
     }

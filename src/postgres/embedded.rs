@@ -12,7 +12,7 @@ mod postmaster;
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -52,6 +52,7 @@ const SETTINGS: [&str; 12] = [
 #[derive(Debug)]
 pub struct Embedded {
     home: Home,
+    bindir: PathBuf,
     first_start: bool,
     postmaster: Postmaster,
     /// Last, so that the directory is free only once the server is down.
@@ -77,27 +78,23 @@ impl Embedded {
         if made_by.is_none() {
             create_cluster(&home, &bindir)?;
         }
-        let sockets = home.make_socket_dir()?;
-        postmaster::make_way(&home.cluster(), sockets)?;
-
-        let (log, log_start) = open_log(&home)?;
-        let program = bindir.join("postgres");
-        let mut command = home.account().command(&program);
-        command.arg("-D").arg(home.cluster()).arg("-k").arg(sockets);
-        command.args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
-        command
-            .stdout(log.try_clone().map_err(at("open", &home.log()))?)
-            .stderr(log);
-        let postmaster = Postmaster::spawn(command).map_err(at("run", &program))?;
-
-        let embedded = Self {
+        let postmaster = launch(&home, &bindir)?;
+        Ok(Self {
             first_start: made_by.is_none(),
             home,
+            bindir,
             postmaster,
             _lock: lock,
-        };
-        embedded.await_ready(log_start)?;
-        Ok(embedded)
+        })
+    }
+
+    /// Starts the server again when it has ended by itself; true when it had. Blocks as [`start`](Self::start).
+    pub fn revive(&mut self) -> Result<bool, EmbeddedError> {
+        if !self.postmaster.is_gone() {
+            return Ok(false);
+        }
+        self.postmaster = launch(&self.home, &self.bindir)?;
+        Ok(true)
     }
 
     /// Where to connect; independent of the `PG…` environment variables that name a server.
@@ -128,34 +125,49 @@ impl Embedded {
     pub fn stop(&mut self) {
         self.postmaster.stop();
     }
-
-    fn await_ready(&self, log_start: u64) -> Result<(), EmbeddedError> {
-        let end = Instant::now() + START;
-        while !self.postmaster.is_ready(&self.home.cluster()) {
-            let log = self.home.log();
-            if self.postmaster.is_gone() {
-                return Err(EmbeddedError::Ended {
-                    tail: tail(&log, log_start),
-                    log,
-                });
-            }
-            if Instant::now() > end {
-                return Err(EmbeddedError::NotReady {
-                    seconds: START.as_secs(),
-                    tail: tail(&log, log_start),
-                    log,
-                });
-            }
-            std::thread::sleep(POLL);
-        }
-        Ok(())
-    }
 }
 
 impl Drop for Embedded {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Starts the server of a cluster, and waits until it takes connections.
+fn launch(home: &Home, bindir: &Path) -> Result<Postmaster, EmbeddedError> {
+    let sockets = home.make_socket_dir()?;
+    postmaster::make_way(&home.cluster(), sockets)?;
+
+    let (log, log_start) = open_log(home)?;
+    let program = bindir.join("postgres");
+    let mut command = home.account().command(&program);
+    command.arg("-D").arg(home.cluster()).arg("-k").arg(sockets);
+    command.args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
+    command
+        .stdout(log.try_clone().map_err(at("open", &home.log()))?)
+        .stderr(log);
+    let postmaster = Postmaster::spawn(command).map_err(at("run", &program))?;
+
+    let end = Instant::now() + START;
+    while !postmaster.is_ready(&home.cluster()) {
+        let log = home.log();
+        if postmaster.is_gone() {
+            return Err(EmbeddedError::Ended {
+                tail: tail(&log, log_start),
+                log,
+            });
+        }
+        if Instant::now() > end {
+            postmaster.stop();
+            return Err(EmbeddedError::NotReady {
+                seconds: START.as_secs(),
+                tail: tail(&log, log_start),
+                log,
+            });
+        }
+        std::thread::sleep(POLL);
+    }
+    Ok(postmaster)
 }
 
 /// Under another name until it is whole and on disk, so that an `initdb` cut short never looks like a cluster.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use rejoinder::testing::{TestBot, TestSettings};
-use rejoinder::{Bot, Data, Db, Fail, Reply, Upstream};
+use rejoinder::{Bot, Data, Db, Fail, Params, Reply, Upstream};
 use serde_json::json;
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -137,9 +137,17 @@ async fn late_reply_is_not_given_after_its_time() {
     assert_eq!(said(&bot.turn(&es("r2", "Slow", json!({}))).await), "run 2");
 }
 
-async fn blocks_its_thread() -> Result<Reply, Fail> {
-    std::thread::sleep(Duration::from_secs(2));
+/// Quick, but when told to block.
+async fn blocks_its_thread(Params(told): Params<Told>) -> Result<Reply, Fail> {
+    if told.block {
+        std::thread::sleep(Duration::from_secs(2));
+    }
     Ok(Reply::text("at last"))
+}
+
+#[derive(serde::Deserialize)]
+struct Told {
+    block: bool,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -149,8 +157,12 @@ async fn handler_that_blocks_its_thread_is_answered_in_time() {
         hurried,
     )
     .await;
+    for n in 0..100 {
+        let turn = es(&format!("r{n}"), "Blocks", json!({"block": false}));
+        assert_eq!(said(&bot.turn(&turn).await), "at last");
+    }
     let asked = Instant::now();
-    assert_eq!(said(&bot.turn(&es("r1", "Blocks", json!({}))).await), SLOW);
+    assert_eq!(said(&bot.turn(&es("r", "Blocks", json!({"block": true}))).await), SLOW);
     assert!(
         asked.elapsed() < Duration::from_millis(1_900),
         "answered after {:?}",

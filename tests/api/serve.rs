@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::es;
+use crate::support::{es, eventually};
 
 /// The program with no settings but those of the test.
 #[expect(clippy::disallowed_methods, reason = "the test hands its PATH on")]
@@ -139,6 +139,20 @@ async fn first_start_has_demo_data_second_keeps_it_and_kill_9_loses_nothing() {
     assert_eq!(third.signal(Signal::SIGTERM), Some(0));
 }
 
+#[tokio::test]
+async fn private_database_that_is_killed_comes_back_by_itself() {
+    let home = data_dir();
+    let running = Running::start(&home, &[("BALANCE_CACHE_S", "0")]);
+    assert_eq!(running.balance().await, json!(3247.82));
+    let pid = std::fs::read_to_string(home.path().join("postgres/cluster/postmaster.pid")).unwrap();
+    let pid: i32 = pid.lines().next().unwrap().parse().unwrap();
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    eventually("answered from the database again", async || {
+        running.balance().await == json!(3247.82)
+    })
+    .await;
+}
+
 /// What the program says when it does not start.
 fn refused(settings: &[(&str, &str)]) -> String {
     let Output { status, stderr, .. } = rejoinder().envs(settings.iter().copied()).output().unwrap();
@@ -150,18 +164,32 @@ fn refused(settings: &[(&str, &str)]) -> String {
 #[test]
 fn wrong_setting_stops_the_start_with_its_name_its_value_and_what_is_expected() {
     for (name, value, expected) in [
-        ("LISTEN", "here", "invalid socket address"),
-        ("CX_LIMIT_MS", "31000", "1000..=30000"),
+        ("LISTEN", "here", "expected an address and port"),
+        ("CX_LIMIT_MS", "31000", "expected a whole number from 1000 to 30000"),
+        ("CX_LIMIT_MS", "abc", "expected a whole number from 1000 to 30000"),
         ("TURNS_IN_FLIGHT", "0", "expected a whole number from 1 to 100000"),
         ("ES_API", "v3", "possible values: auto, v2, v2beta1"),
         ("RUST_LOG", "a=b=c", "expected levels"),
+        ("RATES_API_URL", "nope", "expected an http or https URL"),
+        (
+            "DATABASE_URL",
+            "postgres://app:pw@127.0.0.1:1/app",
+            "expected a PostgreSQL that answers at 127.0.0.1:1",
+        ),
     ] {
         let said = refused(&[(name, value)]);
+        let shown = if name == "DATABASE_URL" { "" } else { value };
         assert!(
-            said.contains(name) && said.contains(value) && said.contains(expected),
+            said.contains(name) && said.contains(shown) && said.contains(expected),
             "{said}"
         );
+        assert!(!said.contains("app:pw"), "{said}");
     }
+    let said = refused(&[("CX_LIMIT_MS", "4000"), ("ANSWER_MARGIN_MS", "4900")]);
+    assert!(
+        said.contains("ANSWER_MARGIN_MS: found 4900, expected at least 50 less than CX_LIMIT_MS, 4000"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -181,6 +209,23 @@ fn address_that_others_can_reach_is_refused_while_anybody_is_admitted() {
     assert!(
         said.contains("LISTEN: found 0.0.0.0:0") && said.contains("AUTH_BASIC"),
         "{said}"
+    );
+}
+
+#[test]
+fn wrong_callers_are_told_before_a_database_is_started() {
+    let home = data_dir();
+    let said = refused(&[
+        ("AUTH_BASIC", "no-colon-in-it"),
+        ("DATA_DIR", home.path().to_str().unwrap()),
+    ]);
+    assert!(
+        said.contains("AUTH_BASIC") && !said.contains("no-colon-in-it"),
+        "{said}"
+    );
+    assert!(
+        std::fs::read_dir(home.path()).unwrap().next().is_none(),
+        "something was started"
     );
 }
 

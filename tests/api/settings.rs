@@ -6,6 +6,9 @@ use std::process::Command;
 /// A setting: what is said about it, and its default.
 type Described = BTreeMap<String, (String, String)>;
 
+/// What ends the help.
+const END: &str = "(end)";
+
 /// From `--help`: `Words [env: NAME=] [default: …]` under each flag.
 fn in_help() -> Described {
     let help = Command::new(env!("CARGO_BIN_EXE_rejoinder"))
@@ -16,9 +19,10 @@ fn in_help() -> Described {
     let help = String::from_utf8(help).unwrap();
     let mut described = Described::new();
     let mut words: Vec<&str> = Vec::new();
-    for line in help.lines().chain([""]) {
+    for line in help.lines().chain([END]) {
         let line = line.trim();
-        if line.is_empty() || line.starts_with('-') {
+        // A flag begins the next setting; blank lines and lists of values stand within one.
+        if line.starts_with("--") || line == END {
             let text = words.join(" ");
             if let Some((help, rest)) = text.split_once("[env: ") {
                 let name = rest.split(['=', ']']).next().unwrap();
@@ -27,10 +31,8 @@ fn in_help() -> Described {
                     .map_or("", |(_, default)| default.split(']').next().unwrap());
                 described.insert(name.to_owned(), (help.trim().to_owned(), default.to_owned()));
             }
-            if line.starts_with('-') {
-                words.clear();
-            }
-        } else {
+            words.clear();
+        } else if !line.starts_with("- ") && !line.starts_with("Possible values") {
             words.push(line);
         }
     }
@@ -63,6 +65,7 @@ fn help_and_env_example_agree_on_every_setting() {
     let (help, example) = (in_help(), in_example());
     assert!(help.len() > 20, "settings found in --help: {:?}", help.keys());
     for (name, described) in &help {
+        assert!(described.0.len() > 20, "{name} is not described: {described:?}");
         assert_eq!(Some(described), example.get(name), "{name}");
     }
     let unknown: Vec<_> = example.keys().filter(|name| !help.contains_key(*name)).collect();

@@ -15,6 +15,9 @@ const MIB: usize = 1024 * 1024;
 
 async fn post(stage: &Stage, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> (StatusCode, Value) {
     let mut request = stage.bot.http().post(stage.bot.url("/fulfillment")).body(body);
+    if headers.iter().all(|(name, _)| *name != "content-type") {
+        request = request.header("content-type", "application/json");
+    }
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

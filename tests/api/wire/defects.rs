@@ -178,6 +178,7 @@ async fn right_credential_is_admitted_and_wrong_one_is_401() {
         let request = bot
             .http()
             .post(bot.url("/fulfillment"))
+            .header("content-type", "application/json")
             .bearer_auth(token)
             .body(body.clone());
         let response = request.send().await.unwrap();

@@ -130,7 +130,11 @@ impl Stage {
             Spoken::V2 | Spoken::V2beta1 => turn["queryResult"]["queryText"] = words,
             Spoken::V3 => turn["text"] = words,
         }
-        let request = self.bot.http().post(self.bot.url("/fulfillment"));
+        let request = self
+            .bot
+            .http()
+            .post(self.bot.url("/fulfillment"))
+            .header("content-type", "application/json");
         let response = request.body(turn.to_string()).send().await.unwrap();
         let status = response.status();
         let body = response.bytes().await.unwrap();
