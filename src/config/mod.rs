@@ -16,7 +16,7 @@ pub use self::auth::AuthSettings;
 pub use self::database::{BadDatabaseUrl, DatabaseSettings};
 pub use self::log::{LogFormat, LogSettings};
 pub use self::server::ServerSettings;
-pub use self::turn::TurnSettings;
+pub use self::turn::{NoBudget, TurnSettings};
 
 /// All settings of the service; `B` are those of the bot.
 #[derive(Clone, Debug, Args)]
