@@ -25,7 +25,7 @@ use crate::telemetry::Metrics;
 use crate::upstream::{self, Upstream};
 
 /// How long turns in flight may take to finish once the service is told to stop.
-const DRAIN_SECONDS: u64 = 30;
+const DRAIN_SECONDS: u64 = 25;
 
 /// How long connections to the database may take to close.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
