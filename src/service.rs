@@ -54,8 +54,8 @@ impl Service {
     /// Listens, and answers from then on.
     ///
     /// # Errors
-    /// When the bot's list or the callers' settings are wrong, no caller method is set and the address is not
-    /// loopback, or the address cannot be bound.
+    /// When the bot's list or the callers' settings are wrong, or the address cannot be bound. That an open service is
+    /// on loopback is for [`check`].
     pub(crate) async fn start(parts: Parts) -> anyhow::Result<Self> {
         let Parts {
             bot,

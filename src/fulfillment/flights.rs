@@ -132,6 +132,14 @@ impl Flights {
         shard.forget_oldest();
     }
 
+    /// The turn was given the reply of another's run, and is given it again. A run of its own goes on undisturbed.
+    pub(super) fn give(&self, turn: &Hash, response_id: &str, answered: &Answered) {
+        let runs = matches!(self.shard(turn).turns.get(turn), Some(Flight::Running(_)));
+        if answered.is_reply && !runs {
+            self.finish(turn, response_id, answered);
+        }
+    }
+
     fn shard(&self, turn: &Hash) -> MutexGuard<'_, Shard> {
         self.0[usize::from(turn[0]) % SHARDS]
             .lock()
@@ -247,6 +255,25 @@ mod tests {
         );
         assert!(matches!(flights.claim(&hash(1), "r", true), Claim::Start(..)));
         assert!(matches!(flights.claim(&hash(2), "r", false), Claim::Full));
+    }
+
+    #[test]
+    fn reply_given_to_one_who_waited_ends_no_later_run() {
+        let flights = Flights::new();
+        let failed = Answered {
+            body: None,
+            is_reply: false,
+        };
+        let Claim::Start(_, _sender) = flights.claim(&hash(1), "r", true) else {
+            panic!("it starts")
+        };
+        for given in [&failed, &reply(3)] {
+            flights.give(&hash(1), "other id", given);
+            assert!(matches!(flights.claim(&hash(1), "r", true), Claim::Join(_)));
+        }
+        flights.finish(&hash(1), "r", &failed);
+        flights.give(&hash(1), "other id", &reply(3));
+        assert!(matches!(flights.claim(&hash(1), "other id", true), Claim::Replay(_)));
     }
 
     #[tokio::test(start_paused = true)]

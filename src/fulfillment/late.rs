@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::FutureExt as _;
 use sqlx::PgExecutor;
 use sqlx::postgres::PgListener;
 use tokio::time::Instant;
@@ -65,8 +66,11 @@ impl Late {
     pub(super) async fn find(&self, key: &TurnKey, answer_by: Instant) -> Result<Option<Found>, Elapsed> {
         match self.questions.get(&key.question).await {
             None => Ok(None),
-            Some(State::Running(running)) => Ok(Some(Found::Running(running))),
-            Some(State::Kept) => before(answer_by, self.take(key)).await,
+            Some(State::Running(running)) if running.answer.clone().now_or_never().is_none() => {
+                Ok(Some(Found::Running(running)))
+            }
+            // What has ended since is kept, or failed.
+            Some(State::Running(_) | State::Kept) => before(answer_by, self.take(key)).await,
         }
     }
 
@@ -91,9 +95,7 @@ impl Late {
 
     /// The user has heard the slow text: the next who asks waits for this handler.
     pub(super) async fn expect(&self, key: &TurnKey, running: Running) {
-        if running.answer.peek().is_none() {
-            self.questions.insert(key.question, State::Running(running)).await;
-        }
+        self.questions.insert(key.question, State::Running(running)).await;
     }
 
     /// The handler has ended: keeps its reply, if it has one, before anyone who still waits for it gets it.

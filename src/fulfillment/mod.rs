@@ -119,7 +119,7 @@ impl Fulfillment {
                     body: Some(body),
                     is_reply: true,
                 };
-                self.flights.finish(&key.turn, &turn.response_id, &answered);
+                self.flights.give(&key.turn, &turn.response_id, &answered);
                 return Ok(self.count(intent, "late", arrived, answered));
             }
             Ok(None) => {
@@ -163,7 +163,7 @@ impl Fulfillment {
         };
         if !is_ours {
             // This turn has the reply of another run: it gets the same when it comes again.
-            self.flights.finish(&key.turn, &turn.response_id, &answered);
+            self.flights.give(&key.turn, &turn.response_id, &answered);
             if self.late.is_known(&key).await {
                 let (fulfillment, key) = (Arc::clone(self), key.clone());
                 self.runtime
@@ -173,7 +173,7 @@ impl Fulfillment {
         Ok(answered)
     }
 
-    /// Counts an outcome that is not a run's own.
+    /// Counts and logs an outcome.
     fn count(&self, intent: &Intent, outcome: &'static str, arrived: Instant, answered: Answered) -> Answered {
         let duration = arrived.elapsed();
         debug!(outcome, duration_ms = duration.as_millis(), "turn answered");

@@ -9,7 +9,7 @@ use serde_json::json;
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::support::{Gate, es, eventually, numbered, said};
+use crate::support::{Gate, es, eventually, metrics, numbered, said};
 
 const SLOW: &str = "Still looking. Ask me again.";
 
@@ -34,15 +34,7 @@ async fn kept(bot: &TestBot) -> i64 {
 
 /// How many late replies the service knows of.
 async fn known(bot: &TestBot) -> usize {
-    let metrics = bot
-        .http()
-        .get(bot.url("/metrics"))
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
+    let metrics = metrics(bot).await;
     let line = metrics
         .lines()
         .find_map(|line| line.strip_prefix("rejoinder_late_replies "));

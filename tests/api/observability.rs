@@ -5,21 +5,10 @@ use rejoinder::{Bot, Fail, Reply};
 use serde_json::json;
 
 use crate::serve::Running;
-use crate::support::{Gate, es, numbered};
+use crate::support::{Gate, es, metrics, numbered};
 
 async fn helps() -> Result<Reply, Fail> {
     Ok(Reply::text("I can help with orders."))
-}
-
-async fn metrics(bot: &TestBot) -> String {
-    bot.http()
-        .get(bot.url("/metrics"))
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap()
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use rejoinder::testing::TestBot;
 use rejoinder::{Data, Fail, Reply};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -78,4 +79,10 @@ pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool)
         assert!(Instant::now() < patience, "still not so: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// The service's metrics, as they are scraped.
+pub(crate) async fn metrics(bot: &TestBot) -> String {
+    let scrape = bot.http().get(bot.url("/metrics")).send().await.unwrap();
+    scrape.text().await.unwrap()
 }
