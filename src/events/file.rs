@@ -1,0 +1,120 @@
+//! The files of the events directory: read with the place of each error.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A file is at most this long, in bytes.
+const MAX_FILE_BYTES: u64 = 256 * 1024;
+
+/// What is wrong with a file, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+pub(crate) struct FileError {
+    /// The file, or the directory that cannot be read.
+    pub(crate) file: PathBuf,
+    /// From 1; 0 where the error is about the file as a whole.
+    pub(crate) line: usize,
+    /// From 1, in characters; 0 where the error is about the file as a whole.
+    pub(crate) column: usize,
+    /// What was found, and what was expected.
+    pub(crate) message: String,
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.file.display())?;
+        if self.line > 0 {
+            write!(f, "{}:{}:", self.line, self.column)?;
+        }
+        write!(f, " {}", self.message)
+    }
+}
+
+impl FileError {
+    /// About the file as a whole.
+    pub(crate) fn whole(file: &Path, message: impl fmt::Display) -> Self {
+        Self {
+            file: file.to_owned(),
+            line: 0,
+            column: 0,
+            message: message.to_string(),
+        }
+    }
+
+    /// About the place at byte `offset` of the file's `text`.
+    pub(crate) fn at(file: &Path, text: &str, offset: usize, message: impl fmt::Display) -> Self {
+        let before = &text.as_bytes()[..offset.min(text.len())];
+        let before = String::from_utf8_lossy(before);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Self {
+            file: file.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            message: message.to_string(),
+        }
+    }
+}
+
+/// The text of a file.
+pub(crate) fn text(file: &Path) -> Result<String, FileError> {
+    let length = std::fs::metadata(file)
+        .map_err(|error| FileError::whole(file, error))?
+        .len();
+    if length > MAX_FILE_BYTES {
+        return Err(FileError::whole(
+            file,
+            format_args!("found {length} bytes, expected at most {MAX_FILE_BYTES}"),
+        ));
+    }
+    std::fs::read_to_string(file).map_err(|error| FileError::whole(file, error))
+}
+
+/// Reads the `text` of a TOML file; errors say line and column.
+pub(crate) fn toml<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, FileError> {
+    toml::from_str(text).map_err(|error| match error.span() {
+        Some(span) => FileError::at(file, text, span.start, error.message()),
+        None => FileError::whole(file, error.message()),
+    })
+}
+
+/// The files of `dir` with this extension, by name; a directory that is not there has none.
+pub(crate) fn list(dir: &Path, extension: &str) -> Result<Vec<PathBuf>, FileError> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(FileError::whole(dir, error)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| FileError::whole(dir, error))?.path();
+        if path.is_file() && path.extension().is_some_and(|found| found == extension) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn place_of_an_error_is_told_in_characters() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Shape {
+            #[expect(dead_code, reason = "only read")]
+            name: String,
+        }
+        let text = "# für\nname = \"ü\"\nnmae = 1\n";
+        let error = toml::<Shape>(Path::new("a.toml"), text).unwrap_err();
+        assert_eq!((error.line, error.column), (3, 1));
+        assert!(
+            error.to_string().starts_with("a.toml:3:1: unknown field `nmae`"),
+            "{error}"
+        );
+    }
+}

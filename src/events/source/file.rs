@@ -1,0 +1,120 @@
+//! What a source file says, as it is written.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::signed::{Algorithm, Encoding};
+use super::{Limits, Priority};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SourceFile {
+    #[serde(default)]
+    pub(super) priority: Priority,
+    pub(super) format: FormatName,
+    #[serde(default)]
+    pub(super) secret: SecretTable,
+    pub(super) scheme: Spanned<SchemeTable>,
+    pub(super) handshake: Option<HandshakeTable>,
+    pub(super) event: Option<EventTable>,
+    #[serde(default)]
+    pub(super) limits: Limits,
+}
+
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum FormatName {
+    /// Our own envelope.
+    Envelope,
+    CloudEvents,
+    /// What the `event` table says.
+    Mapped,
+}
+
+/// Where the secrets are.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SecretTable {
+    /// The variable that holds them, one a line; with `_FILE` behind it, the variable that names a file of them.
+    pub(super) env: Option<Spanned<String>>,
+    /// With neither variable set, a secret is made at the first start and kept in the data directory.
+    #[serde(default)]
+    pub(super) generated: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) enum SchemeTable {
+    StandardWebhooks {},
+    Stripe {},
+    Github {},
+    Shopify {},
+    Slack {},
+    Zoom {},
+    Meta {},
+    Square {
+        url_env: String,
+    },
+    Twilio {
+        url_env: String,
+    },
+    Paypal {},
+    Hmac {
+        header: String,
+        #[serde(default)]
+        prefix: String,
+        #[serde(default)]
+        encoding: Encoding,
+        #[serde(default)]
+        algorithm: Algorithm,
+        /// Such as `{timestamp}.{body}`; any other name in braces is that of a header.
+        signed: String,
+        timestamp: Option<TimestampTable>,
+    },
+    Basic {},
+    Bearer {},
+    Jwt {
+        issuer: Vec<String>,
+        audience: Vec<String>,
+        jwks_url: Option<String>,
+    },
+    Msgraph {},
+}
+
+/// Where the time of signing stands: a header, or the part of it that begins with `prefix`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TimestampTable {
+    pub(super) header: String,
+    #[serde(default)]
+    pub(super) prefix: String,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) enum HandshakeTable {
+    Slack {},
+    Zoom {},
+    Msgraph {},
+    Cloudevents {},
+    Meta { token_env: String },
+}
+
+/// Where the fields of the envelope are: minijinja expressions, and two paths.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventTable {
+    /// Path of the array that holds the events, each the `item` of the expressions.
+    pub(super) each: Option<Spanned<String>>,
+    /// What every type begins with, such as `stripe.`.
+    #[serde(default)]
+    pub(super) type_prefix: String,
+    pub(super) event_id: Spanned<String>,
+    pub(super) event_type: Spanned<String>,
+    pub(super) timestamp: Option<Spanned<String>>,
+    pub(super) entity_id: Spanned<String>,
+    pub(super) user_id: Option<Spanned<String>>,
+    pub(super) schema_version: Option<Spanned<String>>,
+    /// Path of the payload, which is kept as it was written.
+    pub(super) payload: Option<Spanned<String>>,
+}

@@ -1,0 +1,387 @@
+//! Who may tell of events: each source is a file that says how its requests are verified and what they mean.
+
+mod cloudevents;
+mod document;
+mod file;
+mod handshake;
+mod load;
+mod mapping;
+mod own;
+mod paypal;
+mod scheme;
+mod secret;
+mod signed;
+mod standard;
+#[cfg(test)]
+mod tests;
+mod time;
+mod token;
+mod trace;
+mod twilio;
+
+use std::fmt;
+use std::fmt::Display;
+use std::sync::Arc;
+
+use actix_web::http::Method;
+use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use self::handshake::Asks;
+pub(crate) use self::handshake::{Handshake, HandshakeStatus};
+pub(crate) use self::load::{Sources, prefixes};
+use self::mapping::Mapping;
+use self::scheme::Scheme;
+use self::secret::Secret;
+use super::{BadEnvelope, Envelope};
+use crate::auth::secrets::Live;
+use crate::clock::Clock;
+
+const FORM: &str = "application/x-www-form-urlencoded";
+/// Arrays and objects of a payload that stand one in the other: the database's parser has a stack, too.
+const MAX_NESTING: usize = 100;
+const VERSION_EXPECTED: &str = "a whole number from 1";
+
+/// One sender of events.
+pub(crate) struct Source {
+    /// The file's name without `.toml`, and the last part of the address.
+    pub(crate) name: Arc<str>,
+    /// Whose events are let in longest while there are too many.
+    pub(crate) priority: Priority,
+    /// How much it may send, and how long it waits.
+    pub(crate) limits: Limits,
+    scheme: Scheme,
+    secrets: Live<Secret>,
+    asks: Option<Asks>,
+    format: Format,
+    missing: Vec<String>,
+    clock: Clock,
+}
+
+/// Whose events are let in longest while there are too many: those of high priority.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Priority {
+    /// Refused first.
+    Low,
+    /// What a file has that says nothing else.
+    #[default]
+    Normal,
+    /// Refused last.
+    High,
+}
+
+/// How much a source may send, and how long it waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Limits {
+    /// Of a request's body, in bytes.
+    pub(crate) body_bytes: usize,
+    /// Events in one request.
+    pub(crate) batch_items: usize,
+    /// How long it waits for the answer, less a margin, in milliseconds.
+    pub(crate) deadline_ms: u64,
+    /// How far the time of signing may be from now, either way, in seconds.
+    pub(crate) tolerance_s: i64,
+}
+
+/// A request, before anything is believed of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'a> {
+    /// How it was called.
+    pub(crate) method: &'a Method,
+    /// What stands behind the `?` of the address, as it was sent; empty where there is none.
+    pub(crate) query: &'a str,
+    /// The headers.
+    pub(crate) headers: &'a HeaderMap,
+    /// The body, byte for byte as it was sent.
+    pub(crate) body: &'a [u8],
+}
+
+/// A request that is the sender's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Verified {
+    /// Which of the live secrets proved it; 0 is the current one, others are on their way out.
+    pub(crate) secret: usize,
+}
+
+/// A request that is not taken for the sender's own.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    /// It is not signed, or not wholly (401).
+    #[error("{0} is missing")]
+    Missing(String),
+    /// No live secret proves it (401).
+    #[error("the signature is wrong")]
+    BadSignature,
+    /// The time of signing is none (401).
+    #[error("the time of signing cannot be read")]
+    BadTimestamp,
+    /// It was signed too long ago, or in the future (401).
+    #[error("signed {off_by_s} s ago, outside the window")]
+    OldTimestamp {
+        /// Seconds from then to now; negative in the future.
+        off_by_s: i64,
+    },
+    /// The source has no secrets yet (503).
+    #[error("this source is not set up")]
+    NotConfigured,
+    /// It cannot be verified right now (503).
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// A verified request that holds no events.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotEvents {
+    /// The body is not JSON (400).
+    #[error("not JSON: {message} at line {line} column {column}")]
+    Json {
+        /// From 1.
+        line: usize,
+        /// From 1, in bytes.
+        column: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// The source's file says that there is an array (400).
+    #[error("{place}: expected an array of events")]
+    Array {
+        /// Path in the body.
+        place: String,
+    },
+    /// More events than the source's limit (413).
+    #[error("found {found} events, expected at most {limit}")]
+    TooMany {
+        /// Events in the request.
+        found: usize,
+        /// Events that a request may have.
+        limit: usize,
+    },
+    /// Something else than events (415).
+    #[error("content-type: found {found:?}, expected {expected}")]
+    ContentType {
+        /// The media type.
+        found: String,
+        /// Those that are taken.
+        expected: &'static str,
+    },
+}
+
+/// The events of a request, each good or bad.
+pub(crate) type Items = Vec<Result<Envelope, BadEnvelope>>;
+
+enum Format {
+    Own,
+    CloudEvents,
+    Mapped(Box<Mapping>),
+}
+
+/// When a signature counts.
+struct Window {
+    /// Seconds since 1970.
+    now: i64,
+    tolerance: i64,
+}
+
+impl Source {
+    /// Whether all its variables are set.
+    pub(crate) fn is_configured(&self) -> bool {
+        self.missing.is_empty()
+    }
+
+    /// The variables that are not set.
+    pub(crate) fn missing(&self) -> &[String] {
+        &self.missing
+    }
+
+    /// Answers the question, if the request is one, that a sender asks before its first event. To be asked first, of
+    /// requests of any method; without an answer only a `POST` is an event.
+    ///
+    /// # Errors
+    /// When the question is to be signed and is not, or the source is not set up.
+    pub(crate) async fn handshake(&self, request: &Request<'_>) -> Result<Option<Handshake>, Refused> {
+        let Some(asks) = &self.asks else { return Ok(None) };
+        if !asks.must_be_signed(request) {
+            return Ok(asks.answer(request, None).filter(|_| self.is_configured()));
+        }
+        let secrets = self.secrets.current();
+        let Verified { secret } = self.verify(request).await?;
+        Ok(asks.answer(request, secrets.get(secret)))
+    }
+
+    /// Proves that the request is the sender's own. Nothing of it may be used before.
+    ///
+    /// Waits at most two seconds, and only where a certificate or a key has to be fetched.
+    ///
+    /// # Errors
+    /// When it is not proven, or cannot be right now.
+    pub(crate) async fn verify(&self, request: &Request<'_>) -> Result<Verified, Refused> {
+        if !self.is_configured() {
+            return Err(Refused::NotConfigured);
+        }
+        let window = Window {
+            now: self.clock.now().timestamp(),
+            tolerance: self.limits.tolerance_s,
+        };
+        let secret = self.scheme.verify(&self.secrets.current(), request, &window).await?;
+        Ok(Verified { secret })
+    }
+
+    /// The events of a verified request, in its order; `received` is when they happened, where they do not say it.
+    ///
+    /// # Errors
+    /// When there are none in it; an event that is wrong is told in its place.
+    pub(crate) fn events(&self, headers: &HeaderMap, body: &[u8], received: DateTime<Utc>) -> Result<Items, NotEvents> {
+        let limit = self.limits.batch_items;
+        let mut items = match &self.format {
+            Format::Own => match media_type(headers).as_str() {
+                "" | "application/json" => own::json(&self.name, body, limit)?,
+                "application/x-ndjson" | "application/ndjson" => own::lines(&self.name, body, limit)?,
+                found => {
+                    return Err(NotEvents::ContentType {
+                        found: found.to_owned(),
+                        expected: "application/json or application/x-ndjson",
+                    });
+                }
+            },
+            Format::CloudEvents => cloudevents::read(&self.name, headers, body, received, limit)?,
+            Format::Mapped(mapping) => mapping.read_events(&self.name, headers, body, received, limit)?,
+        };
+        for item in &mut items {
+            let nesting = item.as_ref().map_or(0, |event| document::nesting(&event.payload));
+            if nesting > MAX_NESTING {
+                *item = Err(bad(
+                    "payload",
+                    format_args!("{nesting} levels"),
+                    format!("at most {MAX_NESTING} levels of arrays and objects"),
+                ));
+            }
+        }
+        if let Some(parent) = text(headers, "traceparent").and_then(trace::parent) {
+            for event in items.iter_mut().flatten() {
+                event.traceparent.get_or_insert_with(|| parent.clone());
+            }
+        }
+        Ok(items)
+    }
+
+    /// The headers that sign a body for this source at `now`; nothing where its scheme is not Standard Webhooks, or it
+    /// has no secret that both sides know.
+    pub(crate) fn sign(&self, id: &str, now: DateTime<Utc>, body: &[u8]) -> Option<[(&'static str, String); 3]> {
+        let Scheme::Standard = self.scheme else { return None };
+        let secrets = self.secrets.current();
+        let key = secrets.iter().find_map(Secret::shared)?;
+        Some(standard::sign(key, id, now.timestamp(), body))
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source")
+            .field("name", &self.name)
+            .field("missing", &self.missing)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 1024 * 1024,
+            batch_items: 1000,
+            deadline_ms: 2500,
+            tolerance_s: 300,
+        }
+    }
+}
+
+impl NotEvents {
+    fn json(error: &serde_json::Error) -> Self {
+        Self::Json {
+            line: error.line(),
+            column: error.column(),
+            message: own::plain(error),
+        }
+    }
+
+    fn check_count(found: usize, limit: usize) -> Result<(), Self> {
+        match found <= limit {
+            true => Ok(()),
+            false => Err(Self::TooMany { found, limit }),
+        }
+    }
+}
+
+impl Window {
+    /// Checks a time of signing, in seconds since 1970.
+    fn check(&self, text: &str) -> Result<(), Refused> {
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Refused::BadTimestamp);
+        }
+        self.check_seconds(text.parse().map_err(|_| Refused::BadTimestamp)?)
+    }
+
+    fn check_seconds(&self, signed_at: i64) -> Result<(), Refused> {
+        let off_by_s = self.now.saturating_sub(signed_at);
+        match off_by_s.saturating_abs() <= self.tolerance {
+            true => Ok(()),
+            false => Err(Refused::OldTimestamp { off_by_s }),
+        }
+    }
+}
+
+/// The media type of a body: lower-case, without parameters.
+fn media_type(headers: &HeaderMap) -> String {
+    let content_type = text(headers, CONTENT_TYPE.as_str()).unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default();
+    media_type.trim().to_ascii_lowercase()
+}
+
+/// A header that is of visible characters.
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn bad(field: &str, found: impl Display, expected: impl Into<String>) -> BadEnvelope {
+    BadEnvelope {
+        field: field.to_owned(),
+        found: found.to_string().chars().take(100).collect(),
+        expected: expected.into(),
+    }
+}
+
+/// Whether it is a type: lower-case words of `[a-z0-9_-]`, separated by full stops.
+fn is_type(text: &str) -> bool {
+    let is_word = |word: &str| {
+        let is_letter = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
+        !word.is_empty() && word.bytes().all(is_letter)
+    };
+    text.split('.').all(is_word)
+}
+
+/// A sender's type made one of ours: lower-case, and `_` for what a type cannot hold.
+fn normal_type(text: &str) -> Result<String, BadEnvelope> {
+    let normal: String = text
+        .chars()
+        .map(|c| match c.to_ascii_lowercase() {
+            c @ ('a'..='z' | '0'..='9' | '_' | '-' | '.') => c,
+            _ => '_',
+        })
+        .collect();
+    match is_type(&normal) {
+        true => Ok(normal),
+        false => Err(bad("event_type", text, "words, separated by full stops")),
+    }
+}
+
+/// A version of a schema: `1` or `1.0`.
+fn version(text: &str) -> Option<u32> {
+    let whole = text.strip_suffix(".0").unwrap_or(text);
+    if !whole.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let version: i32 = whole.parse().ok()?;
+    u32::try_from(version).ok().filter(|version| *version > 0)
+}

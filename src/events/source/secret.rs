@@ -1,0 +1,162 @@
+//! A source's secrets: several live at once, from a variable, a file, or made at the first start.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::SecretString;
+use subtle::Choice;
+
+use crate::auth::AuthConfigError;
+use crate::auth::jwt::JWT_KEY;
+use crate::auth::secrets::{Kind, Live, lines};
+use crate::auth::token::Key;
+
+/// A secret in the form in which its scheme uses it.
+#[derive(Clone)]
+pub(super) enum Secret {
+    /// Known to the sender and to us.
+    Shared(Box<[u8]>),
+    /// The sender's Ed25519 key.
+    PublicKey(Box<[u8]>),
+    /// A key of an issuer of JWTs.
+    Jwt(Key),
+}
+
+/// How the lines of secrets are read.
+#[derive(Clone, Copy)]
+pub(super) enum Reading {
+    /// As they stand.
+    Plain,
+    /// As Standard Webhooks writes them: `whsec_…` or `whpk_…`, base64.
+    Standard,
+    /// As AUTH_JWT_KEY.
+    Jwt,
+}
+
+impl Secret {
+    /// The bytes, where they are known to both sides.
+    pub(super) fn shared(&self) -> Option<&[u8]> {
+        match self {
+            Self::Shared(bytes) => Some(bytes),
+            Self::PublicKey(_) | Self::Jwt(_) => None,
+        }
+    }
+}
+
+/// The first of the secrets that `fits`. All are tried, so that the time it takes does not tell which one did.
+pub(super) fn first_that(secrets: &[Secret], fits: impl Fn(&Secret) -> Choice) -> Option<usize> {
+    let mut found = None;
+    for (index, secret) in secrets.iter().enumerate() {
+        if bool::from(fits(secret)) && found.is_none() {
+            found = Some(index);
+        }
+    }
+    found
+}
+
+/// Reads the secrets of the variable `setting` and of the file that `{setting}_FILE` names, or else of `made`.
+pub(super) fn live(
+    setting: &str,
+    reading: Reading,
+    variable: &dyn Fn(&str) -> Option<String>,
+    made: impl FnOnce() -> Option<PathBuf>,
+) -> Result<Live<Secret>, AuthConfigError> {
+    let file_setting = format!("{setting}_FILE");
+    let inline = variable(setting).map(SecretString::from);
+    let mut file = variable(&file_setting).map(PathBuf::from);
+    if inline.is_none() && file.is_none() {
+        file = made();
+    }
+    Live::read(
+        kind(setting.to_owned(), file_setting, reading),
+        inline.as_ref(),
+        file.as_deref(),
+    )
+}
+
+/// None at all.
+pub(super) fn none() -> Live<Secret> {
+    Live::none(kind(String::new(), String::new(), Reading::Plain))
+}
+
+fn kind(setting: String, file_setting: String, reading: Reading) -> Kind<Secret> {
+    Kind {
+        setting: setting.into(),
+        file_setting: file_setting.into(),
+        expected: match reading {
+            Reading::Plain => "secrets, one a line",
+            Reading::Standard => {
+                "`whsec_` and base64 of 24 to 64 bytes, or `whpk_` and base64 of an Ed25519 key, one a line"
+            }
+            Reading::Jwt => JWT_KEY.expected,
+        },
+        parse: match reading {
+            Reading::Plain => |text| {
+                Ok(lines(text)
+                    .map(|(_, line)| Secret::Shared(line.as_bytes().into()))
+                    .collect())
+            },
+            Reading::Standard => |text| lines(text).map(|(number, line)| standard(number, line)).collect(),
+            Reading::Jwt => |text| Ok((JWT_KEY.parse)(text)?.into_iter().map(Secret::Jwt).collect()),
+        },
+    }
+}
+
+fn standard(number: usize, line: &str) -> Result<Secret, String> {
+    let public = line.strip_prefix("whpk_");
+    let digits = public.unwrap_or_else(|| line.strip_prefix("whsec_").unwrap_or(line));
+    let bytes = STANDARD
+        .decode(digits)
+        .map_err(|_| format!("line {number} is not base64"))?;
+    match (public, bytes.len()) {
+        (Some(_), 32) => Ok(Secret::PublicKey(bytes.into())),
+        (None, 24..=64) => Ok(Secret::Shared(bytes.into())),
+        (_, length) => Err(format!("line {number} is of {length} bytes")),
+    }
+}
+
+/// The file of a secret that was made at the first start; makes it when it is not there.
+///
+/// # Errors
+/// When the data directory cannot be written to.
+pub(super) fn made(data_dir: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let dir = data_dir.join("secrets");
+    let path = dir.join(name);
+    if path.exists() {
+        return Ok(path);
+    }
+    fs::create_dir_all(data_dir).with_context(|| format!("cannot create {}", data_dir.display()))?;
+    match fs::DirBuilder::new().mode(0o700).create(&dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(error).with_context(|| format!("cannot create {}", dir.display()));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    let mut random = [0; 32];
+    aws_lc_rs::rand::fill(&mut random).context("no random bytes")?;
+    let draft = dir.join(format!(".{name}.{}", uuid::Uuid::new_v4()));
+    let written = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&draft)
+        .and_then(|mut file| {
+            writeln!(file, "whsec_{}", STANDARD.encode(random))?;
+            file.sync_all()
+        })
+        // Of two processes that start at once, one makes the name, and both read what it holds.
+        .and_then(|()| match fs::hard_link(&draft, &path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        });
+    let removed = fs::remove_file(&draft);
+    written
+        .and(removed)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
+}
