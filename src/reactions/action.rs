@@ -1,0 +1,253 @@
+//! One action of a rule, compiled: evaluated, it is an effect.
+
+use std::sync::Arc;
+
+use minijinja::Value as Names;
+use reqwest::Url;
+use serde_json::{Map, Value};
+
+use super::content::{Content, fields_of};
+use super::effect::{Effect, GotoKind, HttpCall, Recipient};
+use super::expression::{EvalError, MAX_OUTPUT};
+use crate::events::catalogue::Catalogue;
+use crate::session::SessionName;
+
+/// Ids are at most this long, in bytes; the envelope says the same.
+const MAX_ID: usize = 256;
+
+/// A compiled action.
+#[derive(Debug)]
+pub(super) enum Action {
+    Remember {
+        about: To,
+        name: String,
+        value: Content,
+    },
+    Notify {
+        to: To,
+        topic: String,
+        channel: String,
+        text: Content,
+    },
+    Goto {
+        to: To,
+        kind: GotoKind,
+        name: String,
+        parameters: Vec<(String, Content)>,
+    },
+    Call {
+        method: String,
+        url: Content,
+        headers: Vec<(String, Content)>,
+        body: Vec<(String, Content)>,
+        secret_env: Option<String>,
+        allow_private: bool,
+    },
+    Emit {
+        event_type: String,
+        entity: Content,
+        schema_version: u32,
+        payload: Vec<(String, Content)>,
+        catalogue: Arc<Catalogue>,
+    },
+    Run {
+        name: String,
+    },
+}
+
+/// Whom or what an action is about.
+#[derive(Debug)]
+pub(super) struct To {
+    pub(super) kind: ToKind,
+    pub(super) id: Content,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ToKind {
+    Entity,
+    User,
+    Session,
+    Followers,
+}
+
+impl Action {
+    /// As it is called in the file.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Remember { .. } => "remember",
+            Self::Notify { .. } => "notify",
+            Self::Goto { .. } => "goto",
+            Self::Call { .. } => "call",
+            Self::Emit { .. } => "emit",
+            Self::Run { .. } => "run",
+        }
+    }
+
+    pub(super) fn effect(&self, names: &Names) -> Result<Effect, EvalError> {
+        Ok(match self {
+            Self::Remember { about, name, value } => Effect::Remember {
+                about: about.recipient(names)?,
+                name: name.clone(),
+                value: bounded("value", value.eval(names).map_err(|error| error.about("value"))?)?,
+            },
+            Self::Notify {
+                to,
+                topic,
+                channel,
+                text,
+            } => Effect::Notify {
+                to: to.recipient(names)?,
+                topic: topic.clone(),
+                channel: channel.clone(),
+                text: said(text.eval_text(names).map_err(|error| error.about("text"))?)?,
+            },
+            Self::Goto {
+                to,
+                kind,
+                name,
+                parameters,
+            } => Effect::Goto {
+                to: to.recipient(names)?,
+                kind: *kind,
+                name: name.clone(),
+                parameters: object("parameters", parameters, names)?,
+            },
+            Self::Call {
+                method,
+                url,
+                headers,
+                body,
+                secret_env,
+                allow_private,
+            } => Effect::Call(HttpCall {
+                method: method.clone(),
+                url: address(&url.eval_text(names).map_err(|error| error.about("url"))?)?,
+                headers: headers
+                    .iter()
+                    .map(|(name, value)| Ok((name.clone(), header(value.eval_text(names)?)?)))
+                    .collect::<Result<_, EvalError>>()
+                    .map_err(|error| error.about("headers"))?,
+                body: Value::Object(object("body", body, names)?),
+                secret_env: secret_env.clone(),
+                allow_private: *allow_private,
+            }),
+            Self::Emit {
+                event_type,
+                entity,
+                schema_version,
+                payload,
+                catalogue,
+            } => {
+                let payload = Value::Object(object("payload", payload, names)?);
+                if let Err(violations) = catalogue.check_value(event_type, *schema_version, &payload) {
+                    let first = violations.into_iter().next();
+                    let first = first.map_or_else(String::new, |first| format!("{}: {}", first.pointer, first.message));
+                    return Err(EvalError(format!("not a valid {event_type}: {first}")));
+                }
+                Effect::Emit {
+                    event_type: event_type.clone(),
+                    entity_id: id(entity, names).map_err(|error| error.about("entity"))?,
+                    schema_version: *schema_version,
+                    payload,
+                }
+            }
+            Self::Run { name } => Effect::Run { name: name.clone() },
+        })
+    }
+
+    /// All variables it reads.
+    pub(super) fn paths(&self) -> Vec<String> {
+        fn of_all(fields: &[(String, Content)]) -> impl Iterator<Item = String> {
+            fields.iter().flat_map(|(_, content)| content.paths())
+        }
+        match self {
+            Self::Remember { about, value, .. } => about.id.paths().into_iter().chain(value.paths()).collect(),
+            Self::Notify { to, text, .. } => to.id.paths().into_iter().chain(text.paths()).collect(),
+            Self::Goto { to, parameters, .. } => to.id.paths().into_iter().chain(of_all(parameters)).collect(),
+            Self::Call { url, headers, body, .. } => {
+                let url = url.paths().into_iter();
+                url.chain(of_all(headers)).chain(of_all(body)).collect()
+            }
+            Self::Emit { entity, payload, .. } => entity.paths().into_iter().chain(of_all(payload)).collect(),
+            Self::Run { .. } => Vec::new(),
+        }
+    }
+}
+
+impl To {
+    fn recipient(&self, names: &Names) -> Result<Recipient, EvalError> {
+        let id = id(&self.id, names).map_err(|error| error.about("the recipient"))?;
+        Ok(match self.kind {
+            ToKind::Entity => Recipient::Entity(id),
+            ToKind::User => Recipient::User(id),
+            ToKind::Session => match SessionName::parse(&id) {
+                Ok(session) => Recipient::Session(session.as_str().to_owned()),
+                Err(_) => {
+                    let message = "found a session that has not the full name of one, expected projects/…/sessions/…";
+                    return Err(EvalError(message.to_owned()));
+                }
+            },
+            ToKind::Followers => Recipient::Followers(id),
+        })
+    }
+}
+
+impl EvalError {
+    /// With the key that it is about.
+    fn about(self, key: &str) -> Self {
+        Self(format!("{key}: {}", self.0))
+    }
+}
+
+/// Text that can be the id of an entity, a user or a join.
+pub(super) fn id(content: &Content, names: &Names) -> Result<String, EvalError> {
+    let id = content.eval_text(names)?;
+    if id.is_empty() || id.len() > MAX_ID || id.chars().any(char::is_control) {
+        let message = format!(
+            "found an id of {} bytes, expected 1 to {MAX_ID} with no control characters",
+            id.len()
+        );
+        return Err(EvalError(message));
+    }
+    Ok(id)
+}
+
+fn said(text: String) -> Result<String, EvalError> {
+    if text.trim().is_empty() {
+        return Err(EvalError("text: found nothing, expected something to say".to_owned()));
+    }
+    Ok(text)
+}
+
+fn object(key: &str, fields: &[(String, Content)], names: &Names) -> Result<Map<String, Value>, EvalError> {
+    let fields = fields_of(fields, names).map_err(|error| error.about(key))?;
+    match bounded(key, Value::Object(fields))? {
+        Value::Object(fields) => Ok(fields),
+        _ => Ok(Map::new()),
+    }
+}
+
+fn bounded(key: &str, value: Value) -> Result<Value, EvalError> {
+    match super::expression::size(&value) {
+        ..=MAX_OUTPUT => Ok(value),
+        too_long => Err(EvalError(format!(
+            "{key}: found {too_long} bytes, expected at most {MAX_OUTPUT}"
+        ))),
+    }
+}
+
+fn address(url: &str) -> Result<String, EvalError> {
+    match Url::parse(url) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url.into()),
+        Ok(_) | Err(_) => Err(EvalError(
+            "url: found no valid one, expected http:// or https://".to_owned(),
+        )),
+    }
+}
+
+fn header(value: String) -> Result<String, EvalError> {
+    match reqwest::header::HeaderValue::from_str(&value) {
+        Ok(_) => Ok(value),
+        Err(_) => Err(EvalError("found what no header may hold".to_owned())),
+    }
+}

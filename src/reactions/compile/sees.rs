@@ -1,0 +1,80 @@
+//! Which variables the expressions of a rule can read, and whether a schema has them.
+
+use crate::events::catalogue::Catalogue;
+
+/// Which variables there are.
+pub(super) struct Sees<'a> {
+    /// Types whose payload is at the top; empty when a join's time is over.
+    pub(super) types: &'a [String],
+    /// Types of a join whose events have come.
+    pub(super) joined: &'a [String],
+    pub(super) is_timeout: bool,
+}
+
+impl Sees<'_> {
+    /// What is wrong with a path that an expression reads.
+    pub(super) fn problem(&self, path: &str, catalogue: &Catalogue) -> Option<String> {
+        let segments: Vec<&str> = path.split('.').collect();
+        let (first, rest) = segments.split_first()?;
+        match *first {
+            "entity_id" => only_a_text(path, rest),
+            "event_id" | "event_type" | "user_id" | "source" | "timestamp" if !self.is_timeout => {
+                only_a_text(path, rest)
+            }
+            "payload" if !self.is_timeout => self.types.iter().find_map(|pattern| {
+                let mut types = catalogue.matching(pattern).into_iter();
+                types.find_map(|event_type| unknown_path(path, &event_type, &segments, catalogue))
+            }),
+            "memory" if !self.is_timeout && rest.is_empty() => {
+                Some("found memory as a whole, expected a fact, such as memory.status".to_owned())
+            }
+            "memory" if !self.is_timeout => None,
+            "key" if self.is_timeout => only_a_text(path, rest),
+            "missing" if self.is_timeout => None,
+            "events" if rest.is_empty() && !self.joined.is_empty() => None,
+            "events" if !self.joined.is_empty() => self.event_problem(path, &rest.join("."), catalogue),
+            _ => Some(format!("found {path}, expected one of {}", self.names())),
+        }
+    }
+
+    /// What is wrong with what stands after `events.`.
+    fn event_problem(&self, path: &str, rest: &str, catalogue: &Catalogue) -> Option<String> {
+        let joined = self.joined.iter().find_map(|event_type| {
+            let after = rest.strip_prefix(event_type.as_str())?;
+            let is_whole = after.is_empty() || after.starts_with('.');
+            is_whole.then_some((event_type, after.strip_prefix('.')))
+        });
+        let Some((event_type, field)) = joined else {
+            return Some(format!(
+                "found {path}, expected events[..] of one of {}",
+                self.joined.join(", ")
+            ));
+        };
+        let segments: Vec<&str> = field?.split('.').collect();
+        match segments.as_slice() {
+            ["payload", ..] => unknown_path(path, event_type, &segments, catalogue),
+            ["event_id" | "event_type" | "entity_id" | "user_id" | "timestamp"] => None,
+            _ => Some(format!(
+                "found {path}, expected payload, event_id, event_type, entity_id, user_id or timestamp of the event"
+            )),
+        }
+    }
+
+    fn names(&self) -> &'static str {
+        match (self.is_timeout, self.joined.is_empty()) {
+            (true, _) => "entity_id, key, missing and events",
+            (false, true) => "event_id, event_type, entity_id, user_id, source, timestamp, payload and memory",
+            (false, false) => "event_id, event_type, entity_id, user_id, source, timestamp, payload, memory and events",
+        }
+    }
+}
+
+fn only_a_text(path: &str, rest: &[&str]) -> Option<String> {
+    (!rest.is_empty()).then(|| format!("found {path}, which has no properties"))
+}
+
+fn unknown_path(path: &str, event_type: &str, segments: &[&str], catalogue: &Catalogue) -> Option<String> {
+    let latest = catalogue.latest(event_type)?;
+    (!catalogue.has_path(event_type, segments))
+        .then(|| format!("found {path}, which the schema of {event_type} (version {latest}) does not have"))
+}

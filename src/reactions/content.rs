@@ -1,0 +1,142 @@
+//! What an action writes, sends or says: a TOML value in which strings are templates.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use minijinja::Value as Names;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+use toml::Spanned;
+
+use super::expression::{BadSource, EvalError, Expression, Template};
+
+/// A compiled value. A string that is one `{{ expression }}` keeps the type of its result; any other is text.
+#[derive(Debug)]
+pub(super) enum Content {
+    Literal(Value),
+    Expression(Expression),
+    Text(Template),
+    Array(Vec<Content>),
+    Object(Vec<(String, Content)>),
+}
+
+/// A value as it stands in the file.
+#[derive(Clone, Debug)]
+pub(super) enum ContentFile {
+    Literal(Value),
+    Text(String),
+    Array(Vec<Spanned<ContentFile>>),
+    Table(BTreeMap<String, Spanned<ContentFile>>),
+}
+
+impl Content {
+    /// Compiles one string.
+    pub(super) fn text(source: &str) -> Result<Self, BadSource> {
+        if !source.contains("{{") && !source.contains("{%") && !source.contains("{#") {
+            return Ok(Self::Literal(Value::from(source)));
+        }
+        let inner = source
+            .trim()
+            .strip_prefix("{{")
+            .and_then(|rest| rest.strip_suffix("}}"));
+        if let Some(expression) = inner.and_then(|inner| Expression::compile(inner.trim()).ok()) {
+            return Ok(Self::Expression(expression));
+        }
+        Template::compile(source).map(Self::Text)
+    }
+
+    /// The value.
+    pub(super) fn eval(&self, names: &Names) -> Result<Value, EvalError> {
+        Ok(match self {
+            Self::Literal(value) => value.clone(),
+            Self::Expression(expression) => expression.eval(names)?,
+            Self::Text(template) => Value::from(template.render(names)?),
+            Self::Array(items) => Value::Array(items.iter().map(|item| item.eval(names)).collect::<Result<_, _>>()?),
+            Self::Object(fields) => Value::Object(fields_of(fields, names)?),
+        })
+    }
+
+    /// The value as text: of numbers and booleans too, but not of others.
+    pub(super) fn eval_text(&self, names: &Names) -> Result<String, EvalError> {
+        match self.eval(names)? {
+            Value::String(text) => Ok(text),
+            Value::Number(number) => Ok(number.to_string()),
+            Value::Bool(yes) => Ok(yes.to_string()),
+            Value::Null => Err(EvalError("found null, expected text".to_owned())),
+            Value::Array(_) => Err(EvalError("found an array, expected text".to_owned())),
+            Value::Object(_) => Err(EvalError("found an object, expected text".to_owned())),
+        }
+    }
+
+    /// All variables it reads.
+    pub(super) fn paths(&self) -> Vec<String> {
+        match self {
+            Self::Literal(_) => Vec::new(),
+            Self::Expression(expression) => expression.paths(),
+            Self::Text(template) => template.paths(),
+            Self::Array(items) => items.iter().flat_map(Self::paths).collect(),
+            Self::Object(fields) => fields.iter().flat_map(|(_, value)| value.paths()).collect(),
+        }
+    }
+}
+
+/// The fields' values.
+pub(super) fn fields_of(fields: &[(String, Content)], names: &Names) -> Result<Map<String, Value>, EvalError> {
+    fields
+        .iter()
+        .map(|(name, value)| Ok((name.clone(), value.eval(names)?)))
+        .collect()
+}
+
+impl<'de> Deserialize<'de> for ContentFile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ContentVisitor)
+    }
+}
+
+struct ContentVisitor;
+
+impl<'de> Visitor<'de> for ContentVisitor {
+    type Value = ContentFile;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string, number, boolean, array or table")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<ContentFile, E> {
+        Ok(ContentFile::Literal(Value::Bool(value)))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<ContentFile, E> {
+        Ok(ContentFile::Literal(Value::from(value)))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<ContentFile, E> {
+        let number = Number::from_f64(value).ok_or_else(|| E::custom("found no finite number, expected one"))?;
+        Ok(ContentFile::Literal(Value::Number(number)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<ContentFile, E> {
+        Ok(ContentFile::Text(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<ContentFile, A::Error> {
+        let mut array = Vec::new();
+        while let Some(item) = items.next_element()? {
+            array.push(item);
+        }
+        Ok(ContentFile::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<ContentFile, A::Error> {
+        let mut table = BTreeMap::new();
+        while let Some(name) = fields.next_key::<String>()? {
+            if name.starts_with("$__toml_private") {
+                return Err(A::Error::custom("found a date, expected one in quotes"));
+            }
+            table.insert(name, fields.next_value()?);
+        }
+        Ok(ContentFile::Table(table))
+    }
+}

@@ -1,0 +1,286 @@
+//! Expressions and templates: minijinja, strict about what is undefined, with bounded work and output.
+
+mod filters;
+mod paths;
+
+use std::io;
+use std::sync::LazyLock;
+
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
+
+use self::filters::unknown_filter;
+use self::paths::{paths, with_dots};
+
+/// An evaluation takes at most so many steps.
+const FUEL: u64 = 50_000;
+
+/// A result is at most this long, in bytes.
+pub(crate) const MAX_OUTPUT: usize = 64 * 1024;
+
+/// The name under which a template is alone in its environment: it can include nothing.
+const NAME: &str = "text";
+
+static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.set_fuel(Some(FUEL));
+    environment.set_debug(true); // so that an error knows which part of the source it is about
+    environment.remove_global("debug"); // prints all there is
+    environment.remove_global("namespace"); // with it a short loop doubles a string until memory is full
+    environment.remove_filter("indent"); // its width has no limit
+    environment.remove_filter("pprint");
+    environment.add_filter("urlencode", urlencode);
+    environment
+});
+
+/// An expression such as `payload.amount > 100`.
+#[derive(Debug)]
+pub(crate) struct Expression {
+    source: Box<str>,
+    compiled: minijinja::Expression<'static, 'static>,
+}
+
+/// A template such as `Your order #{{ entity_id }} has shipped`.
+#[derive(Debug)]
+pub(crate) struct Template(Environment<'static>);
+
+/// Source that cannot be compiled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct BadSource {
+    /// Where, in bytes from its start.
+    pub(crate) offset: usize,
+    /// What is wrong.
+    pub(crate) message: String,
+}
+
+/// Why there is no result; one line that holds no value of the event.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct EvalError(pub(crate) String);
+
+impl Expression {
+    /// # Errors
+    /// [`BadSource`] when it is no expression, or calls a filter or function that there is not.
+    pub(crate) fn compile(source: &str) -> Result<Self, BadSource> {
+        let compiled = ENVIRONMENT
+            .compile_expression_owned(source.to_owned())
+            .map_err(|error| BadSource::of(&error, source))?;
+        if let Some(unknown) = unknown_filter(source, true) {
+            return Err(unknown);
+        }
+        Ok(Self {
+            source: source.into(),
+            compiled,
+        })
+    }
+
+    /// The result, as JSON.
+    ///
+    /// # Errors
+    /// [`EvalError`] when something is undefined, takes too many steps or is longer than 64 KiB.
+    pub(crate) fn eval(&self, names: &Value) -> Result<serde_json::Value, EvalError> {
+        let value = self.value(names)?;
+        if value.is_undefined() {
+            return Err(EvalError(format!("`{}` is undefined", short(&self.source))));
+        }
+        let value = serde_json::to_value(&value).map_err(|_| {
+            EvalError(format!(
+                "found a {} in `{}`, expected what JSON can hold",
+                value.kind(),
+                short(&self.source)
+            ))
+        })?;
+        match size(&value) {
+            ..=MAX_OUTPUT => Ok(value),
+            too_long => Err(EvalError(format!(
+                "found {too_long} bytes in `{}`, expected at most {MAX_OUTPUT}",
+                short(&self.source)
+            ))),
+        }
+    }
+
+    /// Whether the result is true in the sense of a condition.
+    ///
+    /// # Errors
+    /// [`EvalError`] when something is undefined or takes too many steps.
+    pub(crate) fn holds(&self, names: &Value) -> Result<bool, EvalError> {
+        let value = self.value(names)?;
+        if value.is_undefined() {
+            return Err(EvalError(format!("`{}` is undefined", short(&self.source))));
+        }
+        Ok(value.is_true())
+    }
+
+    /// The variables it reads, with dots: `payload.lines._0.sku` for `payload.lines[0].sku`.
+    pub(crate) fn paths(&self) -> Vec<String> {
+        let rewritten = with_dots(&self.source);
+        match ENVIRONMENT.compile_expression_owned(rewritten) {
+            Ok(compiled) => paths(compiled.undeclared_variables(true)),
+            Err(_) => paths(self.compiled.undeclared_variables(true)),
+        }
+    }
+
+    fn value(&self, names: &Value) -> Result<Value, EvalError> {
+        self.compiled
+            .eval(names.clone())
+            .map_err(|error| EvalError::of(&error, &self.source))
+    }
+}
+
+impl Template {
+    /// # Errors
+    /// [`BadSource`] when the template cannot be read.
+    pub(crate) fn compile(source: &str) -> Result<Self, BadSource> {
+        Self::compile_in(ENVIRONMENT.clone(), source)
+    }
+
+    /// One whose output is JSON: `{{ value }}` prints the value as JSON, whatever it holds.
+    ///
+    /// # Errors
+    /// [`BadSource`] when the template cannot be read.
+    pub(crate) fn compile_json(source: &str) -> Result<Self, BadSource> {
+        let mut environment = ENVIRONMENT.clone();
+        environment.set_auto_escape_callback(|_| AutoEscape::Json);
+        Self::compile_in(environment, source)
+    }
+
+    fn compile_in(mut environment: Environment<'static>, source: &str) -> Result<Self, BadSource> {
+        environment
+            .add_template_owned(NAME, source.to_owned())
+            .map_err(|error| BadSource::of(&error, source))?;
+        if let Some(unknown) = unknown_filter(source, false) {
+            return Err(unknown);
+        }
+        Ok(Self(environment))
+    }
+
+    /// The text.
+    ///
+    /// # Errors
+    /// [`EvalError`] when something is undefined, takes too many steps or is longer than 64 KiB.
+    pub(crate) fn render(&self, names: &Value) -> Result<String, EvalError> {
+        let template = self
+            .0
+            .get_template(NAME)
+            .map_err(|error| EvalError(error.to_string()))?;
+        let mut output = Bounded(Vec::new());
+        if let Err(error) = template.render_captured_to(names.clone(), &mut output) {
+            return Err(EvalError::of(&error, template.source()));
+        }
+        String::from_utf8(output.0).map_err(|error| EvalError(error.to_string()))
+    }
+
+    /// The variables it reads, with dots: `payload.lines._0.sku` for `payload.lines[0].sku`.
+    pub(crate) fn paths(&self) -> Vec<String> {
+        let Ok(template) = self.0.get_template(NAME) else {
+            return Vec::new();
+        };
+        let mut environment = ENVIRONMENT.clone();
+        match environment.add_template_owned(NAME, with_dots(template.source())) {
+            Ok(()) => environment
+                .get_template(NAME)
+                .map(|rewritten| paths(rewritten.undeclared_variables(true)))
+                .unwrap_or_default(),
+            Err(_) => paths(template.undeclared_variables(true)),
+        }
+    }
+}
+
+impl BadSource {
+    fn of(error: &Error, source: &str) -> Self {
+        Self {
+            offset: error.range().map_or(0, |range| range.start.min(source.len())),
+            message: describe(error),
+        }
+    }
+}
+
+impl EvalError {
+    fn of(error: &Error, source: &str) -> Self {
+        if error.kind() == ErrorKind::WriteFailure {
+            return Self(format!(
+                "found more than {MAX_OUTPUT} bytes of text, expected at most those"
+            ));
+        }
+        if let (ErrorKind::UndefinedError, Some(detail)) = (error.kind(), error.detail()) {
+            return Self(short(detail));
+        }
+        let part = error.range().and_then(|range| source.get(range)).unwrap_or(source);
+        Self(format!("{} in `{}`", describe(error), short(part)))
+    }
+}
+
+/// What minijinja says, without the made-up file name.
+fn describe(error: &Error) -> String {
+    match error.detail() {
+        // It goes on with the numbers, which are the event's.
+        Some(detail) if detail.starts_with("unable to calculate") => {
+            format!("{}: the result is no number that there is", error.kind())
+        }
+        Some(detail) => format!("{}: {}", error.kind(), short(detail)),
+        None => error.kind().to_string(),
+    }
+}
+
+/// One line, cut at 100 characters.
+fn short(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(100) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+/// Percent-encodes all but `A-Z a-z 0-9 - . _ ~` (RFC 3986, 2.3), for a part of a path or a query.
+fn urlencode(value: &Value) -> Result<String, Error> {
+    if value.is_undefined() {
+        return Err(Error::from(ErrorKind::UndefinedError));
+    }
+    let mut encoded = String::new();
+    for byte in value.to_string().bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            other => encoded.push_str(&format!("%{other:02X}")),
+        }
+    }
+    Ok(encoded)
+}
+
+/// About how long a value is as JSON, in bytes.
+pub(super) fn size(value: &serde_json::Value) -> usize {
+    match value {
+        serde_json::Value::Null | serde_json::Value::Bool(_) => 4,
+        serde_json::Value::Number(_) => 8,
+        serde_json::Value::String(text) => text.len() + 2,
+        serde_json::Value::Array(items) => items.iter().map(|item| size(item) + 1).sum::<usize>() + 2,
+        serde_json::Value::Object(fields) => {
+            fields
+                .iter()
+                .map(|(name, value)| name.len() + size(value) + 4)
+                .sum::<usize>()
+                + 2
+        }
+    }
+}
+
+/// Takes up to [`MAX_OUTPUT`] bytes.
+struct Bounded(Vec<u8>);
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_OUTPUT {
+            return Err(io::Error::other("too long"));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! Filters and tests that there are not: minijinja would find them only when the expression is evaluated.
+
+use minijinja::context;
+
+use super::{BadSource, ENVIRONMENT};
+
+/// The first filter (`| name`) or test (`is name`) in valid source that is not known. In a template, only what stands
+/// between `{{` and `}}` or `{%` and `%}` is looked at.
+pub(super) fn unknown_filter(source: &str, is_expression: bool) -> Option<BadSource> {
+    let bytes = source.as_bytes();
+    let (mut at, mut inside, mut quote) = (0, is_expression, None);
+    while at < bytes.len() {
+        let here = &bytes[at..];
+        match (quote, here[0]) {
+            (Some(_), b'\\') => at += 1,
+            (Some(open), byte) if byte == open => quote = None,
+            (Some(_), _) => {}
+            (None, _) if !inside => inside = here.starts_with(b"{{") || here.starts_with(b"{%"),
+            (None, _) if !is_expression && (here.starts_with(b"}}") || here.starts_with(b"%}")) => inside = false,
+            (None, byte @ (b'"' | b'\'')) => quote = Some(byte),
+            (None, b'|') => {
+                if let Some(unknown) = unknown(source, at + 1, "filter") {
+                    return Some(unknown);
+                }
+            }
+            (None, b'i') if is_word(source, at, "is") => {
+                let after = at + 2 + leading_space(&source[at + 2..]);
+                let name = if is_word(source, after, "not") {
+                    after + 3
+                } else {
+                    after
+                };
+                if let Some(unknown) = unknown(source, name, "test") {
+                    return Some(unknown);
+                }
+            }
+            (None, _) => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+fn unknown(source: &str, from: usize, what: &str) -> Option<BadSource> {
+    let from = from + leading_space(source.get(from..)?);
+    let rest = &source[from..];
+    let end = rest.find(|c: char| !is_name(c)).unwrap_or(rest.len());
+    let name = &rest[..end];
+    if name.is_empty() {
+        return None;
+    }
+    let is_known = ENVIRONMENT
+        .compile_expression(if what == "filter" {
+            "name is filter"
+        } else {
+            "name is test"
+        })
+        .and_then(|question| question.eval(context! { name }));
+    match is_known {
+        Ok(known) if known.is_true() => None,
+        Ok(_) | Err(_) => Some(BadSource {
+            offset: from,
+            message: format!("unknown {what} {name}"),
+        }),
+    }
+}
+
+fn is_word(source: &str, at: usize, word: &str) -> bool {
+    let begins = source[..at].chars().next_back().is_none_or(|c| !is_name(c) && c != '.');
+    begins
+        && source[at..]
+            .strip_prefix(word)
+            .is_some_and(|rest| rest.chars().next().is_some_and(|c| !is_name(c)))
+}
+
+fn leading_space(text: &str) -> usize {
+    text.len() - text.trim_start().len()
+}
+
+fn is_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}

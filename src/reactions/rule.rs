@@ -1,0 +1,154 @@
+//! A rule: what it listens to, when it acts, and what it does.
+
+use std::time::Duration;
+
+use super::action::{self, Action};
+use super::content::Content;
+use super::effect::Effect;
+use super::expression::{EvalError, Expression};
+use super::scope::Scope;
+
+/// A file of `events/reactions`, compiled.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    /// The file's name without `.toml`.
+    pub(crate) name: String,
+    /// What it listens to.
+    pub(crate) trigger: Trigger,
+    pub(super) when: Option<Expression>,
+    pub(super) actions: Vec<Action>,
+    pub(super) uses_memory: bool,
+}
+
+/// What a rule listens to.
+#[derive(Debug)]
+pub(crate) enum Trigger {
+    /// Each event of these types, which may end in `*`.
+    On(Vec<String>),
+    /// Several events that belong together.
+    Join(Box<Join>),
+}
+
+/// Several events that belong together.
+#[derive(Debug)]
+pub(crate) struct Join {
+    /// How many of them.
+    pub(crate) mode: JoinMode,
+    /// Their types, each in full.
+    pub(crate) types: Vec<String>,
+    /// From the first that comes.
+    pub(crate) within: Duration,
+    pub(super) key: Content,
+    pub(super) on_timeout: Vec<Action>,
+}
+
+/// How many events of a join it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JoinMode {
+    /// One of each type.
+    All,
+    /// The first of any type; those that follow within the time are not acted upon.
+    Any,
+}
+
+/// Why a rule has no result: one line that holds no value of the event.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("rule {rule}, {place}: {problem}")]
+pub(crate) struct RuleError {
+    /// The rule's name.
+    pub(crate) rule: String,
+    /// `when`, `key`, or the action by its number, from 1, and its kind.
+    pub(crate) place: String,
+    /// What is wrong with the expression there.
+    pub(crate) problem: String,
+}
+
+impl Rule {
+    /// Whether an event of this type is for it.
+    pub(crate) fn listens_to(&self, event_type: &str) -> bool {
+        self.types().iter().any(|pattern| matches(pattern, event_type))
+    }
+
+    /// What it listens to; a type may end in `*`.
+    pub(crate) fn types(&self) -> &[String] {
+        match &self.trigger {
+            Trigger::On(types) => types,
+            Trigger::Join(join) => &join.types,
+        }
+    }
+
+    /// Whether its expressions read facts, so that they must be loaded.
+    pub(crate) fn uses_memory(&self) -> bool {
+        self.uses_memory
+    }
+
+    /// What the events of a join have in common; none for a rule that is no join.
+    ///
+    /// # Errors
+    /// [`RuleError`] when it cannot be evaluated or is no id.
+    pub(crate) fn key(&self, scope: &Scope) -> Result<Option<String>, RuleError> {
+        match &self.trigger {
+            Trigger::On(_) => Ok(None),
+            Trigger::Join(join) => action::id(&join.key, &scope.names())
+                .map(Some)
+                .map_err(|error| self.error("key", error)),
+        }
+    }
+
+    /// Whether its condition holds, or it has none. Of a join it is asked when all events are there.
+    ///
+    /// # Errors
+    /// [`RuleError`] when it cannot be evaluated.
+    pub(crate) fn when(&self, scope: &Scope) -> Result<bool, RuleError> {
+        let Some(when) = &self.when else {
+            return Ok(true);
+        };
+        when.holds(&scope.names()).map_err(|error| self.error("when", error))
+    }
+
+    /// What it does, in order.
+    ///
+    /// # Errors
+    /// [`RuleError`] names the first action that cannot be evaluated.
+    pub(crate) fn effects(&self, scope: &Scope) -> Result<Vec<Effect>, RuleError> {
+        self.effects_of(&self.actions, "action", scope)
+    }
+
+    /// What a join does when its time is over; nothing for a rule that is no join.
+    ///
+    /// # Errors
+    /// [`RuleError`] names the first action that cannot be evaluated.
+    pub(crate) fn timeout_effects(&self, scope: &Scope) -> Result<Vec<Effect>, RuleError> {
+        match &self.trigger {
+            Trigger::On(_) => Ok(Vec::new()),
+            Trigger::Join(join) => self.effects_of(&join.on_timeout, "on_timeout action", scope),
+        }
+    }
+
+    fn effects_of(&self, actions: &[Action], what: &str, scope: &Scope) -> Result<Vec<Effect>, RuleError> {
+        let names = scope.names();
+        let effects = actions.iter().enumerate().map(|(index, action)| {
+            action.effect(&names).map_err(|error| {
+                let place = format!("{what} {} ({})", index + 1, action.kind());
+                self.error(&place, error)
+            })
+        });
+        effects.collect()
+    }
+
+    fn error(&self, place: &str, error: EvalError) -> RuleError {
+        RuleError {
+            rule: self.name.clone(),
+            place: place.to_owned(),
+            problem: error.0,
+        }
+    }
+}
+
+/// Whether `pattern`, a type that may end in `*`, is for `event_type`.
+pub(super) fn matches(pattern: &str, event_type: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => event_type.starts_with(prefix),
+        None => pattern == event_type,
+    }
+}
