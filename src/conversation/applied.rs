@@ -1,0 +1,315 @@
+//! What effects do to conversations, in the transaction that applies their events.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::decision::{Decision, Governance};
+use super::fact::NewFacts;
+use super::goto::{self, NewGoto};
+use super::outbox::{self, CALL, CHAT, CallBody, MessageBody, NewRow};
+use super::user::Recipients;
+use crate::config::NotificationSettings;
+use crate::events::Envelope;
+use crate::reactions::{Effect, FactScope, Recipient};
+
+/// An effect that is to happen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Applied<'a> {
+    /// The event's, in the log.
+    pub(crate) position: i64,
+    /// The event.
+    pub(crate) event: &'a Envelope,
+    /// The rule that makes it.
+    pub(crate) rule: &'a str,
+    /// Which of the rule's effects it is.
+    pub(crate) index: usize,
+    /// The effect.
+    pub(crate) effect: &'a Effect,
+}
+
+/// What came of an effect.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Done {
+    /// Facts that were set.
+    Facts(Vec<FactSet>),
+    /// Messages, one for each user and conversation.
+    Messages(Vec<MessageDone>),
+    /// The conversations that are moved at their next turn.
+    Gotos(Vec<String>),
+    /// The id of the call.
+    Call(#[serde(serialize_with = "outbox::text_of_id")] Uuid),
+    /// It is not the conversation's.
+    Elsewhere,
+}
+
+/// A fact that was set, or forgotten.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct FactSet {
+    /// entity, user or session.
+    pub(crate) scope: &'static str,
+    /// What it is about.
+    pub(crate) subject: String,
+    /// Its name.
+    pub(crate) name: String,
+}
+
+/// What becomes of a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct MessageDone {
+    /// As in the outbox.
+    #[serde(serialize_with = "outbox::text_of_id")]
+    pub(crate) id: Uuid,
+    /// chat, or the channel's name.
+    pub(crate) channel: String,
+    /// Whom it is for.
+    pub(crate) user_id: String,
+    /// The conversation it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) session: Option<String>,
+    /// pending, held, suppressed; known: it was decided when the event was applied before.
+    pub(crate) state: &'static str,
+    /// Why it is held or suppressed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<&'static str>,
+}
+
+/// Applies effects, in order, in a number of statements that does not grow with theirs. Applied again, they change
+/// nothing that is newer and send nothing twice.
+///
+/// # Errors
+/// When the database refuses; the transaction is then of no more use.
+pub(crate) async fn apply(
+    connection: &mut PgConnection,
+    now: DateTime<Utc>,
+    settings: &NotificationSettings,
+    effects: &[Applied<'_>],
+) -> sqlx::Result<Vec<Done>> {
+    let recipients = Recipients::find(connection, effects).await?;
+    let told: HashSet<String> = effects
+        .iter()
+        .filter_map(|applied| match applied.effect {
+            Effect::Notify { to, .. } => Some(recipients.users(to)),
+            Effect::Remember { .. }
+            | Effect::Goto { .. }
+            | Effect::Call(_)
+            | Effect::Emit { .. }
+            | Effect::Run { .. } => None,
+        })
+        .flatten()
+        .map(str::to_owned)
+        .collect();
+    let mut batch = Batch {
+        now,
+        governance: Governance::load(connection, now, settings, told).await?,
+        recipients: &recipients,
+        facts: NewFacts::default(),
+        rows: Vec::new(),
+        gotos: Vec::new(),
+    };
+    let mut done = Vec::with_capacity(effects.len());
+    for applied in effects {
+        done.push(batch.add(applied));
+    }
+    batch.facts.write(connection, now).await?;
+    goto::add(connection, now, &batch.gotos).await?;
+    let added = outbox::add(connection, now, &batch.rows).await?;
+    for done in &mut done {
+        if let Done::Messages(messages) = done {
+            for message in messages.iter_mut().filter(|message| !added.contains(&message.id)) {
+                (message.state, message.reason) = ("known", None);
+            }
+        }
+    }
+    Ok(done)
+}
+
+/// What a batch of effects writes.
+struct Batch<'a> {
+    now: DateTime<Utc>,
+    governance: Governance,
+    recipients: &'a Recipients,
+    facts: NewFacts<'a>,
+    rows: Vec<NewRow<'a>>,
+    gotos: Vec<NewGoto<'a>>,
+}
+
+impl<'a> Batch<'a> {
+    fn add(&mut self, applied: &Applied<'a>) -> Done {
+        let Applied {
+            position, rule, index, ..
+        } = *applied;
+        match applied.effect {
+            Effect::Remember { about, name, value } => {
+                let subjects = match about {
+                    Recipient::Entity(entity) => vec![(FactScope::Entity, entity.as_str())],
+                    Recipient::Session(session) => vec![(FactScope::Session, session.as_str())],
+                    Recipient::User(_) | Recipient::Followers(_) => {
+                        let users = self.recipients.users(about);
+                        users.into_iter().map(|user| (FactScope::User, user)).collect()
+                    }
+                };
+                let mut set = Vec::with_capacity(subjects.len());
+                for (scope, subject) in subjects {
+                    self.facts.set(scope, subject.to_owned(), name, position, value);
+                    set.push(FactSet {
+                        scope: scope.name(),
+                        subject: subject.to_owned(),
+                        name: name.clone(),
+                    });
+                }
+                Done::Facts(set)
+            }
+            Effect::Notify {
+                to,
+                topic,
+                channel,
+                text,
+            } => {
+                let mut messages = Vec::new();
+                for user in self.recipients.users(to) {
+                    for (session, decision) in self.windows(applied, to, user, topic, channel) {
+                        messages.push(self.message(applied, user, session, topic, channel, text, decision));
+                    }
+                }
+                Done::Messages(messages)
+            }
+            Effect::Goto {
+                to,
+                kind,
+                name,
+                parameters,
+            } => {
+                let mut moved = Vec::new();
+                for user in self.recipients.users(to) {
+                    for session in self.recipients.sessions(to, user) {
+                        self.gotos.push(NewGoto {
+                            id: outbox::id(position, rule, index, session, "goto"),
+                            session: session.to_owned(),
+                            kind: *kind,
+                            name,
+                            parameters,
+                            position,
+                        });
+                        moved.push(session.to_owned());
+                    }
+                }
+                Done::Gotos(moved)
+            }
+            Effect::Call(call) => {
+                let id = outbox::id(position, rule, index, "", CALL);
+                let body = CallBody {
+                    event_id: applied.event.event_id.clone(),
+                    call,
+                };
+                self.rows.push(NewRow {
+                    id,
+                    position,
+                    rule,
+                    channel: CALL,
+                    user_id: None,
+                    session: None,
+                    topic: None,
+                    body: json(&body),
+                    traceparent: applied.event.traceparent.as_deref(),
+                    state: "pending",
+                    reason: None,
+                    due_at: self.now,
+                });
+                Done::Call(id)
+            }
+            Effect::Emit { .. } | Effect::Run { .. } => Done::Elsewhere,
+        }
+    }
+
+    /// Where a user reads the message, and whether and when it is sent there.
+    fn windows(
+        &mut self,
+        applied: &Applied<'a>,
+        to: &'a Recipient,
+        user: &'a str,
+        topic: &str,
+        channel: &str,
+    ) -> Vec<(Option<&'a str>, Decision)> {
+        let decision = self.governance.decide(user, topic, applied.position, applied.rule);
+        if channel != CHAT {
+            let session = match to {
+                Recipient::Session(session) => Some(session.as_str()),
+                Recipient::User(_) | Recipient::Followers(_) | Recipient::Entity(_) => None,
+            };
+            return vec![(session, decision)];
+        }
+        let sessions = self.recipients.sessions(to, user);
+        if sessions.is_empty() {
+            let decision = match decision {
+                Decision::Suppress { .. } => decision,
+                Decision::Send | Decision::Hold { .. } => Decision::Suppress {
+                    reason: "no conversation",
+                },
+            };
+            return vec![(None, decision)];
+        }
+        sessions.into_iter().map(|session| (Some(session), decision)).collect()
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are the message's parts, and it is made here only"
+    )]
+    fn message(
+        &mut self,
+        applied: &Applied<'a>,
+        user: &str,
+        session: Option<&str>,
+        topic: &'a str,
+        channel: &'a str,
+        text: &str,
+        decision: Decision,
+    ) -> MessageDone {
+        let event = applied.event;
+        let recipient = session.unwrap_or(user);
+        let id = outbox::id(applied.position, applied.rule, applied.index, recipient, channel);
+        let (state, reason, due_at) = match decision {
+            Decision::Send => ("pending", None, self.now),
+            Decision::Hold { until, reason } => ("held", Some(reason), until),
+            Decision::Suppress { reason } => ("suppressed", Some(reason), self.now),
+        };
+        let body = MessageBody {
+            text: text.to_owned(),
+            event_id: event.event_id.clone(),
+            event_type: event.event_type.clone(),
+            entity_id: event.entity_id.clone(),
+        };
+        self.rows.push(NewRow {
+            id,
+            position: applied.position,
+            rule: applied.rule,
+            channel,
+            user_id: Some(user.to_owned()),
+            session: session.map(str::to_owned),
+            topic: Some(topic),
+            body: json(&body),
+            traceparent: event.traceparent.as_deref(),
+            state,
+            reason,
+            due_at,
+        });
+        MessageDone {
+            id,
+            channel: channel.to_owned(),
+            user_id: user.to_owned(),
+            session: session.map(str::to_owned),
+            state,
+            reason,
+        }
+    }
+}
+
+fn json(body: &impl Serialize) -> String {
+    // Strings and JSON values only: there is nothing in it that cannot be written.
+    serde_json::to_string(body).unwrap_or_else(|_| "{}".to_owned())
+}

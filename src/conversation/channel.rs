@@ -1,0 +1,175 @@
+//! Channels: where notifications go other than the chat window, one file each in `events/channels`.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use url::Url;
+
+use super::address;
+use super::outbox::{CALL, CHAT};
+use crate::auth::secrets::{lines, text_of};
+use crate::config;
+use crate::events::file::{self, FileError};
+
+/// A webhook that notifications are posted to.
+#[derive(Clone, Debug)]
+pub(crate) struct Channel {
+    pub(super) url: Url,
+    pub(super) secret_env: String,
+    pub(super) timeout: Duration,
+    pub(super) allow_private: bool,
+}
+
+/// The channels, by name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Channels(HashMap<String, Channel>);
+
+/// A channel's file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChannelFile {
+    url: toml::Spanned<String>,
+    secret_env: toml::Spanned<String>,
+    timeout_ms: Option<toml::Spanned<u64>>,
+    #[serde(default)]
+    allow_private: bool,
+}
+
+/// How long a request may take where nothing is said.
+const TIMEOUT_MS: u64 = 10_000;
+
+/// The longest that may be said.
+pub(super) const MAX_TIMEOUT_MS: u64 = 30_000;
+
+impl Channels {
+    /// Reads all files of `dir`; where there is no such directory there are no channels.
+    ///
+    /// # Errors
+    /// All that is wrong, with the place of each.
+    pub(crate) fn load(dir: &Path) -> Result<Self, Vec<FileError>> {
+        let files = file::list(dir, "toml").map_err(|error| vec![error])?;
+        let (mut channels, mut errors) = (HashMap::new(), Vec::new());
+        for path in files {
+            let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            match read(&path, name) {
+                Ok(channel) => drop(channels.insert(name.to_owned(), channel)),
+                Err(error) => errors.push(error),
+            }
+        }
+        if errors.is_empty() {
+            Ok(Self(channels))
+        } else {
+            Err(errors)
+        }
+    }
+
+    /// The channel of this name.
+    pub(super) fn get(&self, name: &str) -> Option<&Channel> {
+        self.0.get(name)
+    }
+}
+
+fn read(path: &Path, name: &str) -> Result<Channel, FileError> {
+    if [CHAT, CALL, ""].contains(&name) {
+        return Err(FileError::whole(
+            path,
+            format_args!("found a channel named {name:?}, expected another name"),
+        ));
+    }
+    let text = file::text(path)?;
+    let found: ChannelFile = file::toml(path, &text)?;
+    let at = |offset: usize, message: String| FileError::at(path, &text, offset, message);
+    let url_at = found.url.span().start;
+    let url = Url::parse(found.url.get_ref())
+        .map_err(|error| at(url_at, format!("url: found {:?}, {error}", found.url.get_ref())))?;
+    address::check(&url, found.allow_private).map_err(|error| at(url_at, format!("url: {error}")))?;
+    let timeout_ms = found
+        .timeout_ms
+        .as_ref()
+        .map_or(TIMEOUT_MS, |timeout| *timeout.get_ref());
+    if !(1..=MAX_TIMEOUT_MS).contains(&timeout_ms) {
+        let offset = found.timeout_ms.map_or(0, |timeout| timeout.span().start);
+        return Err(at(
+            offset,
+            format!("timeout_ms: found {timeout_ms}, expected 1 to {MAX_TIMEOUT_MS}"),
+        ));
+    }
+    let secret_at = found.secret_env.span().start;
+    let secret_env = found.secret_env.into_inner();
+    secrets(&secret_env).map_err(|error| at(secret_at, format!("secret_env: {error}")))?;
+    Ok(Channel {
+        url,
+        secret_env,
+        timeout: Duration::from_millis(timeout_ms),
+        allow_private: found.allow_private,
+    })
+}
+
+/// The live secrets of the variable `name` and of the file that `name_FILE` names, one a line: `whsec_` and base64, or
+/// any other text. Read anew at each use, so that a rotation needs no restart.
+///
+/// # Errors
+/// When there is none, or one cannot be read; never with what it holds.
+pub(super) fn secrets(name: &str) -> Result<Vec<Vec<u8>>, String> {
+    let mut text = config::variable(name).unwrap_or_default();
+    let file_name = format!("{name}_FILE");
+    if let Some(path) = config::variable(&file_name) {
+        text.push('\n');
+        text.push_str(&text_of(Path::new(&path)).map_err(|wrong| format!("{file_name}: {wrong}"))?);
+    }
+    let secrets: Vec<Vec<u8>> = lines(&text)
+        .map(|(number, line)| match line.strip_prefix("whsec_") {
+            Some(encoded) => STANDARD
+                .decode(encoded)
+                .map_err(|_| format!("{name}: line {number} is no base64 after whsec_")),
+            None => Ok(line.as_bytes().to_vec()),
+        })
+        .collect::<Result<_, _>>()?;
+    if secrets.is_empty() {
+        return Err(format!("found no secret in {name} or {file_name}"));
+    }
+    Ok(secrets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loaded(file: &str, text: &str) -> Result<Channels, String> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(file), text).unwrap();
+        Channels::load(dir.path()).map_err(|errors| {
+            let error = &errors[0];
+            format!("{}:{}: {}", error.line, error.column, error.message)
+        })
+    }
+
+    #[test]
+    fn file_that_is_wrong_is_refused_with_the_place() {
+        let refused = |text: &str| loaded("crm.toml", text).unwrap_err();
+        assert_eq!(
+            refused("url = \"http://10.0.0.1/\"\nsecret_env = \"NO_SUCH_SECRET\""),
+            "1:7: url: 10.0.0.1 is no public address"
+        );
+        assert_eq!(
+            refused("url = \"https://crm.example.com/\"\nsecret_env = \"NO_SUCH_SECRET\""),
+            "2:14: secret_env: found no secret in NO_SUCH_SECRET or NO_SUCH_SECRET_FILE"
+        );
+        assert_eq!(
+            refused("url = \"https://crm.example.com/\"\nsecret_env = \"A\"\ntimeout_ms = 0"),
+            "3:14: timeout_ms: found 0, expected 1 to 30000"
+        );
+        let refused = loaded("chat.toml", "").unwrap_err();
+        assert_eq!(refused, "0:0: found a channel named \"chat\", expected another name");
+    }
+
+    #[test]
+    fn directory_that_is_not_there_has_no_channels() {
+        let channels = Channels::load(Path::new("/no/such/directory")).unwrap();
+        assert!(channels.get("chat").is_none());
+    }
+}

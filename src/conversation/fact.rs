@@ -1,0 +1,154 @@
+//! Facts: what the conversation's memory holds about an entity, a user or a session.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use sqlx::{PgConnection, PgExecutor};
+
+use crate::reactions::FactScope;
+
+/// What is known about one subject, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Facts(BTreeMap<String, Fact>);
+
+/// Something that is known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fact {
+    /// What is known.
+    pub value: Value,
+    /// When it was set.
+    pub set_at: DateTime<Utc>,
+    /// Position in the log of the event that set it; `None` where a turn did.
+    pub position: Option<i64>,
+}
+
+impl Facts {
+    /// The value of this name, where it is known and is a `T`.
+    pub fn get<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        T::deserialize(&self.0.get(name)?.value).ok()
+    }
+
+    /// The fact of this name.
+    pub fn fact(&self, name: &str) -> Option<&Fact> {
+        self.0.get(name)
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Fact)> {
+        self.0.iter().map(|(name, fact)| (name.as_str(), fact))
+    }
+}
+
+/// Facts that events set, to be written at once: of two of one name, the one of the later event stays.
+#[derive(Debug, Default)]
+pub(super) struct NewFacts<'a>(BTreeMap<(FactScope, String, &'a str), (i64, &'a Value)>);
+
+impl<'a> NewFacts<'a> {
+    pub(super) fn set(&mut self, scope: FactScope, subject: String, name: &'a str, position: i64, value: &'a Value) {
+        let fact = self.0.entry((scope, subject, name)).or_insert((position, value));
+        if fact.0 <= position {
+            *fact = (position, value);
+        }
+    }
+
+    /// Writes them, but over none that a later event has set.
+    pub(super) async fn write(&self, connection: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<()> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        // In the order of their keys, so that two transactions never wait for each other.
+        let (mut scopes, mut subjects, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut values, mut positions) = (Vec::new(), Vec::new());
+        for ((scope, subject, name), (position, value)) in &self.0 {
+            scopes.push(scope.name());
+            subjects.push(subject.as_str());
+            names.push(*name);
+            values.push(value.to_string());
+            positions.push(*position);
+        }
+        sqlx::query!(
+            "insert into facts (scope, subject, name, value, position, set_at)
+             select n.scope, n.subject, n.name, n.value::json, n.position, $6
+             from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])
+                 as n (scope, subject, name, value, position)
+             on conflict (scope, subject, name) do update
+             set value = excluded.value, position = excluded.position, set_at = excluded.set_at
+             -- an event that is applied again sets nothing back
+             where facts.position is null or facts.position <= excluded.position",
+            scopes.as_slice() as &[&str],
+            subjects.as_slice() as &[&str],
+            names.as_slice() as &[&str],
+            &values,
+            &positions,
+            now
+        )
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+}
+
+/// What is known about the subject. One that was forgotten stays as a null, so that no older event brings it back.
+pub(crate) async fn about(executor: impl PgExecutor<'_>, scope: FactScope, subject: &str) -> sqlx::Result<Facts> {
+    let rows = sqlx::query!(
+        "select name, value, position, set_at from facts where scope = $1 and subject = $2",
+        scope.name(),
+        subject
+    )
+    .fetch_all(executor)
+    .await?;
+    let known = rows.into_iter().filter(|row| !row.value.is_null());
+    let facts = known.map(|row| {
+        let fact = Fact {
+            value: row.value,
+            set_at: row.set_at,
+            position: row.position,
+        };
+        (row.name, fact)
+    });
+    Ok(Facts(facts.collect()))
+}
+
+/// What is known about each of these entities: name and value; a fact that was forgotten is null.
+pub(crate) async fn about_entities(
+    executor: impl PgExecutor<'_>,
+    entities: &[String],
+) -> sqlx::Result<HashMap<String, Map<String, Value>>> {
+    let rows = sqlx::query!(
+        "select subject, name, value from facts where scope = 'entity' and subject = any($1)",
+        entities
+    )
+    .fetch_all(executor)
+    .await?;
+    let mut known: HashMap<String, Map<String, Value>> = HashMap::new();
+    for row in rows {
+        known.entry(row.subject).or_default().insert(row.name, row.value);
+    }
+    Ok(known)
+}
+
+/// Sets a fact as a turn knows it, whatever was known before; null forgets it.
+pub(crate) async fn set(
+    executor: impl PgExecutor<'_>,
+    scope: FactScope,
+    subject: &str,
+    name: &str,
+    value: &Value,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into facts (scope, subject, name, value, set_at) values ($1, $2, $3, $4, $5)
+         on conflict (scope, subject, name) do update
+         set value = excluded.value, position = null, set_at = excluded.set_at",
+        scope.name(),
+        subject,
+        name,
+        value,
+        now
+    )
+    .execute(executor)
+    .await?;
+    Ok(())
+}

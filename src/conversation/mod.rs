@@ -1,0 +1,308 @@
+//! The conversation: whose it is, what is remembered, where it goes next, and what is said in it unasked.
+
+mod address;
+mod applied;
+mod channel;
+mod chat;
+mod decision;
+pub(crate) mod fact;
+mod forget;
+mod goto;
+mod outbox;
+mod preferences;
+mod sender;
+mod stream;
+pub(crate) mod subscription;
+#[cfg(test)]
+mod tests;
+pub(crate) mod user;
+mod webhook;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::Stream;
+use sqlx::PgExecutor;
+use sqlx::postgres::{PgListener, PgPoolOptions};
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+pub(crate) use self::applied::{Applied, Done, apply};
+pub(crate) use self::channel::Channels;
+pub(crate) use self::forget::forget;
+pub(crate) use self::goto::Taken;
+pub(crate) use self::sender::Sender;
+pub(crate) use self::stream::NoStream;
+use self::stream::{Said, Streams};
+use crate::clock::{Clock, before};
+use crate::fulfillment::TurnKey;
+use crate::postgres::Database;
+use crate::session::SessionName;
+use crate::telemetry::Metrics;
+
+/// Tells the replicas which conversation has a goto; the payload is the session, or empty where it is too long or there
+/// are many.
+const GOTO_CHANNEL: &str = "rejoinder_goto";
+
+/// The longest payload that PostgreSQL takes, in bytes, less one.
+const MAX_PAYLOAD: usize = 7_999;
+
+/// More sessions than that are told as one.
+const MAX_TOLD: usize = 1_000;
+
+/// How often what was said and what is pending is looked for, when nobody tells.
+const POLL: Duration = Duration::from_secs(15);
+
+/// How long to wait before listening anew, and how often old rows are deleted.
+const RELISTEN: Duration = Duration::from_secs(1);
+const SWEEP: Duration = Duration::from_secs(600);
+
+/// At most so many messages are looked through at once for the conversations they are in.
+const MAX_SAID: i64 = 10_000;
+
+/// So many follows are written at once behind turns that have been answered; more are left out.
+const MAX_FOLLOWS: usize = 64;
+
+/// What this replica knows of conversations, and whom it tells.
+pub(crate) struct Conversation {
+    database: Database,
+    clock: Clock,
+    metrics: Metrics,
+    pending: goto::Pending,
+    streams: Streams,
+    outbox_filled: Notify,
+    follows: Arc<Semaphore>,
+}
+
+impl Conversation {
+    pub(crate) fn new(database: Database, clock: Clock, metrics: Metrics) -> Arc<Self> {
+        Arc::new(Self {
+            database,
+            clock,
+            metrics,
+            pending: goto::Pending::new(),
+            streams: Streams::new(),
+            outbox_filled: Notify::new(),
+            follows: Arc::new(Semaphore::new(MAX_FOLLOWS)),
+        })
+    }
+
+    /// To be called after the commit of what [`apply`] has done: counts it, wakes the sender, and tells all replicas
+    /// which conversations have a goto.
+    pub(crate) async fn committed(&self, done: &[Done]) {
+        let (mut fills, mut moved) = (false, HashSet::new());
+        for done in done {
+            match done {
+                Done::Messages(messages) => {
+                    for message in messages {
+                        match message.state {
+                            "pending" => fills = true,
+                            "held" | "suppressed" => self.metrics.notified(&message.channel, message.state, 1),
+                            _ => {}
+                        }
+                    }
+                }
+                Done::Gotos(sessions) => moved.extend(sessions.iter().map(String::as_str)),
+                Done::Call(_) => fills = true,
+                Done::Facts(_) | Done::Elsewhere => {}
+            }
+        }
+        if fills {
+            self.wake();
+        }
+        if moved.is_empty() {
+            return;
+        }
+        let told: Vec<&str> = match moved.len() <= MAX_TOLD && moved.iter().all(|session| session.len() <= MAX_PAYLOAD)
+        {
+            true => moved.into_iter().collect(),
+            false => vec![""],
+        };
+        if let Err(error) = tell(self.database.events(), &told).await {
+            info!(error = %error, "gotos not told; they are found within {} s", POLL.as_secs());
+        }
+    }
+
+    /// Wakes the sender: there is something in the outbox.
+    pub(crate) fn wake(&self) {
+        self.outbox_filled.notify_one();
+    }
+
+    /// What is said in `session` after the message at `after` (where that is `None`: from now on), as server-sent
+    /// events, without end.
+    ///
+    /// # Errors
+    /// [`NoStream`] when there can be none now.
+    pub(crate) async fn stream(
+        &self,
+        session: &SessionName,
+        after: Option<i64>,
+    ) -> Result<impl Stream<Item = Result<Bytes, std::convert::Infallible>> + use<>, NoStream> {
+        let session = session.as_str().to_owned();
+        self.streams
+            .open(self.database.clone(), self.metrics.clone(), session, after)
+            .await
+    }
+
+    /// Ends all streams, for the service stops.
+    pub(crate) fn end_streams(&self) {
+        self.streams.end();
+    }
+
+    /// Takes what a turn of `session` goes to, within the time: half of what is left until `answer_by`. Without a
+    /// pending goto the database is not asked.
+    pub(crate) async fn take_gotos(&self, session: &SessionName, key: &TurnKey, answer_by: Instant) -> Taken {
+        let Some(learned) = self.pending.of(session.as_str()) else {
+            return Taken::default();
+        };
+        // A turn with no response id cannot be told when it comes again.
+        let taker = key
+            .record
+            .map_or_else(|| Uuid::new_v4().as_bytes().to_vec(), |record| record.to_vec());
+        // In a transaction, so that what is not taken in time stays for the next turn.
+        let taking = async {
+            let mut transaction = self.database.primary().begin().await?;
+            let taken = goto::take(&mut *transaction, session.as_str(), &taker, self.clock.now()).await?;
+            transaction.commit().await?;
+            Ok::<_, sqlx::Error>(taken)
+        };
+        let now = Instant::now();
+        match before(now + answer_by.saturating_duration_since(now) / 2, taking).await {
+            Ok(Ok(taken)) => {
+                if taken.is_none() {
+                    self.pending.clear(session.as_str(), learned);
+                }
+                taken
+            }
+            Ok(Err(error)) => {
+                warn!(error = %error, "gotos cannot be read; the turn goes on without");
+                Taken::default()
+            }
+            Err(_) => {
+                warn!("gotos not read in time; the turn goes on without");
+                Taken::default()
+            }
+        }
+    }
+
+    /// Has the session's user follow an entity, behind the turn: it takes no time of the answer, and where it cannot
+    /// be written the log says so.
+    pub(crate) fn follow(self: &Arc<Self>, session: SessionName, entity_id: String) {
+        let Ok(place) = Arc::clone(&self.follows).try_acquire_owned() else {
+            warn!(session.id = session.id(), "not followed: too many are being written");
+            return;
+        };
+        let conversation = Arc::clone(self);
+        tokio::spawn(async move {
+            let (pool, now) = (conversation.database.primary(), conversation.clock.now());
+            if let Err(error) = user::follow(pool, session.as_str(), &entity_id, now).await {
+                warn!(error = %error, session.id = session.id(), "not followed");
+            }
+            drop(place);
+        });
+    }
+
+    /// Learns what all replicas say and move, and deletes what is old; runs until dropped.
+    pub(crate) async fn keep_up(self: Arc<Self>) {
+        futures_util::future::join(self.listen(), self.sweep()).await;
+    }
+
+    async fn listen(&self) {
+        let mut position = None;
+        loop {
+            if let Err(error) = self.listen_once(&mut position).await {
+                info!(error = %error, "not listening for what is said and moved; trying again");
+            }
+            tokio::time::sleep(RELISTEN).await;
+        }
+    }
+
+    async fn listen_once(&self, position: &mut Option<i64>) -> sqlx::Result<()> {
+        let pool = self.database.events();
+        // On a connection of its own: turns keep those of the pool.
+        let own = PgPoolOptions::new()
+            .max_connections(1)
+            .connect_lazy_with(pool.connect_options().as_ref().clone());
+        let mut listener = PgListener::connect_with(&own).await?;
+        listener.listen_all([chat::CHANNEL, GOTO_CHANNEL]).await?;
+        // Listening first, so that none is missed between the two. From here on streams look for themselves.
+        let mut said = match *position {
+            Some(position) => position,
+            None => chat::last(pool).await?,
+        };
+        *position = Some(said);
+        self.streams.tell(Said::Somewhere);
+        self.learn_pending().await?;
+        loop {
+            let told = tokio::time::timeout(POLL, listener.try_recv()).await;
+            match told {
+                Ok(Ok(Some(notification))) if notification.channel() == GOTO_CHANNEL => {
+                    match notification.payload() {
+                        "" => self.learn_pending().await?,
+                        session => self.pending.learn(session),
+                    }
+                    continue;
+                }
+                Ok(Ok(Some(_))) => {}
+                // Cut off and connected anew: something may have been missed.
+                Ok(Ok(None)) | Err(_) => self.learn_pending().await?,
+                Ok(Err(error)) => return Err(error),
+            }
+            said = self.hear(said).await?;
+            *position = Some(said);
+        }
+    }
+
+    async fn learn_pending(&self) -> sqlx::Result<()> {
+        for session in goto::pending(self.database.events(), self.clock.now()).await? {
+            self.pending.learn(&session);
+        }
+        Ok(())
+    }
+
+    /// Tells the streams of what was said after `position`; returns the position of the last of it.
+    async fn hear(&self, mut position: i64) -> sqlx::Result<i64> {
+        loop {
+            let said = chat::sessions_after(self.database.events(), position, MAX_SAID).await?;
+            let Some((last, _)) = said.last() else {
+                return Ok(position);
+            };
+            position = *last;
+            let is_all = (said.len() as i64) < MAX_SAID;
+            let sessions = said.into_iter().map(|(_, session)| session).collect();
+            self.streams.tell(Said::In(Arc::new(sessions)));
+            if is_all {
+                return Ok(position);
+            }
+        }
+    }
+
+    async fn sweep(&self) {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            let (pool, now) = (self.database.events(), self.clock.now());
+            let swept = async {
+                goto::delete_expired(pool, now).await?;
+                chat::delete_old(pool, now).await
+            };
+            if let Err(error) = swept.await {
+                info!(error = %error, "old messages and gotos not deleted; trying again in ten minutes");
+            }
+        }
+    }
+}
+
+async fn tell(executor: impl PgExecutor<'_>, sessions: &[&str]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "select pg_notify($1, n.session) from unnest($2::text[]) as n (session)",
+        GOTO_CHANNEL,
+        sessions as &[&str]
+    )
+    .execute(executor)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,287 @@
+//! The sender: takes what is due out of the outbox and sends it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use reqwest::Method;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tracing::{Instrument as _, debug, info, info_span, warn};
+use url::Url;
+use uuid::Uuid;
+
+use super::channel::{self, Channels, MAX_TIMEOUT_MS};
+use super::decision::DIGEST;
+use super::outbox::{self, CALL, CHAT, CallBody, Due, MessageBody};
+use super::webhook::{Outcome, Request, Webhooks};
+use super::{Conversation, chat};
+use crate::backoff::Backoff;
+use crate::reactions::HttpCall;
+use crate::upstream::Breakers;
+
+/// How often the outbox is looked at when nobody says that there is something in it.
+const POLL: Duration = Duration::from_secs(1);
+
+/// So many requests are under way at a time.
+const PLACES: usize = 32;
+
+/// After so many attempts a request is given up; that is about a quarter of an hour at most.
+const MAX_ATTEMPTS: i32 = 8;
+
+/// How long to wait after a failed attempt.
+const BACKOFF: Backoff = Backoff {
+    base: Duration::from_secs(1),
+    cap: Duration::from_secs(300),
+};
+
+/// How long a host that fails is left alone; as its breaker does.
+const REST: TimeDelta = TimeDelta::seconds(5);
+
+/// For how long a row is taken: longer than any request, so that nobody else sends it meanwhile.
+const LEASE: TimeDelta = TimeDelta::milliseconds(2 * MAX_TIMEOUT_MS as i64);
+
+/// Sends until it is dropped. Several may run, in one process or more: each row is taken by one of them.
+#[derive(Clone)]
+pub(crate) struct Sender {
+    conversation: Arc<Conversation>,
+    channels: Arc<Channels>,
+    webhooks: Webhooks,
+}
+
+/// One or more rows that go out as one request.
+struct Delivery {
+    ids: Vec<Uuid>,
+    first: Due,
+    texts: Vec<String>,
+    message: MessageBody,
+}
+
+impl Sender {
+    /// A sender for the outbox of `conversation`; `breakers` may be shared.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub(crate) fn new(
+        conversation: Arc<Conversation>,
+        channels: Arc<Channels>,
+        breakers: Breakers,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            conversation,
+            channels,
+            webhooks: Webhooks::new(breakers)?,
+        })
+    }
+
+    /// Sends what becomes due; runs until dropped.
+    pub(crate) async fn run(self) {
+        let mut requests = JoinSet::new();
+        loop {
+            if let Err(error) = self.send_due(&mut requests).await {
+                info!(error = %error, "outbox cannot be read; trying again");
+                tokio::time::sleep(POLL).await;
+            }
+            tokio::select! {
+                () = self.conversation.outbox_filled.notified() => {}
+                () = tokio::time::sleep(POLL) => {}
+                Some(_) = requests.join_next() => {}
+            }
+        }
+    }
+
+    async fn send_due(&self, requests: &mut JoinSet<()>) -> sqlx::Result<()> {
+        let conversation = &self.conversation;
+        let pool = conversation.database.events();
+        loop {
+            let (sent, more) = chat::send(pool, conversation.clock.now()).await?;
+            conversation.metrics.notified(CHAT, "sent", sent);
+            if !more {
+                break;
+            }
+        }
+        while requests.try_join_next().is_some() {}
+        let free = PLACES.saturating_sub(requests.len());
+        if free == 0 {
+            return Ok(());
+        }
+        let now = conversation.clock.now();
+        for delivery in deliveries(outbox::lease(pool, now, now + LEASE, free as i64).await?) {
+            let sender = self.clone();
+            let span = info_span!(
+                "send",
+                outbox.id = %delivery.first.id,
+                channel = delivery.first.channel,
+                event.id = delivery.message.event_id,
+                session.id = delivery.first.session.as_deref().map(session_id),
+                traceparent = delivery.first.traceparent,
+            );
+            requests.spawn(async move { sender.send(delivery).await }.instrument(span));
+        }
+        Ok(())
+    }
+
+    async fn send(&self, delivery: Delivery) {
+        let conversation = &self.conversation;
+        let outcome = match self.request(&delivery) {
+            Ok(request) => self.webhooks.send(request, conversation.clock.now()).await,
+            Err(outcome) => outcome,
+        };
+        let (pool, now) = (conversation.database.events(), conversation.clock.now());
+        let (ids, attempts) = (delivery.ids.as_slice(), delivery.first.attempts);
+        let written = match outcome {
+            Outcome::Sent => {
+                debug!("sent");
+                self.count(&delivery, "sent");
+                outbox::sent(pool, ids, now).await
+            }
+            Outcome::Resting => outbox::again(pool, ids, attempts - 1, now + REST).await,
+            Outcome::Retry { after, reason } if attempts < MAX_ATTEMPTS => {
+                let wait = BACKOFF
+                    .wait(u32::try_from(attempts).unwrap_or(1))
+                    .max(after.unwrap_or_default());
+                debug!(reason, wait_ms = wait.as_millis(), "not sent; trying again");
+                let wait = TimeDelta::from_std(wait).unwrap_or(REST);
+                outbox::again(pool, ids, attempts, now + wait).await
+            }
+            Outcome::Failed(reason) | Outcome::Retry { reason, .. } => {
+                warn!(reason, attempts, "not sent, and given up");
+                self.count(&delivery, "failed");
+                outbox::failed(pool, ids, &reason, now).await
+            }
+        };
+        if let Err(error) = written {
+            warn!(error = %error, "what came of a request cannot be written; it may be sent once more");
+        }
+    }
+
+    fn count(&self, delivery: &Delivery, outcome: &'static str) {
+        let channel = match delivery.first.channel.as_str() {
+            CALL => CALL,
+            name if self.channels.get(name).is_some() => name,
+            _ => "(unknown)",
+        };
+        self.conversation.metrics.notified(channel, outcome, 1);
+    }
+
+    fn request<'a>(&self, delivery: &'a Delivery) -> Result<Request<'a>, Outcome> {
+        let first = &delivery.first;
+        if first.channel == CALL {
+            return call(first);
+        }
+        let Some(channel) = self.channels.get(&first.channel) else {
+            let reason = format!("found channel {:?}, expected one of events/channels", first.channel);
+            return Err(Outcome::Retry { after: None, reason });
+        };
+        let body = json!({
+            "id": first.id.to_string(),
+            "type": "notification",
+            "topic": first.topic,
+            "text": delivery.texts.join("\n"),
+            "user_id": first.user_id,
+            "session": first.session,
+            "event_id": delivery.message.event_id,
+            "event_type": delivery.message.event_type,
+            "entity_id": delivery.message.entity_id,
+        });
+        Ok(Request {
+            id: first.id,
+            method: Method::POST,
+            url: channel.url.clone(),
+            headers: HeaderMap::new(),
+            body: body.to_string().into_bytes(),
+            secrets: secrets(&channel.secret_env)?,
+            timeout: channel.timeout,
+            allow_private: channel.allow_private,
+            traceparent: first.traceparent.as_deref(),
+        })
+    }
+}
+
+/// What stands after `/sessions/`, as the logs of turns have it.
+pub(super) fn session_id(session: &str) -> &str {
+    session.rsplit('/').next().unwrap_or(session)
+}
+
+/// The request of a rule's call.
+fn call(row: &Due) -> Result<Request<'_>, Outcome> {
+    let failed = |reason: String| Outcome::Failed(reason);
+    let CallBody { call, .. } = serde_json::from_value::<CallBody<HttpCall>>(row.body.clone())
+        .map_err(|error| failed(format!("the call cannot be read: {error}")))?;
+    let url = Url::parse(&call.url).map_err(|error| failed(format!("the call's URL: {error}")))?;
+    let method = Method::from_bytes(call.method.as_bytes()).map_err(|_| {
+        failed(format!(
+            "found method {:?}, expected POST, PUT, PATCH or DELETE",
+            call.method
+        ))
+    })?;
+    Ok(Request {
+        id: row.id,
+        method,
+        url,
+        headers: headers(&call.headers).map_err(failed)?,
+        body: call.body.to_string().into_bytes(),
+        secrets: call.secret_env.as_deref().map(secrets).transpose()?.unwrap_or_default(),
+        timeout: Duration::from_millis(MAX_TIMEOUT_MS),
+        allow_private: call.allow_private,
+        traceparent: row.traceparent.as_deref(),
+    })
+}
+
+fn headers(headers: &BTreeMap<String, String>) -> Result<HeaderMap, String> {
+    headers
+        .iter()
+        .map(|(name, value)| {
+            let read = HeaderName::try_from(name).ok().zip(HeaderValue::try_from(value).ok());
+            read.ok_or_else(|| format!("header {name:?} cannot be sent"))
+        })
+        .collect()
+}
+
+/// A secret that is missing now may be there later.
+fn secrets(name: &str) -> Result<Vec<Vec<u8>>, Outcome> {
+    channel::secrets(name).map_err(|reason| Outcome::Retry { after: None, reason })
+}
+
+/// What is gathered for a digest goes out as one.
+fn deliveries(due: Vec<Due>) -> Vec<Delivery> {
+    let mut deliveries: Vec<Delivery> = Vec::with_capacity(due.len());
+    for row in due {
+        let message = match row.channel.as_str() {
+            CALL => MessageBody::of_call(&row.body),
+            _ => serde_json::from_value(row.body.clone()).unwrap_or_default(),
+        };
+        let is_digest = row.reason.as_deref() == Some(DIGEST);
+        let same = |other: &&mut Delivery| {
+            let first = &other.first;
+            first.reason.as_deref() == Some(DIGEST)
+                && (&first.channel, &first.user_id, &first.session, first.attempts)
+                    == (&row.channel, &row.user_id, &row.session, row.attempts)
+        };
+        match deliveries.iter_mut().find(same).filter(|_| is_digest) {
+            Some(digest) => {
+                digest.ids.push(row.id);
+                digest.texts.push(message.text);
+            }
+            None => deliveries.push(Delivery {
+                ids: vec![row.id],
+                texts: vec![message.text.clone()],
+                first: row,
+                message,
+            }),
+        }
+    }
+    deliveries
+}
+
+impl MessageBody {
+    /// Of a call only the event is told in logs.
+    fn of_call(body: &Value) -> Self {
+        Self {
+            event_id: body["event_id"].as_str().unwrap_or_default().to_owned(),
+            ..Self::default()
+        }
+    }
+}

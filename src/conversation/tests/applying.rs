@@ -1,0 +1,171 @@
+//! Facts, and whether and when somebody is told.
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use super::{SESSION, Stage, ada, notify};
+use crate::conversation::{Done, chat, fact};
+use crate::reactions::{Effect, FactScope, Recipient};
+
+fn status(value: Value) -> Effect {
+    Effect::Remember {
+        about: Recipient::Entity("10042".to_owned()),
+        name: "status".to_owned(),
+        value,
+    }
+}
+
+fn state(state: &str, reason: Option<&str>) -> (String, Option<String>) {
+    (state.to_owned(), reason.map(str::to_owned))
+}
+
+async fn known(stage: &Stage) -> Option<String> {
+    let facts = fact::about(stage.pool(), FactScope::Entity, "10042").await.unwrap();
+    facts.get("status")
+}
+
+#[tokio::test]
+async fn event_that_is_applied_again_sets_no_newer_fact_back() {
+    let stage = Stage::set().await;
+    stage
+        .apply(5, &[status(json!("placed")), status(json!("shipped"))])
+        .await;
+    assert_eq!(known(&stage).await.as_deref(), Some("shipped"));
+    stage.apply(7, &[status(json!("delivered"))]).await;
+    stage.apply(5, &[status(json!("shipped"))]).await;
+    assert_eq!(known(&stage).await.as_deref(), Some("delivered"));
+    stage.apply(9, &[status(Value::Null)]).await;
+    stage.apply(7, &[status(json!("delivered"))]).await;
+    assert_eq!(known(&stage).await, None);
+}
+
+#[tokio::test]
+async fn fact_about_followers_is_set_for_each_user() {
+    let stage = Stage::set().await;
+    stage
+        .sql("insert into follows (entity_id, user_id, followed_at) values ('10042', 'ada', now()), ('10042', 'bob', now())")
+        .await;
+    let effect = Effect::Remember {
+        about: Recipient::Followers("10042".to_owned()),
+        name: "waits".to_owned(),
+        value: json!(true),
+    };
+    let done = stage.apply(1, &[effect]).await;
+    let Done::Facts(set) = &done[0] else { panic!("{done:?}") };
+    assert_eq!(set.len(), 2);
+    for user in ["ada", "bob"] {
+        let facts = fact::about(stage.pool(), FactScope::User, user).await.unwrap();
+        assert_eq!(facts.get("waits"), Some(true));
+        assert_eq!(facts.fact("waits").unwrap().position, Some(1));
+    }
+}
+
+#[tokio::test]
+async fn only_those_are_told_who_want_to_and_where_they_can_read_it() {
+    let stage = Stage::set().await.with_ada().await;
+    stage
+        .sql(
+            "insert into follows (entity_id, user_id, followed_at)
+                 select '10042', u, now() from unnest(array['ada', 'bob', 'cleo', 'projects/p/agent/sessions/eve']) u;
+             insert into subscriptions (user_id, topic, opted_in, set_at) values
+                 ('bob', 'orders', false, now()), ('cleo', 'orders', true, now()),
+                 ('projects/p/agent/sessions/eve', 'orders', true, now())",
+        )
+        .await;
+    let to = Recipient::Followers("10042".to_owned());
+    let done = stage.apply(1, &[notify(to, "chat", "shipped")]).await;
+    let Done::Messages(messages) = &done[0] else {
+        panic!("{done:?}")
+    };
+    let said: Vec<_> = messages
+        .iter()
+        .map(|message| {
+            (
+                message.user_id.as_str(),
+                message.session.as_deref(),
+                message.state,
+                message.reason,
+            )
+        })
+        .collect();
+    let eve = "projects/p/agent/sessions/eve";
+    assert_eq!(
+        said,
+        [
+            ("ada", Some(SESSION), "pending", None),
+            ("bob", None, "suppressed", Some("not opted in")),
+            ("cleo", None, "suppressed", Some("no conversation")),
+            (eve, Some(eve), "pending", None),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn event_that_is_applied_twice_tells_once() {
+    let stage = Stage::set().await.with_ada().await;
+    let effects = [notify(ada(), "chat", "shipped"), notify(ada(), "crm", "shipped")];
+    stage.apply(1, &effects).await;
+    let done = stage.apply(1, &effects).await;
+    let Done::Messages(messages) = &done[0] else {
+        panic!("{done:?}")
+    };
+    assert_eq!(messages[0].state, "known");
+    assert_eq!(stage.outbox().await, [state("pending", None), state("pending", None)]);
+}
+
+#[tokio::test]
+async fn more_in_an_hour_than_the_user_wants_is_not_sent() {
+    let stage = Stage::set().await.with_ada().await;
+    for position in 1..=4 {
+        stage.apply(position, &[notify(ada(), "chat", "news")]).await;
+    }
+    let three = [state("pending", None), state("pending", None), state("pending", None)];
+    let rate = state("suppressed", Some("rate"));
+    assert_eq!(stage.outbox().await, [&three[..], std::slice::from_ref(&rate)].concat());
+    stage.clock.advance(TimeDelta::minutes(61));
+    stage.apply(5, &[notify(ada(), "chat", "news")]).await;
+    stage
+        .sql("insert into preferences (user_id, per_hour) values ('ada', 1)")
+        .await;
+    stage.apply(6, &[notify(ada(), "chat", "news")]).await;
+    assert_eq!(stage.outbox().await[4..], [state("pending", None), rate]);
+}
+
+#[tokio::test]
+async fn message_in_quiet_hours_is_sent_when_they_end() {
+    let stage = Stage::set().await.with_ada().await;
+    // It is 14:00 there.
+    stage
+        .sql("insert into preferences (user_id, time_zone, quiet_from, quiet_until) values ('ada', 'Europe/Berlin', '13:00', '15:30')")
+        .await;
+    stage.apply(1, &[notify(ada(), "chat", "shipped")]).await;
+    assert_eq!(stage.outbox().await, [state("held", Some("quiet hours"))]);
+    stage.clock.advance(TimeDelta::minutes(89));
+    assert_eq!(chat::send(stage.pool(), stage.clock.now()).await.unwrap().0, 0);
+    stage.clock.advance(TimeDelta::minutes(1));
+    assert_eq!(chat::send(stage.pool(), stage.clock.now()).await.unwrap().0, 1);
+    assert_eq!(stage.outbox().await[0].0, "sent");
+}
+
+#[tokio::test]
+async fn messages_of_a_digest_are_sent_as_one() {
+    let stage = Stage::set().await.with_ada().await;
+    stage
+        .sql("insert into preferences (user_id, digest_minutes) values ('ada', 30)")
+        .await;
+    // More than the rate allows: they are one message.
+    for position in 1..=5 {
+        stage
+            .apply(position, &[notify(ada(), "chat", &format!("news {position}"))])
+            .await;
+        stage.clock.advance(TimeDelta::minutes(5));
+    }
+    assert_eq!(chat::send(stage.pool(), stage.clock.now()).await.unwrap().0, 0);
+    stage.clock.advance(TimeDelta::minutes(5));
+    assert_eq!(chat::send(stage.pool(), stage.clock.now()).await.unwrap().0, 1);
+    let said = chat::after(stage.pool(), SESSION, 0, 10).await.unwrap();
+    assert_eq!(said[0].text, "news 1\nnews 2\nnews 3\nnews 4\nnews 5");
+    assert!(stage.outbox().await.iter().all(|(state, _)| state == "sent"));
+    stage.apply(6, &[notify(ada(), "chat", "news 6")]).await;
+    assert_eq!(stage.outbox().await[5], state("held", Some("digest")));
+}

@@ -1,0 +1,148 @@
+//! What reactions do to conversations, as users, receivers and the tables see it.
+
+mod applying;
+mod forgetting;
+mod moving;
+mod sending;
+mod streaming;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
+use sqlx::PgPool;
+
+use super::{Applied, Conversation, Done, apply};
+use crate::clock::Clock;
+use crate::config::NotificationSettings;
+use crate::events::Envelope;
+use crate::postgres::{ConnectSettings, Database};
+use crate::reactions::{Effect, Recipient};
+use crate::telemetry::Metrics;
+use crate::testing::new_database;
+
+pub(super) const SESSION: &str = "projects/p/agent/sessions/ada";
+
+/// A conversation with a database of its own, where nobody sends.
+pub(super) struct Stage {
+    pub(super) conversation: Arc<Conversation>,
+    pub(super) clock: Clock,
+    pub(super) database: Database,
+}
+
+impl Stage {
+    pub(super) async fn set() -> Self {
+        let database = Database::connect(ConnectSettings {
+            primary: new_database().await,
+            replica: None,
+            pool_size: 8,
+            events_pool_size: 3,
+            patience: Duration::from_secs(20),
+        })
+        .await
+        .unwrap();
+        let clock = Clock::held(at("2026-09-21T12:00:00Z"));
+        let conversation = Conversation::new(database.clone(), clock.clone(), Metrics::default());
+        Self {
+            conversation,
+            clock,
+            database,
+        }
+    }
+
+    pub(super) fn pool(&self) -> &PgPool {
+        self.database.primary()
+    }
+
+    pub(super) async fn sql(&self, sql: &'static str) {
+        sqlx::raw_sql(sql).execute(self.pool()).await.unwrap();
+    }
+
+    /// Ada, in one conversation, who wants to hear of orders.
+    pub(super) async fn with_ada(self) -> Self {
+        self.sql(
+            "insert into conversations (session, user_id, seen_at) values ('projects/p/agent/sessions/ada', 'ada', now());
+             insert into subscriptions (user_id, topic, opted_in, set_at) values ('ada', 'orders', true, now())",
+        )
+        .await;
+        self
+    }
+
+    pub(super) async fn apply(&self, position: i64, effects: &[Effect]) -> Vec<Done> {
+        let done = applied(self.pool(), self.clock.now(), position, effects).await;
+        self.conversation.committed(&done).await;
+        done
+    }
+
+    /// The states and reasons in the outbox, in order.
+    pub(super) async fn outbox(&self) -> Vec<(String, Option<String>)> {
+        sqlx::query_as("select state, reason from outbox order by position, id")
+            .fetch_all(self.pool())
+            .await
+            .unwrap()
+    }
+
+    pub(super) async fn count(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(self.pool()).await.unwrap()
+    }
+}
+
+/// Applies the effects of one rule on the event at `position`, and commits.
+pub(super) async fn applied(pool: &PgPool, now: DateTime<Utc>, position: i64, effects: &[Effect]) -> Vec<Done> {
+    let event = Envelope {
+        source: "shop".into(),
+        event_id: format!("evt-{position}"),
+        event_type: "order.shipped".to_owned(),
+        timestamp: now,
+        entity_id: "10042".to_owned(),
+        user_id: None,
+        schema_version: 1,
+        payload: RawValue::from_string("{}".to_owned()).unwrap(),
+        traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
+    };
+    let effects: Vec<Applied<'_>> = effects
+        .iter()
+        .enumerate()
+        .map(|(index, effect)| Applied {
+            position,
+            event: &event,
+            rule: "a rule",
+            index,
+            effect,
+        })
+        .collect();
+    let settings = NotificationSettings {
+        notifications_per_hour: 3,
+    };
+    let mut transaction = pool.begin().await.unwrap();
+    let done = apply(&mut transaction, now, &settings, &effects).await.unwrap();
+    transaction.commit().await.unwrap();
+    done
+}
+
+pub(super) fn notify(to: Recipient, channel: &str, text: &str) -> Effect {
+    Effect::Notify {
+        to,
+        topic: "orders".to_owned(),
+        channel: channel.to_owned(),
+        text: text.to_owned(),
+    }
+}
+
+pub(super) fn ada() -> Recipient {
+    Recipient::User("ada".to_owned())
+}
+
+pub(super) fn at(time: &str) -> DateTime<Utc> {
+    time.parse().unwrap()
+}
+
+/// Waits for what must come true soon, and fails the test if it does not.
+pub(super) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let patience = Instant::now() + Duration::from_secs(20);
+    while !is_so().await {
+        assert!(Instant::now() < patience, "still not so: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

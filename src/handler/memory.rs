@@ -1,0 +1,152 @@
+//! The conversation's memory, for handlers.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use sqlx::PgConnection;
+
+use super::{FromTurn, Scope};
+use crate::clock::Clock;
+pub use crate::conversation::fact::{Fact, Facts};
+use crate::conversation::{Conversation, fact, subscription, user};
+use crate::fail::Fail;
+use crate::postgres::Database;
+use crate::reactions::FactScope;
+use crate::session::SessionName;
+
+/// What is remembered of the conversation, of its user, and of what events tell about.
+///
+/// A session in which nobody is identified is its own user, under its full name. All writes may run twice: the second
+/// time they change nothing. They are written at once, not with a handler's [`Tx`](super::Tx), but for
+/// [`identify`](Self::identify).
+#[derive(Clone)]
+pub struct Memory {
+    conversation: Arc<Conversation>,
+    database: Database,
+    clock: Clock,
+    session: SessionName,
+}
+
+impl Memory {
+    /// What events have told about an entity, such as an order.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn about(&self, entity_id: &str) -> Result<Facts, Fail> {
+        self.facts(FactScope::Entity, entity_id).await
+    }
+
+    /// What is known about the user.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn user(&self) -> Result<Facts, Fail> {
+        self.facts(FactScope::User, &self.user_id().await?).await
+    }
+
+    /// What is known about this conversation.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn session(&self) -> Result<Facts, Fail> {
+        self.facts(FactScope::Session, self.session.as_str()).await
+    }
+
+    /// Who the user is; the session's full name while nobody is identified.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn user_id(&self) -> Result<String, Fail> {
+        self.database.expect_up()?;
+        Ok(user::of_session(self.database.primary(), self.session.as_str()).await?)
+    }
+
+    /// Remembers a fact about this conversation; null forgets it.
+    ///
+    /// # Errors
+    /// When the value is no JSON, or the database does not answer.
+    pub async fn remember(&self, name: &str, value: impl Serialize) -> Result<(), Fail> {
+        self.set(FactScope::Session, self.session.as_str(), name, value).await
+    }
+
+    /// Remembers a fact about the user, for all conversations of theirs; null forgets it.
+    ///
+    /// # Errors
+    /// When the value is no JSON, or the database does not answer.
+    pub async fn remember_of_user(&self, name: &str, value: impl Serialize) -> Result<(), Fail> {
+        self.set(FactScope::User, &self.user_id().await?, name, value).await
+    }
+
+    /// From now on this conversation is `user_id`'s, in the transaction of `connection`, so that it is so only if the
+    /// handler's reply is. What the session followed and opted in to while nobody was identified is the user's then.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn identify(&self, connection: &mut PgConnection, user_id: &str) -> Result<(), Fail> {
+        let session = self.session.as_str();
+        Ok(user::identify(connection, session, user_id, self.clock.now()).await?)
+    }
+
+    /// The user is told of this entity's events from now on. It is written behind the turn: the answer does not wait
+    /// for it, and does not fail with it.
+    pub fn follow(&self, entity_id: &str) {
+        self.conversation.follow(self.session.clone(), entity_id.to_owned());
+    }
+
+    /// The user wants to be notified of this topic.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn opt_in(&self, topic: &str) -> Result<(), Fail> {
+        self.subscribe(topic, true).await
+    }
+
+    /// The user no longer wants to be notified of this topic; what is held for them is not sent.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn opt_out(&self, topic: &str) -> Result<(), Fail> {
+        self.subscribe(topic, false).await
+    }
+
+    /// The topics that the user wants to be notified of, by name.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn subscriptions(&self) -> Result<Vec<String>, Fail> {
+        self.database.expect_up()?;
+        Ok(subscription::of_session(self.database.primary(), self.session.as_str()).await?)
+    }
+
+    async fn facts(&self, scope: FactScope, subject: &str) -> Result<Facts, Fail> {
+        self.database.expect_up()?;
+        // Not from the replica: what an event has just told would not be there yet.
+        Ok(fact::about(self.database.primary(), scope, subject).await?)
+    }
+
+    async fn set(&self, scope: FactScope, subject: &str, name: &str, value: impl Serialize) -> Result<(), Fail> {
+        self.database.expect_up()?;
+        let value = serde_json::to_value(value).map_err(|error| Fail::bug(format_args!("fact {name}: {error}")))?;
+        let now = self.clock.now();
+        Ok(fact::set(self.database.primary(), scope, subject, name, &value, now).await?)
+    }
+
+    async fn subscribe(&self, topic: &str, opted_in: bool) -> Result<(), Fail> {
+        self.database.expect_up()?;
+        let mut transaction = self.database.primary().begin().await?;
+        let session = self.session.as_str();
+        subscription::set(&mut transaction, session, topic, opted_in, self.clock.now()).await?;
+        Ok(transaction.commit().await?)
+    }
+}
+
+impl FromTurn for Memory {
+    async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
+        Ok(Self {
+            conversation: Arc::clone(&scope.services.conversation),
+            database: scope.services.database.clone(),
+            clock: scope.services.clock.clone(),
+            session: scope.turn.session.clone(),
+        })
+    }
+}
