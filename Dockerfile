@@ -16,5 +16,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates
 USER rejoinder
 WORKDIR /tmp
 COPY --from=build /build/target/release/rejoinder /usr/local/bin/rejoinder
+COPY events /usr/share/rejoinder/events
+ENV EVENTS_DIR=/usr/share/rejoinder/events
 EXPOSE 8080
 ENTRYPOINT ["/usr/local/bin/rejoinder"]

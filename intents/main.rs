@@ -7,7 +7,9 @@ mod exchange_rate;
 mod fallback;
 mod get_account_balance;
 mod money;
+mod notify_me;
 mod order_status;
+mod orders;
 mod product_stock;
 mod recent_transactions;
 mod settings;
@@ -48,6 +50,9 @@ fn bot(settings: &Settings) -> Bot {
             .prompt("date", book_appointment::DATE).prompt("time", book_appointment::TIME)
         .intent("Verify Identity", verify_identity::handle)
             .prompt("user_id", account::WHOSE).prompt("pin", verify_identity::PIN)
+        .intent("Notifications - on", notify_me::on)
+        .intent("Notifications - off", notify_me::off)
+        .reaction("confirm_order", orders::confirm)
         .intent("Default Welcome Intent", fallback::welcome)
         .fallback(fallback::handle)
 }

@@ -11,8 +11,9 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use crate::dialogflow;
 use crate::fail::Fail;
-use crate::handler::{Handler, Scope};
+use crate::handler::{Handler, Scope, Tx};
 use crate::lang::Lang;
+use crate::reactions::{self, Actions, Event};
 use crate::reply::Answer;
 use crate::turn::{Api, Turn};
 
@@ -26,8 +27,10 @@ type Run = Arc<dyn Fn(Scope) -> BoxFuture<'static, Result<Answer, Fail>> + Send 
 pub struct Bot {
     intents: Vec<Intent>,
     data: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    actions: Actions,
     demo_data: Option<DemoData>,
     misplaced: Option<&'static str>,
+    action_twice: Option<&'static str>,
 }
 
 /// By what a turn is matched.
@@ -95,6 +98,9 @@ pub enum BadBot {
         /// The other.
         second: &'static str,
     },
+    /// Two actions for one name.
+    #[error("the reaction {0:?} is registered twice")]
+    ActionTwice(&'static str),
     /// An option with no intent before it.
     #[error("Bot::{0} belongs after the intent it is for, and there is none")]
     Misplaced(&'static str),
@@ -186,6 +192,23 @@ impl Bot {
         self.last("example", |intent| intent.example = Some(parameters))
     }
 
+    /// Makes an action of an async function, for the rules in `events/reactions` to `run` by this name.
+    ///
+    /// It takes the event and a [`Tx`] that commits with everything else that comes of the event. When it fails, it is
+    /// rolled back and tried again up to five times; then the event is a dead letter. It may take ten seconds. What it
+    /// does outside of the transaction may happen more than once.
+    #[must_use]
+    pub fn reaction<F, Fut>(mut self, name: &'static str, action: F) -> Self
+    where
+        F: Fn(Event, Tx) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        if self.actions.insert(name, reactions::action(action)).is_some() {
+            self.action_twice.get_or_insert(name);
+        }
+        self
+    }
+
     /// A turn to try, from the first intent that has an example.
     pub(crate) fn example_turn(&self) -> Option<String> {
         let (name, parameters) = self
@@ -200,6 +223,11 @@ impl Bot {
         &self.intents
     }
 
+    /// The names that rules may `run`.
+    pub(crate) fn action_names(&self) -> Vec<&'static str> {
+        self.actions.keys().copied().collect()
+    }
+
     pub(crate) fn demo(&self) -> Option<DemoData> {
         self.demo_data
     }
@@ -211,6 +239,9 @@ impl Bot {
     pub fn check(&self) -> Result<(), BadBot> {
         if let Some(option) = self.misplaced {
             return Err(BadBot::Misplaced(option));
+        }
+        if let Some(name) = self.action_twice {
+            return Err(BadBot::ActionTwice(name));
         }
         let mut seen: HashMap<(By, &str), &Intent> = HashMap::new();
         for intent in &self.intents {
@@ -231,7 +262,7 @@ impl Bot {
     }
 
     /// Makes the list ready for dispatch.
-    pub(crate) fn into_routes(self) -> Result<(Routes, SharedData), BadBot> {
+    pub(crate) fn into_routes(self) -> Result<(Routes, SharedData, Actions), BadBot> {
         self.check()?;
         let index = self.intents.iter().enumerate();
         let by_name = index
@@ -249,6 +280,7 @@ impl Bot {
                 by_name,
             },
             self.data,
+            self.actions,
         ))
     }
 

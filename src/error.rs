@@ -5,8 +5,13 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::json;
 
+use crate::conversation::NoStream;
 use crate::dialogflow::NotATurn;
+use crate::events::door::{self as events, Receipt, Status};
+use crate::events::overload::RETRY_AFTER_S;
+use crate::events::source::{Handshake, HandshakeStatus, NotEvents, Refused as NotTheSender};
 use crate::fulfillment::Refused;
+use crate::session::BadSessionName;
 
 /// A request that gets an error status. Its text goes to the caller, so it holds nothing of ours.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +36,14 @@ pub(crate) enum HttpError {
     Unauthorized { challenges: Vec<HeaderValue> },
     #[error("callers cannot be checked right now")]
     KeysUnavailable,
+    #[error("session: {0}")]
+    BadSession(#[from] BadSessionName),
+    #[error("Last-Event-ID: found {found:?}, expected the id of an event of the stream, a whole number")]
+    BadEventId { found: String },
+    #[error(transparent)]
+    NoStream(#[from] NoStream),
+    #[error(transparent)]
+    Events(#[from] events::Refused),
     #[error("there is nothing at this address")]
     NotFound,
     #[error("this address takes {allowed} only")]
@@ -54,6 +67,10 @@ impl HttpError {
             Self::UnsupportedMedia { .. } => "unsupported_media",
             Self::Unauthorized { .. } => "unauthorized",
             Self::KeysUnavailable => "keys_unavailable",
+            Self::BadSession(_) => "bad_session",
+            Self::BadEventId { .. } => "bad_event_id",
+            Self::NoStream(_) => "no_stream",
+            Self::Events(refused) => refused.code(),
             Self::NotFound => "not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::HandlerFailed => "handler_failed",
@@ -62,17 +79,84 @@ impl HttpError {
     }
 }
 
+impl HttpError {
+    /// Whether the same request may be taken later.
+    fn is_passing(&self) -> bool {
+        let status = self.status_code();
+        status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS
+    }
+}
+
+fn events_status(refused: &events::Refused) -> StatusCode {
+    match refused {
+        events::Refused::UnknownSource(_) => StatusCode::NOT_FOUND,
+        events::Refused::Caller(
+            NotTheSender::Missing(_)
+            | NotTheSender::BadSignature
+            | NotTheSender::BadTimestamp
+            | NotTheSender::OldTimestamp { .. },
+        ) => StatusCode::UNAUTHORIZED,
+        events::Refused::NotEvents(NotEvents::Json { .. } | NotEvents::Array { .. }) => StatusCode::BAD_REQUEST,
+        events::Refused::NotEvents(NotEvents::TooMany { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+        events::Refused::NotEvents(NotEvents::ContentType { .. }) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        events::Refused::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+        // Ours to mend: the sender comes again, and nothing is lost.
+        events::Refused::NotConfigured(_)
+        | events::Refused::Caller(NotTheSender::NotConfigured | NotTheSender::Unavailable(_))
+        | events::Refused::NotStored(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+/// What became of a request's events: 202 when all are durable, 200 when all were before, 422 when none is, 207 when
+/// some are. Of one event the answer is its item, of more a list.
+pub(crate) fn receipt(receipt: &Receipt) -> HttpResponse {
+    let has_bad = receipt.has(Status::Quarantined) || receipt.has(Status::Invalid);
+    let has_good = receipt.has(Status::Stored) || receipt.has(Status::Duplicate);
+    let status = match (has_good, has_bad) {
+        (true, true) => StatusCode::MULTI_STATUS,
+        (false, true) => StatusCode::UNPROCESSABLE_ENTITY,
+        (_, false) if receipt.has(Status::Stored) => StatusCode::ACCEPTED,
+        (_, false) => StatusCode::OK,
+    };
+    let mut response = HttpResponse::build(status);
+    match receipt.events.as_slice() {
+        [item] => response.json(item),
+        _ => response.json(receipt),
+    }
+}
+
+/// The answer to what a sender asks before its first event.
+pub(crate) fn handshake(answer: Handshake) -> HttpResponse {
+    let mut response = match answer.status {
+        HandshakeStatus::Ok => HttpResponse::Ok(),
+        HandshakeStatus::Forbidden => HttpResponse::Forbidden(),
+    };
+    for header in answer.headers {
+        response.insert_header(header);
+    }
+    // What a sender says is given back to it: never as something that a browser would run.
+    response.insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
+    response.body(answer.body)
+}
+
 impl ResponseError for HttpError {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::Refused(_) | Self::BrokeOff(_) | Self::BadEncoding { .. } => StatusCode::BAD_REQUEST,
+            Self::Refused(_)
+            | Self::BrokeOff(_)
+            | Self::BadEncoding { .. }
+            | Self::BadSession(_)
+            | Self::BadEventId { .. } => StatusCode::BAD_REQUEST,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::UnsupportedMedia { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
+            Self::Events(refused) => events_status(refused),
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::KeysUnavailable | Self::HandlerFailed | Self::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::KeysUnavailable | Self::HandlerFailed | Self::NotReady(_) | Self::NoStream(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -94,8 +178,11 @@ impl ResponseError for HttpError {
                     response.append_header((header::WWW_AUTHENTICATE, challenge.clone()));
                 }
             }
-            Self::KeysUnavailable => {
-                response.insert_header((header::RETRY_AFTER, "10"));
+            Self::Events(events::Refused::Caller(_)) if self.status_code() == StatusCode::UNAUTHORIZED => {
+                response.insert_header((header::WWW_AUTHENTICATE, "Signature"));
+            }
+            Self::KeysUnavailable | Self::NoStream(_) | Self::Events(_) if self.is_passing() => {
+                response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S));
             }
             Self::MethodNotAllowed { allowed } => {
                 response.insert_header((header::ALLOW, *allowed));

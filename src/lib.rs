@@ -4,18 +4,23 @@
 //! within the platform's time. A deployment is a [`Bot`], a list of intents with their handlers, run by [`run`].
 
 pub mod auth;
+mod backoff;
+mod body;
 mod bot;
 mod cache;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod conversation;
 mod dialogflow;
 mod error;
+mod events;
 mod fail;
 mod fulfillment;
 pub mod handler;
 mod lang;
 pub mod postgres;
+mod reactions;
 mod recorded;
 pub mod reply;
 mod server;
@@ -31,8 +36,11 @@ pub use crate::cache::Cache;
 pub use crate::cli::run;
 pub use crate::clock::Clock;
 pub use crate::fail::Fail;
-pub use crate::handler::{Context, Data, Db, Deadline, FromTurn, Handler, Params, Raw, Session, Tx};
+pub use crate::handler::{
+    Context, Data, Db, Deadline, Fact, Facts, FromTurn, Handler, Memory, Params, Raw, Session, Tx,
+};
 pub use crate::lang::Lang;
+pub use crate::reactions::Event;
 pub use crate::reply::{Answer, FollowUp, Kept, Message, Platform, Reply};
 pub use crate::turn::{ActiveContext, Api, FormParameter, Page, Sentiment, Turn};
 pub use crate::upstream::{MAX_ANSWER, Upstream};

@@ -1,22 +1,25 @@
 //! The door: the route table of the whole service, and how a request becomes bytes to answer.
 
-use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::header::{self, ContentType, HeaderMap, HeaderValue};
-use actix_web::web::{self, Bytes, BytesMut, Data, Payload, ServiceConfig};
+use actix_web::http::Method;
+use actix_web::http::header::{self, ContentType, HeaderMap};
+use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
-use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
-use futures_util::StreamExt as _;
 use tokio::time::Instant;
 use tracing::Span;
 
 use crate::auth::{Auth, Refused as CallerRefused};
+use crate::body::{expect_json, inflate, read, text};
 use crate::clock::before;
-use crate::error::HttpError;
+use crate::conversation::Conversation;
+use crate::error::{self, HttpError};
+use crate::events::door::Door;
+use crate::events::source;
 use crate::fulfillment::Fulfillment;
 use crate::postgres::Database;
+use crate::session::SessionName;
 use crate::telemetry::Metrics;
 
 /// The largest body that is taken, in bytes, before and after it is inflated.
@@ -33,6 +36,8 @@ pub(crate) struct Doors {
     pub(crate) fulfillment: Arc<Fulfillment>,
     pub(crate) auth: Arc<Auth>,
     pub(crate) database: Database,
+    pub(crate) conversation: Arc<Conversation>,
+    pub(crate) events: Option<Arc<Door>>,
     pub(crate) metrics: Metrics,
 }
 
@@ -57,10 +62,21 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
                 .default_service(web::to(|| only("GET, HEAD"))),
         )
         .service(
+            web::resource("/conversations/{session:.+}/stream")
+                .get(stream)
+                .default_service(web::to(|| only("GET"))),
+        )
+        .service(
             web::resource("/metrics")
                 .get(metrics)
                 .default_service(web::to(|| only("GET, HEAD"))),
         )
+        .service(
+            web::resource("/events/catalogue")
+                .get(catalogue)
+                .default_service(web::to(|| only("GET, HEAD"))),
+        )
+        .service(web::resource("/events/{source}").default_service(web::to(events)))
         .default_service(web::to(async || Err::<HttpResponse, _>(HttpError::NotFound)));
 }
 
@@ -72,7 +88,7 @@ async fn turn(request: HttpRequest, payload: Payload, doors: Data<Doors>) -> Res
     let arrived = Instant::now();
     // Both before the budget is spent: a caller whose keys cannot be fetched in time is answered, too.
     let patience = arrived + BODY_LIMIT;
-    let body = before(patience, read(request.headers(), payload))
+    let body = before(patience, read(request.headers(), payload, MAX_BODY))
         .await
         .map_err(|_| HttpError::TooSlow {
             limit_ms: BODY_LIMIT.as_millis(),
@@ -85,10 +101,60 @@ async fn turn(request: HttpRequest, payload: Payload, doors: Data<Doors>) -> Res
         .await
         .map_err(|_| HttpError::KeysUnavailable)??;
     }
-    let body = inflate(request.headers(), expect_json(request.headers()).and(body)?)?;
+    let body = inflate(request.headers(), expect_json(request.headers()).and(body)?, MAX_BODY)?;
     let answered = doors.fulfillment.answer(body, arrived).await?;
     let body = answered.body.ok_or(HttpError::HandlerFailed)?;
     Ok(HttpResponse::Ok().insert_header(ContentType::json()).body(body))
+}
+
+/// Events, and what a sender asks before its first one.
+async fn events(
+    request: HttpRequest,
+    source: web::Path<String>,
+    payload: Payload,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, HttpError> {
+    let arrived = Instant::now();
+    let door = doors.events.as_ref().ok_or(HttpError::NotFound)?;
+    let source = door.source(&source)?;
+    let headers = request.headers();
+    let limit = source.limits.body_bytes;
+    let body = before(arrived + BODY_LIMIT, read(headers, payload, limit))
+        .await
+        .map_err(|_| HttpError::TooSlow {
+            limit_ms: BODY_LIMIT.as_millis(),
+        })??;
+    let asked = source::Request {
+        method: request.method(),
+        query: request.query_string(),
+        headers,
+        body: &body,
+    };
+    if let Some(handshake) = door.handshake(source, &asked).await? {
+        return Ok(error::handshake(handshake));
+    }
+    if request.method() != Method::POST {
+        return Err(HttpError::MethodNotAllowed { allowed: "POST" });
+    }
+    door.verify(source, &asked).await?;
+    let body = inflate(headers, body, limit)?;
+    let receipt = door.take(source, headers, &body, arrived).await?;
+    Ok(error::receipt(&receipt))
+}
+
+/// The types, versions and schemas of events, for whoever sends them.
+async fn catalogue(request: HttpRequest, doors: Data<Doors>) -> Result<HttpResponse, HttpError> {
+    admit(&doors, request.headers(), b"").await?;
+    let door = doors.events.as_ref().ok_or(HttpError::NotFound)?;
+    let published = door.rulebook.edition();
+    let published = published.catalogue.published();
+    if text(request.headers(), &header::IF_NONE_MATCH) == Some(published.etag.as_str()) {
+        return Ok(HttpResponse::NotModified().finish());
+    }
+    Ok(HttpResponse::Ok()
+        .insert_header(ContentType::json())
+        .insert_header((header::ETAG, published.etag.clone()))
+        .body(published.body.clone()))
 }
 
 /// The process lives.
@@ -118,6 +184,42 @@ async fn metrics(request: HttpRequest, doors: Data<Doors>) -> Result<HttpRespons
         .body(text))
 }
 
+/// What is said in a conversation unasked, as server-sent events, for the callers that may post turns.
+async fn stream(
+    request: HttpRequest,
+    session: web::Path<String>,
+    query: web::Query<StreamQuery>,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, HttpError> {
+    admit(&doors, request.headers(), b"").await?;
+    let session = SessionName::parse(&session)?;
+    Span::current().record("session.id", session.id());
+    let last_event_id = text(request.headers(), &header::HeaderName::from_static("last-event-id"))
+        .filter(|id| !id.is_empty())
+        .or(query.last_event_id.as_deref());
+    let after = last_event_id
+        .map(|id| {
+            let number = id.trim().parse::<i64>().ok().filter(|number| *number >= 0);
+            number.ok_or_else(|| HttpError::BadEventId {
+                found: id.chars().take(100).collect(),
+            })
+        })
+        .transpose()?;
+    let events = doors.conversation.stream(&session, after).await?;
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "text/event-stream"))
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        // What stands before the service passes each message on at once.
+        .insert_header(("x-accel-buffering", "no"))
+        .streaming(events))
+}
+
+/// Where a client that cannot set headers goes on reading.
+#[derive(serde::Deserialize)]
+struct StreamQuery {
+    last_event_id: Option<String>,
+}
+
 async fn admit(doors: &Doors, headers: &HeaderMap, body: &[u8]) -> Result<(), HttpError> {
     if doors.auth.is_open() {
         return Ok(());
@@ -132,98 +234,4 @@ async fn admit(doors: &Doors, headers: &HeaderMap, body: &[u8]) -> Result<(), Ht
         }),
         Err(CallerRefused::KeysUnavailable) => Err(HttpError::KeysUnavailable),
     }
-}
-
-/// The body as it was sent.
-async fn read(headers: &HeaderMap, mut payload: Payload) -> Result<Bytes, HttpError> {
-    let too_large = || HttpError::TooLarge {
-        limit: MAX_BODY,
-        inflated: false,
-    };
-    let length = text(headers, &header::CONTENT_LENGTH)
-        .and_then(|length| length.parse::<usize>().ok())
-        .unwrap_or(0);
-    if length > MAX_BODY {
-        return Err(too_large());
-    }
-    let mut body = BytesMut::with_capacity(length);
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|error| HttpError::BrokeOff(error.to_string()))?;
-        if body.len() + chunk.len() > MAX_BODY {
-            return Err(too_large());
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body.freeze())
-}
-
-/// JSON must be said to be JSON: what a browser can post to another site without asking is refused.
-fn expect_json(headers: &HeaderMap) -> Result<(), HttpError> {
-    let found = headers
-        .get(header::CONTENT_TYPE)
-        .map(HeaderValue::as_bytes)
-        .unwrap_or_default();
-    let found = String::from_utf8_lossy(found).into_owned();
-    let mut parts = found.split(';').map(str::trim);
-    let media = parts.next().unwrap_or_default().to_ascii_lowercase();
-    let json = media == "application/json" || (media.starts_with("application/") && media.ends_with("+json"));
-    let charset = parts.find_map(|part| {
-        part.to_ascii_lowercase()
-            .strip_prefix("charset=")
-            .map(|set| set.trim_matches('"').to_owned())
-    });
-    if json && charset.is_none_or(|charset| charset == "utf-8" || charset == "utf8") {
-        return Ok(());
-    }
-    let found = found.chars().take(100).collect();
-    Err(HttpError::UnsupportedMedia {
-        header: "Content-Type",
-        found,
-        expected: "application/json in UTF-8",
-    })
-}
-
-/// The body without its Content-Encoding; never more than [`MAX_BODY`].
-fn inflate(headers: &HeaderMap, body: Bytes) -> Result<Bytes, HttpError> {
-    let encoding = text(headers, &header::CONTENT_ENCODING)
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    match encoding.as_str() {
-        "" | "identity" => Ok(body),
-        "gzip" | "x-gzip" => inflate_with(MultiGzDecoder::new(&body[..]), "gzip"),
-        // RFC 9110 means zlib; some clients send bare deflate.
-        "deflate" => inflate_with(ZlibDecoder::new(&body[..]), "deflate").or_else(|error| match error {
-            HttpError::BadEncoding { .. } => inflate_with(DeflateDecoder::new(&body[..]), "deflate"),
-            other => Err(other),
-        }),
-        other => {
-            let found = other.chars().take(100).collect();
-            Err(HttpError::UnsupportedMedia {
-                header: "Content-Encoding",
-                found,
-                expected: "gzip, deflate or identity",
-            })
-        }
-    }
-}
-
-fn inflate_with(decoder: impl Read, encoding: &'static str) -> Result<Bytes, HttpError> {
-    let mut body = Vec::new();
-    let limit = MAX_BODY as u64 + 1;
-    decoder
-        .take(limit)
-        .read_to_end(&mut body)
-        .map_err(|_| HttpError::BadEncoding { encoding })?;
-    if body.len() > MAX_BODY {
-        return Err(HttpError::TooLarge {
-            limit: MAX_BODY,
-            inflated: true,
-        });
-    }
-    Ok(body.into())
-}
-
-fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
-    headers.get(name).map(HeaderValue::to_str).and_then(Result::ok)
 }

@@ -1,6 +1,7 @@
 //! The service put together: from settings and a bot to a listening server, and back to rest.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +17,13 @@ use crate::auth::Auth;
 use crate::bot::Bot;
 use crate::cache::Cache;
 use crate::clock::Clock;
-use crate::config::{AuthSettings, ServerSettings, TurnSettings};
+use crate::config::{AuthSettings, EventSettings, NotificationSettings, ServerSettings, TurnSettings};
+use crate::conversation::Conversation;
+use crate::events::{self, Events};
 use crate::fulfillment::Fulfillment;
 use crate::handler::Services;
 use crate::postgres::Database;
+use crate::reactions;
 use crate::server::{Doors, routes};
 use crate::telemetry::Metrics;
 use crate::upstream::{self, Upstream};
@@ -36,6 +40,8 @@ pub(crate) struct Service {
     server: ServerHandle,
     serving: tokio::task::JoinHandle<std::io::Result<()>>,
     fulfillment: Arc<Fulfillment>,
+    conversation: Arc<Conversation>,
+    events: Events,
     database: Database,
     background: JoinSet<()>,
 }
@@ -47,6 +53,9 @@ pub(crate) struct Parts {
     pub(crate) server: ServerSettings,
     pub(crate) turns: TurnSettings,
     pub(crate) auth: AuthSettings,
+    pub(crate) events: EventSettings,
+    pub(crate) notifications: NotificationSettings,
+    pub(crate) data_dir: PathBuf,
     pub(crate) clock: Clock,
 }
 
@@ -63,18 +72,35 @@ impl Service {
             server,
             turns,
             auth,
+            events,
+            notifications,
+            data_dir,
             clock,
         } = parts;
-        let (intents, data) = bot.into_routes()?;
+        let (intents, data, actions) = bot.into_routes()?;
         let auth = Auth::new(&auth, clock.clone(), upstream::client()?)?;
+        let metrics = Metrics::default();
+        let conversation = Conversation::new(database.clone(), clock.clone(), metrics.clone());
+        let upstream = Upstream::new()?;
+        let events = Events::serve(events::Parts {
+            pool: database.events().clone(),
+            clock: clock.clone(),
+            settings: events,
+            notifications,
+            data_dir,
+            actions,
+            conversation: Arc::clone(&conversation),
+            breakers: upstream.breakers(),
+            metrics: metrics.events().clone(),
+        })?;
         let services = Arc::new(Services {
             database: database.clone(),
             cache: Cache::new(turns.cache_mib * 1024 * 1024, clock.clone()),
-            upstream: Upstream::new()?,
+            upstream,
             clock,
+            conversation: Arc::clone(&conversation),
             data,
         });
-        let metrics = Metrics::default();
         let fulfillment = Fulfillment::new(
             intents,
             services,
@@ -86,6 +112,8 @@ impl Service {
             fulfillment: Arc::clone(&fulfillment),
             auth: Arc::new(auth),
             database: database.clone(),
+            conversation: Arc::clone(&conversation),
+            events: events.door(),
             metrics,
         });
         let listener =
@@ -95,11 +123,14 @@ impl Service {
         let mut background = JoinSet::new();
         background.spawn(database.clone().watch());
         background.spawn(Arc::clone(&fulfillment).keep_late());
+        background.spawn(Arc::clone(&conversation).keep_up());
         Ok(Self {
             addresses,
             server: handle,
             serving: tokio::spawn(running),
             fulfillment,
+            conversation,
+            events,
             database,
             background,
         })
@@ -110,6 +141,12 @@ impl Service {
         self.addresses[0]
     }
 
+    /// What it knows of conversations.
+    #[cfg(test)]
+    pub(crate) fn conversation(&self) -> &Arc<Conversation> {
+        &self.conversation
+    }
+
     /// The database it answers from.
     pub(crate) fn database(&self) -> &Database {
         &self.database
@@ -118,6 +155,8 @@ impl Service {
     /// Takes no more turns, finishes those in flight, and closes the database.
     pub(crate) async fn stop(mut self) {
         let patience = Instant::now() + Duration::from_secs(DRAIN_SECONDS);
+        // They have no end of their own.
+        self.conversation.end_streams();
         self.server.stop(true).await;
         let left = self
             .fulfillment
@@ -126,6 +165,7 @@ impl Service {
         if left > 0 {
             warn!(handlers = left, "handlers were still running and are ended");
         }
+        self.events.stop().await;
         self.background.shutdown().await;
         if let Ok(Err(error)) = self.serving.await {
             warn!(error = %error, "the server ended with an error");
@@ -142,8 +182,17 @@ impl Service {
 ///
 /// # Errors
 /// When the bot's list or the callers' settings are wrong, or no caller method is set and the address is not loopback.
-pub(crate) fn check(bot: &Bot, server: &ServerSettings, auth: &AuthSettings) -> anyhow::Result<()> {
+pub(crate) fn check(
+    bot: &Bot,
+    server: &ServerSettings,
+    auth: &AuthSettings,
+    events: &EventSettings,
+) -> anyhow::Result<()> {
     bot.check()?;
+    let errors = reactions::check(&events.events_dir, &bot.action_names());
+    if !errors.is_empty() {
+        return Err(events::wrong(&errors));
+    }
     let auth = Auth::new(auth, Clock::system(), upstream::client()?)?;
     if !auth.is_open() {
         return Ok(());

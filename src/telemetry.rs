@@ -23,6 +23,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::bot::Intent;
 use crate::config::{LogFormat, LogSettings};
+use crate::events::EventMetrics;
 use crate::server::TURNS;
 
 /// Starts logging to standard error. A second call changes nothing.
@@ -103,6 +104,12 @@ struct NameLabel {
     name: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NotificationLabels {
+    channel: String,
+    outcome: &'static str,
+}
+
 /// How many names of intents without a handler are counted apart; the rest are counted as `(other)`.
 const UNMATCHED_NAMES: usize = 1_000;
 
@@ -115,6 +122,9 @@ struct Families {
     duration: Family<OutcomeLabels, Histogram, fn() -> Histogram>,
     unmatched: Family<NameLabel, Counter>,
     late_replies: Gauge,
+    notifications: Family<NotificationLabels, Counter>,
+    streams: Gauge,
+    events: EventMetrics,
     unmatched_names: moka::sync::Cache<String, ()>,
 }
 
@@ -140,11 +150,27 @@ impl Default for Metrics {
             "Questions that a late reply is known for, or still awaited",
             late_replies.clone(),
         );
+        let notifications = Family::default();
+        let streams = Gauge::default();
+        registry.register(
+            "notifications",
+            "Notifications and calls of reactions, by channel and what became of them",
+            notifications.clone(),
+        );
+        registry.register(
+            "streams_open",
+            "Streams of conversations that are open",
+            streams.clone(),
+        );
+        let events = EventMetrics::register(&mut registry);
         Self(Arc::new(Families {
             registry,
             duration,
             unmatched,
             late_replies,
+            notifications,
+            streams,
+            events,
             unmatched_names: moka::sync::Cache::new(UNMATCHED_NAMES as u64),
         }))
     }
@@ -189,6 +215,33 @@ impl Metrics {
             name: name.chars().take(200).collect(),
         };
         self.0.unmatched.get_or_create(&label).inc();
+    }
+
+    /// Those of events.
+    pub(crate) fn events(&self) -> &EventMetrics {
+        &self.0.events
+    }
+
+    /// Counts notifications or calls of reactions.
+    pub(crate) fn notified(&self, channel: &str, outcome: &'static str, count: u64) {
+        if count == 0 {
+            return;
+        }
+        let labels = NotificationLabels {
+            channel: channel.to_owned(),
+            outcome,
+        };
+        self.0.notifications.get_or_create(&labels).inc_by(count);
+    }
+
+    /// One more stream is open.
+    pub(crate) fn stream_opened(&self) {
+        self.0.streams.inc();
+    }
+
+    /// One stream fewer is open.
+    pub(crate) fn stream_closed(&self) {
+        self.0.streams.dec();
     }
 
     /// All of them, in OpenMetrics text.

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::bot::Bot;
 use crate::clock::Clock;
-use crate::config::{self, AuthSettings, Settings, TurnSettings};
+use crate::config::{self, AuthSettings, EventSettings, NotificationSettings, Settings, TurnSettings};
 use crate::postgres::embedded::{Embedded, EmbeddedError};
 use crate::postgres::{ConnectSettings, Database, MIGRATIONS};
 use crate::recorded::{self, RecordedTurn};
@@ -32,6 +32,12 @@ pub struct TestSettings {
     pub turns: TurnSettings,
     /// Who may call.
     pub auth: AuthSettings,
+    /// The events door; its directory is the package's `events` for a bot that has reactions, else none.
+    pub events: EventSettings,
+    /// How many notifications a user gets.
+    pub notifications: NotificationSettings,
+    /// Where secrets that are made here lie.
+    pub data_dir: PathBuf,
     /// Connections to the database.
     pub pool_size: u32,
     /// The time at the start; the service sees no other until the test moves it.
@@ -60,12 +66,20 @@ impl TestBot {
             mut server,
             turns,
             auth,
+            mut events,
+            notifications,
             ..
         } = config::defaults::<NoSettings>();
+        if bot.action_names().is_empty() {
+            events.events_dir = PathBuf::new();
+        }
         let now = DateTime::from_timestamp(1_790_000_000, 0).expect("a time in range");
         let mut settings = TestSettings {
             turns,
             auth,
+            events,
+            notifications,
+            data_dir: data_dir(),
             pool_size: 5,
             now,
             database: None,
@@ -82,6 +96,7 @@ impl TestBot {
             primary: options.clone(),
             replica: None,
             pool_size: settings.pool_size,
+            events_pool_size: settings.events.events_pool_size,
             patience: settings.turns.handler_limit(),
         })
         .await
@@ -95,6 +110,9 @@ impl TestBot {
             server,
             turns: settings.turns,
             auth: settings.auth,
+            events: settings.events,
+            notifications: settings.notifications,
+            data_dir: settings.data_dir,
             clock: clock.clone(),
         };
         let service = Service::start(parts).await.expect("start the service");
@@ -124,6 +142,12 @@ impl TestBot {
     /// The database.
     pub fn pool(&self) -> &PgPool {
         self.service.database().primary()
+    }
+
+    /// What the service knows of conversations.
+    #[cfg(test)]
+    pub(crate) fn conversation(&self) -> &std::sync::Arc<crate::conversation::Conversation> {
+        self.service.conversation()
     }
 
     /// How to connect to the database, for a second bot on it.
@@ -180,7 +204,7 @@ pub fn default_settings<B: clap::Args>() -> B {
 struct NoSettings {}
 
 /// A database of the test's own, migrated.
-async fn new_database() -> PgConnectOptions {
+pub(crate) async fn new_database() -> PgConnectOptions {
     static TEMPLATE_MADE: OnceCell<()> = OnceCell::const_new();
     let server = postgres().options();
     let mut admin = PgConnection::connect_with(&server)
@@ -209,6 +233,11 @@ async fn execute(connection: &mut PgConnection, sql: String) {
         .execute(connection)
         .await
         .expect("a statement of the test kit");
+}
+
+/// Where the tests of this process keep what services keep in `DATA_DIR`.
+fn data_dir() -> PathBuf {
+    std::env::temp_dir().join(format!("rejoinder-test-data-{}", std::process::id()))
 }
 
 /// The process's PostgreSQL, in a directory beside the test's binary, emptied of what the last run left.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use recloser::{AsyncRecloser, Error as Broken, Recloser};
-use reqwest::{Client, IntoUrl, Method, RequestBuilder, StatusCode};
+use reqwest::{Client, ClientBuilder, IntoUrl, Method, RequestBuilder, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
@@ -24,7 +24,7 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Upstream {
     client: Client,
-    breakers: moka::sync::Cache<Box<str>, Arc<AsyncRecloser>>,
+    breakers: Breakers,
     until: Option<Instant>,
 }
 
@@ -36,9 +36,14 @@ impl Upstream {
     pub fn new() -> anyhow::Result<Self> {
         Ok(Self {
             client: client()?,
-            breakers: moka::sync::Cache::new(1_000),
+            breakers: Breakers::default(),
             until: None,
         })
+    }
+
+    /// The breakers of its hosts, to share.
+    pub(crate) fn breakers(&self) -> Breakers {
+        self.breakers.clone()
     }
 
     pub(crate) fn until(&self, until: Instant) -> Self {
@@ -92,20 +97,15 @@ impl Upstream {
             let answered = tokio::time::timeout(limit, self.exchange(request, none)).await;
             answered.unwrap_or_else(|_| Err(anyhow!("no answer within {} ms", limit.as_millis())))
         };
-        let breaker = self.breakers.get_with(host.as_str().into(), || {
-            Arc::new(AsyncRecloser::from(
-                Recloser::custom()
-                    .error_rate(0.5)
-                    .closed_len(20)
-                    .half_open_len(3)
-                    .open_wait(Duration::from_secs(5))
-                    .build(),
-            ))
-        });
-        let body = breaker.call(exchange).await.map_err(|broken| match broken {
-            Broken::Inner(error) => error,
-            Broken::Rejected => anyhow!("not called: most of the last calls failed"),
-        });
+        let body = self
+            .breakers
+            .of(&host)
+            .call(exchange)
+            .await
+            .map_err(|broken| match broken {
+                Broken::Inner(error) => error,
+                Broken::Rejected => anyhow!("not called: most of the last calls failed"),
+            });
         let body = body
             .with_context(|| format!("upstream {host}"))
             .map_err(Fail::Upstream)?;
@@ -137,6 +137,32 @@ impl Upstream {
     }
 }
 
+/// A breaker for each host; clones share them.
+#[derive(Clone)]
+pub(crate) struct Breakers(moka::sync::Cache<Box<str>, Arc<AsyncRecloser>>);
+
+impl Default for Breakers {
+    fn default() -> Self {
+        Self(moka::sync::Cache::new(1_000))
+    }
+}
+
+impl Breakers {
+    /// The host's.
+    pub(crate) fn of(&self, host: &str) -> Arc<AsyncRecloser> {
+        self.0.get_with(host.into(), || {
+            Arc::new(AsyncRecloser::from(
+                Recloser::custom()
+                    .error_rate(0.5)
+                    .closed_len(20)
+                    .half_open_len(3)
+                    .open_wait(Duration::from_secs(5))
+                    .build(),
+            ))
+        })
+    }
+}
+
 fn read<T: DeserializeOwned>(host: &str, body: &[u8]) -> Result<T, Fail> {
     serde_json::from_slice(body)
         .with_context(|| format!("upstream {host}: unexpected answer"))
@@ -148,10 +174,13 @@ fn read<T: DeserializeOwned>(host: &str, body: &[u8]) -> Result<T, Fail> {
 /// # Errors
 /// When TLS cannot be set up.
 pub(crate) fn client() -> anyhow::Result<Client> {
+    client_builder().build().context("cannot set up the HTTP client")
+}
+
+/// What every HTTP client has: time-outs, and a name.
+pub(crate) fn client_builder() -> ClientBuilder {
     Client::builder()
         .user_agent(concat!("rejoinder/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(5))
         .timeout(REQUEST_LIMIT)
-        .build()
-        .context("cannot set up the HTTP client")
 }

@@ -34,6 +34,7 @@ impl Pool {
             primary: self.url.parse().context("not a database's URL")?,
             replica: None,
             pool_size: self.size,
+            events_pool_size: 2,
             patience: Duration::from_secs(60),
         })
         .await?;

@@ -1,7 +1,7 @@
 //! “Where is my order?”, and “when does it arrive?”
 
 use chrono::NaiveDate;
-use rejoinder::{Context, Db, Fail, Kept, Lang, Params, Reply, Texts};
+use rejoinder::{Context, Db, Fail, Kept, Lang, Memory, Params, Reply, Texts};
 use serde::{Deserialize, Serialize};
 
 use crate::day;
@@ -37,7 +37,7 @@ impl Kept for Remembered {
     const CONTEXT: &'static str = "order";
 }
 
-/// An order as it stands in the database.
+/// An order as it stands in the database, and as events have told since.
 #[derive(Debug)]
 struct Order {
     id: String,
@@ -46,7 +46,8 @@ struct Order {
     arrives_on: Option<NaiveDate>,
 }
 
-#[derive(Clone, Copy, Debug, sqlx::Type)]
+#[derive(Clone, Copy, Debug, Deserialize, sqlx::Type)]
+#[serde(rename_all = "lowercase")]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 enum Status {
     Placed,
@@ -56,9 +57,9 @@ enum Status {
     Cancelled,
 }
 
-pub(crate) async fn handle(Params(query): Params<Query>, lang: Lang, db: Db) -> Result<Reply, Fail> {
+pub(crate) async fn handle(Params(query): Params<Query>, lang: Lang, db: Db, memory: Memory) -> Result<Reply, Fail> {
     let number = number(&query.order_number);
-    match find(&db, number).await? {
+    match find(&db, &memory, number).await? {
         Some(order) => Ok(Reply::text(order.status(&lang)).keep(order.remembered())),
         None => Ok(unknown(number, &lang)),
     }
@@ -70,13 +71,14 @@ pub(crate) async fn arrival(
     remembered: Option<Context<Remembered>>,
     lang: Lang,
     db: Db,
+    memory: Memory,
 ) -> Result<Reply, Fail> {
     let asked = query
         .order_number
         .or(remembered.map(|Context(order)| order.order_number))
         .ok_or_else(|| Fail::missing("order_number"))?;
     let number = number(&asked);
-    match find(&db, number).await? {
+    match find(&db, &memory, number).await? {
         Some(order) => Ok(Reply::text(order.arrival(&lang)).keep(order.remembered())),
         None => Ok(unknown(number, &lang)),
     }
@@ -174,7 +176,19 @@ impl Order {
     }
 }
 
-async fn find(db: &Db, number: &str) -> Result<Option<Order>, Fail> {
+/// The order as it is now; the user is told of what becomes of it, where they want to be.
+async fn find(db: &Db, memory: &Memory, number: &str) -> Result<Option<Order>, Fail> {
+    let Some(mut order) = stored(db, number).await? else {
+        return Ok(None);
+    };
+    let told = memory.about(&order.id).await?;
+    order.status = told.get("status").unwrap_or(order.status);
+    order.tracking_number = told.get("tracking_number").or(order.tracking_number);
+    memory.follow(&order.id);
+    Ok(Some(order))
+}
+
+async fn stored(db: &Db, number: &str) -> Result<Option<Order>, Fail> {
     let order = sqlx::query_as!(
         Order,
         r#"select id, status as "status: Status", tracking_number, arrives_on from orders where id = $1"#,
@@ -190,6 +204,40 @@ mod tests {
     use serde_json::json;
 
     use crate::tests::{ask, start, text};
+
+    #[tokio::test]
+    async fn status_is_told_as_events_have_told_it_since() {
+        let bot = start(|_| {}).await;
+        sqlx::query(
+            "insert into facts (scope, subject, name, value, position, set_at) values
+                 ('entity', '10042', 'status', '\"shipped\"', 7, now()),
+                 ('entity', '10042', 'tracking_number', '\"1Z42\"', 7, now()),
+                 ('entity', '10041', 'status', '\"lost\"', 8, now())",
+        )
+        .execute(bot.pool())
+        .await
+        .unwrap();
+        let ask = async |number| text(&bot.turn(&ask("Order Status", json!({"order_number": number}))).await);
+        assert_eq!(
+            ask("10042").await,
+            "Order 10042 has shipped. The tracking number is 1Z42."
+        );
+        // A status that nobody knows changes nothing.
+        assert_eq!(
+            ask("10041").await,
+            "We have received order 10041 and will confirm it shortly."
+        );
+        // Behind the answer.
+        for _ in 0..500 {
+            let follows = "select entity_id from follows where user_id = 'projects/p/agent/sessions/s' order by 1";
+            let followed: Vec<String> = sqlx::query_scalar(follows).fetch_all(bot.pool()).await.unwrap();
+            if followed == ["10041", "10042"] {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("the orders are not followed");
+    }
 
     #[tokio::test]
     async fn arrival_is_told_as_the_database_has_it_now() {

@@ -9,7 +9,7 @@ use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use rejoinder::{Clock, Fail, Kept, Lang, Params, Reply, Texts, Tx};
+use rejoinder::{Clock, Fail, Kept, Lang, Memory, Params, Reply, Texts, Tx};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::Sha256;
@@ -71,7 +71,13 @@ struct Tries {
     locked_until: Option<DateTime<Utc>>,
 }
 
-pub(crate) async fn handle(Params(claim): Params<Claim>, lang: Lang, clock: Clock, mut tx: Tx) -> Result<Reply, Fail> {
+pub(crate) async fn handle(
+    Params(claim): Params<Claim>,
+    lang: Lang,
+    clock: Clock,
+    memory: Memory,
+    mut tx: Tx,
+) -> Result<Reply, Fail> {
     let now = clock.now();
     let number: String = claim.user_id.trim().chars().take(64).collect();
     if number.is_empty() {
@@ -90,6 +96,7 @@ pub(crate) async fn handle(Params(claim): Params<Claim>, lang: Lang, clock: Cloc
     let is_right = pin_hash(&salt, claim.pin.0.trim())?.ct_eq(&hash) & subtle::Choice::from(is_known);
     if bool::from(is_right) {
         forget(&mut tx, &number).await?;
+        memory.identify(&mut tx, &number).await?;
         let text = lang.pick([
             ("en", format!("Thank you, {name}. You are verified.")),
             ("de", format!("Danke, {name}. Ihre Identität ist bestätigt.")),

@@ -43,7 +43,7 @@ const MAX_UNKNOWN: u64 = 1024;
 
 /// An issuer's published keys; clones share them.
 #[derive(Clone)]
-pub(super) struct Jwks(Arc<Source>);
+pub(crate) struct Jwks(Arc<Source>);
 
 struct Source {
     url: Url,
@@ -65,7 +65,7 @@ struct KeySet {
 }
 
 impl Jwks {
-    pub(super) fn new(url: Url, http: reqwest::Client, clock: Clock) -> Self {
+    pub(crate) fn new(url: Url, http: reqwest::Client, clock: Clock) -> Self {
         let unknown = Cache::builder()
             .max_capacity(MAX_UNKNOWN)
             .time_to_live(Duration::from_secs(UNKNOWN_SECONDS as u64))
@@ -82,7 +82,7 @@ impl Jwks {
     }
 
     /// Starts a fetch in the background, if none is under way and one is allowed; needs a tokio runtime.
-    pub(super) fn fetch_in_background(&self) {
+    pub(crate) fn fetch_in_background(&self) {
         if let Ok(flight) = Arc::clone(&self.0.flight).try_lock_owned() {
             self.start_fetch(flight);
         }
@@ -91,7 +91,7 @@ impl Jwks {
     /// Proves a token with the published key that it names, or with any when it or the keys have no id.
     ///
     /// Waits for a fetch, two seconds at most, when there are no usable keys or the key id is a new one.
-    pub(super) async fn verify(&self, token: &Token<'_>) -> Result<(), Why> {
+    pub(crate) async fn verify(&self, token: &Token<'_>) -> Result<(), Why> {
         let kid = token.kid.as_deref();
         let mut keys = self.usable().await.ok_or(Why::KeysUnavailable)?;
         if let Some(kid) = kid

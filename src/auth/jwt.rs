@@ -1,5 +1,7 @@
 //! JWT bearer tokens of the operator's own issuer.
 
+use std::borrow::Cow;
+
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
 use jsonwebtoken::{Algorithm, DecodingKey};
 
@@ -13,29 +15,29 @@ use crate::clock::Clock;
 const SKEW_SECONDS: i64 = 30;
 
 /// AUTH_JWT_KEY and AUTH_JWT_KEY_FILE.
-pub(super) const JWT_KEY: Kind<Key> = Kind {
-    setting: "AUTH_JWT_KEY",
-    file_setting: "AUTH_JWT_KEY_FILE",
+pub(crate) const JWT_KEY: Kind<Key> = Kind {
+    setting: Cow::Borrowed("AUTH_JWT_KEY"),
+    file_setting: Cow::Borrowed("AUTH_JWT_KEY_FILE"),
     expected: "HS256 secrets, best of 32 bytes or more, one a line, or PEM public keys (RSA of 2048 bits or more, P-256)",
     parse: keys,
 };
 
 /// What a token must be, beside proven.
 #[derive(Debug)]
-pub(super) struct JwtCheck {
-    pub(super) clock: Clock,
-    pub(super) issuers: Vec<String>,
-    pub(super) audiences: Vec<String>,
-    pub(super) scopes: Vec<String>,
+pub(crate) struct JwtCheck {
+    pub(crate) clock: Clock,
+    pub(crate) issuers: Vec<String>,
+    pub(crate) audiences: Vec<String>,
+    pub(crate) scopes: Vec<String>,
     /// The issuer's published keys, unless keys are set.
-    pub(super) published: Option<Jwks>,
+    pub(crate) published: Option<Jwks>,
 }
 
 impl JwtCheck {
     /// Admits a token that is proven by a published key or one of `set_keys`.
     ///
     /// The claims are looked at first: they are cheap, and a token of another issuer should not have keys fetched.
-    pub(super) async fn check(&self, token: &Token<'_>, set_keys: &[Key]) -> Result<Caller, Why> {
+    pub(crate) async fn check(&self, token: &Token<'_>, set_keys: &[Key]) -> Result<Caller, Why> {
         let claims = &token.claims;
         if !self.issuers.is_empty() && !claims.iss.as_ref().is_some_and(|issuer| self.issuers.contains(issuer)) {
             return Err(Why::Issuer(claims.iss.as_deref().map(short)));

@@ -9,23 +9,22 @@
 //! | HMAC | a signature of the time and the body, see [`signature`] |
 
 mod google;
-mod jwks;
-mod jwt;
+pub(crate) mod jwks;
+pub(crate) mod jwt;
 mod opaque;
-mod secrets;
+pub(crate) mod secrets;
 mod settings;
 pub mod signature;
-mod token;
+pub(crate) mod token;
 
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use tokio::runtime::Handle;
-use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
 use crate::config::auth::AuthSettings;
@@ -34,9 +33,6 @@ use jwt::JwtCheck;
 use secrets::Live;
 use signature::SignatureCheck;
 use token::Token;
-
-/// How often secret files are looked at; a change is live after the second look that finds it.
-const POLL_EVERY: Duration = Duration::from_secs(1);
 
 /// The door-keeper of the turns door.
 #[derive(Debug)]
@@ -94,14 +90,14 @@ pub enum Refused {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{setting}: {wrong}; expected {expected}")]
 pub struct AuthConfigError {
-    setting: &'static str,
+    setting: Cow<'static, str>,
     wrong: String,
     expected: &'static str,
 }
 
 /// Why one method refused, for the log: holds parts of claims, never a token or a secret.
 #[derive(Debug, thiserror::Error)]
-enum Why {
+pub(crate) enum Why {
     #[error("not one of the live secrets")]
     NotLive,
     #[error("not a usable token: {0}")]
@@ -159,7 +155,9 @@ impl Auth {
     pub fn new(settings: &AuthSettings, clock: Clock, http: reqwest::Client) -> Result<Self, AuthConfigError> {
         let auth = settings::read(settings, clock, http)?;
         if let Ok(runtime) = Handle::try_current() {
-            watch_files(&runtime, &auth.secrets);
+            if auth.secrets.has_files() {
+                secrets::watch(&runtime, &auth.secrets, Secrets::poll);
+            }
             let published = auth.jwt.iter().filter_map(|jwt| jwt.published.as_ref());
             published
                 .chain(auth.google.iter().map(GoogleCheck::keys))
@@ -329,25 +327,4 @@ fn refused(refusals: &[(&'static str, Why)]) -> Refused {
         true => Refused::KeysUnavailable,
         false => Refused::Rejected,
     }
-}
-
-fn watch_files(runtime: &Handle, secrets: &Arc<Secrets>) {
-    if !secrets.has_files() {
-        return;
-    }
-    let secrets = Arc::downgrade(secrets);
-    runtime.spawn(async move {
-        let mut ticks = tokio::time::interval(POLL_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let Some(secrets) = secrets.upgrade() else { return };
-            let look = move || secrets.poll();
-            // A file may lie on a network and block.
-            if let Err(error) = tokio::task::spawn_blocking(look).await {
-                tracing::error!(%error, "secret files are no longer watched");
-                return;
-            }
-        }
-    });
 }

@@ -1,5 +1,7 @@
 //! Secrets that are simply repeated by the caller: Basic credentials and opaque bearer tokens.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
@@ -19,8 +21,8 @@ impl Fingerprint {
 
 /// AUTH_BASIC and AUTH_BASIC_FILE.
 pub(super) const BASIC: Kind<Fingerprint> = Kind {
-    setting: "AUTH_BASIC",
-    file_setting: "AUTH_BASIC_FILE",
+    setting: Cow::Borrowed("AUTH_BASIC"),
+    file_setting: Cow::Borrowed("AUTH_BASIC_FILE"),
     expected: "`user:password`, one a line",
     parse: |text| {
         lines(text)
@@ -35,8 +37,8 @@ pub(super) const BASIC: Kind<Fingerprint> = Kind {
 
 /// AUTH_BEARER and AUTH_BEARER_FILE.
 pub(super) const BEARER: Kind<Fingerprint> = Kind {
-    setting: "AUTH_BEARER",
-    file_setting: "AUTH_BEARER_FILE",
+    setting: Cow::Borrowed("AUTH_BEARER"),
+    file_setting: Cow::Borrowed("AUTH_BEARER_FILE"),
     expected: "opaque tokens of visible ASCII characters, one a line",
     parse: |text| {
         lines(text)

@@ -1,22 +1,29 @@
 //! Live secrets: those of a setting and those of its file, which may change while the service runs.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
+use tokio::time::MissedTickBehavior;
 
 use super::AuthConfigError;
 
 /// A secret file is at most this long, in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
+/// How often secret files are looked at; a change is live after the second look that finds it.
+const POLL_EVERY: Duration = Duration::from_secs(1);
+
 /// One method's live secrets, in the form in which the method compares them.
-pub(super) struct Live<T> {
+pub(crate) struct Live<T> {
     kind: Kind<T>,
     inline: Vec<T>,
     file: Option<WatchedFile>,
@@ -24,15 +31,15 @@ pub(super) struct Live<T> {
 }
 
 /// What a setting's secrets are called and how they are read.
-pub(super) struct Kind<T> {
+pub(crate) struct Kind<T> {
     /// Name of the setting that holds the secrets themselves.
-    pub(super) setting: &'static str,
+    pub(crate) setting: Cow<'static, str>,
     /// Name of the setting that names a file of them.
-    pub(super) file_setting: &'static str,
+    pub(crate) file_setting: Cow<'static, str>,
     /// What the setting holds, for error messages.
-    pub(super) expected: &'static str,
+    pub(crate) expected: &'static str,
     /// Reads all secrets of a text; the error says which line is wrong and why, never what it holds.
-    pub(super) parse: fn(&str) -> Result<Vec<T>, String>,
+    pub(crate) parse: fn(&str) -> Result<Vec<T>, String>,
 }
 
 struct WatchedFile {
@@ -50,7 +57,7 @@ type Reading = [u8; 32];
 
 impl<T: Clone> Live<T> {
     /// A method that is not configured.
-    pub(super) fn none(kind: Kind<T>) -> Self {
+    pub(crate) fn none(kind: Kind<T>) -> Self {
         Self {
             kind,
             inline: Vec::new(),
@@ -63,14 +70,14 @@ impl<T: Clone> Live<T> {
     ///
     /// # Errors
     /// When either is set and holds no secret, or one that `kind` does not take.
-    pub(super) fn read(
+    pub(crate) fn read(
         kind: Kind<T>,
         inline: Option<&SecretString>,
         file: Option<&Path>,
     ) -> Result<Self, AuthConfigError> {
         let inline = match inline.map(ExposeSecret::expose_secret).filter(|text| !text.is_empty()) {
             Some(text) => secrets_of(&kind, text).map_err(|wrong| AuthConfigError {
-                setting: kind.setting,
+                setting: kind.setting.clone(),
                 wrong,
                 expected: kind.expected,
             })?,
@@ -84,7 +91,7 @@ impl<T: Clone> Live<T> {
                 let secrets = text
                     .and_then(|text| secrets_of(&kind, &text))
                     .map_err(|wrong| AuthConfigError {
-                        setting: kind.file_setting,
+                        setting: kind.file_setting.clone(),
                         wrong: format!("{}: {wrong}", path.display()),
                         expected: kind.expected,
                     })?;
@@ -105,27 +112,27 @@ impl<T: Clone> Live<T> {
     }
 
     /// The secrets of this moment; none when the method is not configured.
-    pub(super) fn current(&self) -> Arc<Vec<T>> {
+    pub(crate) fn current(&self) -> Arc<Vec<T>> {
         self.current.load_full()
     }
 
     /// Whether the method has any secret. It does not change: a file that becomes empty keeps its old secrets.
-    pub(super) fn is_configured(&self) -> bool {
+    pub(crate) fn is_configured(&self) -> bool {
         !self.current.load().is_empty()
     }
 
     /// Whether there is a file that may change.
-    pub(super) fn has_file(&self) -> bool {
+    pub(crate) fn has_file(&self) -> bool {
         self.file.is_some()
     }
 
     /// Looks at the file and takes a change over once two readings agree, so that no half-written secret goes live.
-    pub(super) fn poll(&self) {
+    pub(crate) fn poll(&self) {
         self.refresh(true);
     }
 
     /// Looks at the file and takes a change over at once.
-    pub(super) fn reload(&self) {
+    pub(crate) fn reload(&self) {
         self.refresh(false);
     }
 
@@ -145,7 +152,7 @@ impl<T: Clone> Live<T> {
         // An unusable reading counts as applied too, so that it is complained of once only.
         state.applied = reading;
         state.pending = None;
-        let (setting, path) = (self.kind.file_setting, file.path.display());
+        let (setting, path) = (&*self.kind.file_setting, file.path.display());
         match text.and_then(|text| secrets_of(&self.kind, &text)) {
             Ok(secrets) => {
                 tracing::info!(setting, %path, secrets = secrets.len(), "secret file changed, its secrets are live");
@@ -166,8 +173,26 @@ impl<T> fmt::Debug for Live<T> {
     }
 }
 
+/// Has `poll` look at the files of `secrets` every second, for as long as they are held elsewhere.
+pub(crate) fn watch<T: Send + Sync + 'static>(runtime: &Handle, secrets: &Arc<T>, poll: fn(&T)) {
+    let secrets = Arc::downgrade(secrets);
+    runtime.spawn(async move {
+        let mut ticks = tokio::time::interval(POLL_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let Some(secrets) = secrets.upgrade() else { return };
+            // A file may lie on a network and block.
+            if let Err(error) = tokio::task::spawn_blocking(move || poll(&secrets)).await {
+                tracing::error!(%error, "secret files are no longer watched");
+                return;
+            }
+        }
+    });
+}
+
 /// The lines that hold something, numbered from 1; white space around a secret is not part of it.
-pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+pub(crate) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines()
         .enumerate()
         .map(|(index, line)| (index + 1, line.trim()))
@@ -182,7 +207,8 @@ fn secrets_of<T>(kind: &Kind<T>, text: &str) -> Result<Vec<T>, String> {
     Ok(secrets)
 }
 
-fn text_of(path: &Path) -> Result<String, String> {
+/// The text of a file of secrets, 64 KiB at most.
+pub(crate) fn text_of(path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))

@@ -81,7 +81,7 @@ fn jwt(
     let published = match (url, secrets.jwt_keys.is_configured()) {
         (Some(url), true) => {
             return Err(AuthConfigError {
-                setting: "AUTH_JWT_JWKS_URL",
+                setting: "AUTH_JWT_JWKS_URL".into(),
                 wrong: format!("{} is set beside AUTH_JWT_KEY or AUTH_JWT_KEY_FILE", public(url)),
                 expected: "either keys or the URL where they are published",
             });
@@ -101,7 +101,7 @@ fn jwt(
             return match rules.into_iter().find(|(_, values)| !values.is_empty()) {
                 None => Ok(None),
                 Some((setting, values)) => Err(AuthConfigError {
-                    setting,
+                    setting: setting.into(),
                     wrong: format!("{values:?} is set without a key"),
                     expected: "AUTH_JWT_KEY, AUTH_JWT_KEY_FILE or AUTH_JWT_JWKS_URL beside it",
                 }),
@@ -135,7 +135,7 @@ fn google(
             return Ok(None);
         }
         return Err(AuthConfigError {
-            setting: "AUTH_GOOGLE_AUDIENCE",
+            setting: "AUTH_GOOGLE_AUDIENCE".into(),
             wrong: format!("{audiences:?} is set without AUTH_GOOGLE_PROJECT_NUMBER"),
             expected: "the number of the agent's Google project beside it",
         });
@@ -145,7 +145,7 @@ fn google(
         .find(|number| !number.bytes().all(|byte| byte.is_ascii_digit()))
     {
         return Err(AuthConfigError {
-            setting: "AUTH_GOOGLE_PROJECT_NUMBER",
+            setting: "AUTH_GOOGLE_PROJECT_NUMBER".into(),
             wrong: format!("{wrong:?} is not a number"),
             expected: "project numbers (not ids), such as 123456789012, comma separated",
         });
@@ -159,7 +159,7 @@ fn google(
 
 fn jwks_url(setting: &'static str, text: &str) -> Result<Url, AuthConfigError> {
     let wrong = |why: &str| AuthConfigError {
-        setting,
+        setting: setting.into(),
         wrong: format!("{} {why}", public(text)),
         expected: URL_EXPECTED,
     };

@@ -15,6 +15,7 @@
 //! A timestamp counts for five minutes both ways. The same timestamp with the same body is admitted once by each
 //! running service, so a retry has to be signed anew with a later timestamp.
 
+use std::borrow::Cow;
 use std::sync::Once;
 use std::time::Duration;
 
@@ -54,8 +55,8 @@ pub(super) type Key = Hmac<Sha256>;
 
 /// AUTH_HMAC_SECRET and AUTH_HMAC_SECRET_FILE.
 pub(super) const HMAC_SECRET: Kind<Key> = Kind {
-    setting: "AUTH_HMAC_SECRET",
-    file_setting: "AUTH_HMAC_SECRET_FILE",
+    setting: Cow::Borrowed("AUTH_HMAC_SECRET"),
+    file_setting: Cow::Borrowed("AUTH_HMAC_SECRET_FILE"),
     expected: "secrets, best of 32 bytes or more, one a line",
     parse: |text| {
         Ok(lines(text)

@@ -16,43 +16,43 @@ const MAX_KID_BYTES: usize = 256;
 /// A token chooses its algorithm, and only keys of that algorithm are tried: no token can have a public key taken for
 /// an HS256 secret.
 #[derive(Clone)]
-pub(super) struct Key {
-    pub(super) kid: Option<String>,
-    pub(super) algorithm: Algorithm,
-    pub(super) key: DecodingKey,
+pub(crate) struct Key {
+    pub(crate) kid: Option<String>,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) key: DecodingKey,
 }
 
 /// A well-formed token: what it claims is not proven until [`Token::verify`] says so.
-pub(super) struct Token<'a> {
+pub(crate) struct Token<'a> {
     text: &'a str,
-    pub(super) algorithm: Algorithm,
-    pub(super) kid: Option<String>,
-    pub(super) claims: Claims,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) kid: Option<String>,
+    pub(crate) claims: Claims,
 }
 
 /// The claims that any method looks at. Times are seconds since 1970 and may have a fraction (RFC 7519).
 #[derive(Deserialize)]
-pub(super) struct Claims {
-    pub(super) exp: f64,
-    pub(super) nbf: Option<f64>,
-    pub(super) iat: Option<f64>,
-    pub(super) iss: Option<String>,
-    pub(super) sub: Option<String>,
+pub(crate) struct Claims {
+    pub(crate) exp: f64,
+    pub(crate) nbf: Option<f64>,
+    pub(crate) iat: Option<f64>,
+    pub(crate) iss: Option<String>,
+    pub(crate) sub: Option<String>,
     #[serde(default)]
-    pub(super) aud: OneOrMany,
+    pub(crate) aud: OneOrMany,
     #[serde(default)]
     scope: OneOrMany,
     #[serde(default)]
     scp: OneOrMany,
-    pub(super) email: Option<String>,
+    pub(crate) email: Option<String>,
     #[serde(default)]
-    pub(super) email_verified: serde_json::Value,
+    pub(crate) email_verified: serde_json::Value,
 }
 
 /// A claim that issuers write as a string or as a list of them.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-pub(super) enum OneOrMany {
+pub(crate) enum OneOrMany {
     One(String),
     Many(Vec<String>),
     None(()),
@@ -60,7 +60,7 @@ pub(super) enum OneOrMany {
 
 impl<'a> Token<'a> {
     /// Reads a token; only HS256, RS256 and ES256 are taken, and no critical extension (RFC 7515, 4.1.11).
-    pub(super) fn parse(text: &'a str) -> Result<Self, Why> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, Why> {
         if text.len() > MAX_TOKEN_BYTES {
             return Err(Why::NotAToken(format!(
                 "{} bytes, at most {MAX_TOKEN_BYTES} are read",
@@ -90,7 +90,7 @@ impl<'a> Token<'a> {
     }
 
     /// Proves the token with one of `keys`.
-    pub(super) fn verify<'k>(&self, keys: impl IntoIterator<Item = &'k Key>) -> Result<(), Why> {
+    pub(crate) fn verify<'k>(&self, keys: impl IntoIterator<Item = &'k Key>) -> Result<(), Why> {
         let (message, signature) = self.text.rsplit_once('.').ok_or(Why::Signature)?;
         let mut fitting = keys
             .into_iter()
@@ -112,7 +112,7 @@ impl<'a> Token<'a> {
 
 impl Claims {
     /// Checks `exp`, `nbf` and `iat` at `now`, both in seconds, with clocks that differ by up to `skew`.
-    pub(super) fn check_times(&self, now: i64, skew: i64) -> Result<(), Why> {
+    pub(crate) fn check_times(&self, now: i64, skew: i64) -> Result<(), Why> {
         let (now, skew) = (now as f64, skew as f64);
         if now >= self.exp + skew {
             return Err(Why::Expired {
@@ -129,7 +129,7 @@ impl Claims {
     }
 
     /// Checks that `aud` names one of `accepted`; an empty list accepts any.
-    pub(super) fn check_audience(&self, accepted: &[String]) -> Result<(), Why> {
+    pub(crate) fn check_audience(&self, accepted: &[String]) -> Result<(), Why> {
         if accepted.is_empty() || self.aud.as_slice().iter().any(|audience| accepted.contains(audience)) {
             return Ok(());
         }
@@ -137,7 +137,7 @@ impl Claims {
     }
 
     /// Whether the token has a scope, in `scope` (RFC 8693) or `scp`, written as a list or separated by spaces.
-    pub(super) fn has_scope(&self, wanted: &str) -> bool {
+    pub(crate) fn has_scope(&self, wanted: &str) -> bool {
         let granted = [&self.scope, &self.scp].into_iter().flat_map(OneOrMany::as_slice);
         granted
             .flat_map(|scopes| scopes.split(' '))
@@ -146,7 +146,7 @@ impl Claims {
 }
 
 impl OneOrMany {
-    pub(super) fn as_slice(&self) -> &[String] {
+    pub(crate) fn as_slice(&self) -> &[String] {
         match self {
             Self::One(one) => std::slice::from_ref(one),
             Self::Many(many) => many,
@@ -162,6 +162,6 @@ impl Default for OneOrMany {
 }
 
 /// As much of a caller's text as may go to the log.
-pub(super) fn short(text: &str) -> String {
+pub(crate) fn short(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(120).collect()
 }

@@ -1,9 +1,15 @@
-//! The command line: `serve` (also with no command), `routes`, `replay`, `record`.
+//! The command line: `serve` (also with no command), `routes`, `replay`, `record`, `events`, `work`, `forget`.
 
+mod actor;
+mod database;
+mod events;
+mod forget;
 mod record;
 mod replay;
 mod routes;
 mod serve;
+mod table;
+mod work;
 
 use std::process::ExitCode;
 
@@ -30,6 +36,9 @@ enum Command<B: Args> {
     Routes(routes::Routes<B>),
     Replay(replay::Replay),
     Record(record::Record),
+    Events(Box<events::Events<B>>),
+    Work(Box<work::Work<B>>),
+    Forget(forget::Forget),
 }
 
 /// Runs the command line for the bot that `bot` makes of its settings: the whole `main` of a deployment.
@@ -41,6 +50,9 @@ pub fn run<B: Args>(bot: impl FnOnce(&B) -> Bot) -> ExitCode {
         Some(Command::Routes(routes)) => routes.print(bot),
         Some(Command::Replay(replay)) => Ok(replay.run()),
         Some(Command::Record(record)) => record.run(),
+        Some(Command::Events(events)) => Ok(events.run(bot)),
+        Some(Command::Work(work)) => work.run(bot),
+        Some(Command::Forget(forget)) => forget.run(),
     };
     match done {
         Ok(code) => code,

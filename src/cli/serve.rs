@@ -27,7 +27,7 @@ pub(super) fn serve<B: Args>(settings: Settings<B>, bot: impl FnOnce(&B) -> Bot)
     telemetry::start(&settings.log)?;
     let bot = bot(&settings.bot);
     settings.turns.check()?;
-    service::check(&bot, &settings.server, &settings.auth)?;
+    service::check(&bot, &settings.server, &settings.auth, &settings.events)?;
     let private = match settings.database.primary()? {
         Some(_) => None,
         None => Some(Private::start(&settings.database)?),
@@ -103,7 +103,12 @@ async fn until_signal<B: Args>(
             database.load(data).await.context("cannot load the demo data")?;
         }
         let Settings {
-            server, turns, auth, ..
+            server,
+            turns,
+            auth,
+            events,
+            notifications,
+            ..
         } = settings;
         Service::start(Parts {
             bot,
@@ -111,6 +116,9 @@ async fn until_signal<B: Args>(
             server,
             turns,
             auth,
+            events,
+            notifications,
+            data_dir: settings.database.data_dir,
             clock: Clock::system(),
         })
         .await
@@ -144,6 +152,7 @@ async fn connect<B: Args>(settings: &Settings<B>, private: Option<PgConnectOptio
         primary,
         replica: settings.database.replica()?,
         pool_size: settings.database.database_pool_size,
+        events_pool_size: settings.events.events_pool_size,
         patience: settings.turns.handler_limit(),
     })
     .await

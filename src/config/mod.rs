@@ -4,7 +4,9 @@
 
 pub mod auth;
 mod database;
+mod events;
 mod log;
+mod notifications;
 mod server;
 mod turn;
 
@@ -14,7 +16,9 @@ use clap::{Args, Command, CommandFactory as _, FromArgMatches as _, Parser};
 
 pub use self::auth::AuthSettings;
 pub use self::database::{BadDatabaseUrl, DatabaseSettings};
+pub use self::events::EventSettings;
 pub use self::log::{LogFormat, LogSettings};
+pub use self::notifications::NotificationSettings;
 pub use self::server::ServerSettings;
 pub use self::turn::{NoBudget, TurnSettings};
 
@@ -31,9 +35,15 @@ pub struct Settings<B: Args> {
     /// The database.
     #[command(flatten)]
     pub database: DatabaseSettings,
+    /// The events door.
+    #[command(flatten)]
+    pub events: EventSettings,
     /// Who may call.
     #[command(flatten)]
     pub auth: AuthSettings,
+    /// How many notifications a user gets.
+    #[command(flatten)]
+    pub notifications: NotificationSettings,
     /// What is logged.
     #[command(flatten)]
     pub log: LogSettings,
@@ -81,6 +91,12 @@ where
         let number = number.and_then(|number| T::try_from(number).ok());
         number.ok_or_else(|| format!("expected a whole number from {} to {}", range.start(), range.end()))
     }
+}
+
+/// A variable that a file names, such as one that holds a secret; `None` where it is not set, or empty.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "this is the module the lint points to")]
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// `PG_BINDIR` for the test kit, which has no command line.

@@ -17,6 +17,7 @@ use super::key::Hash;
 use super::{TurnKey, record};
 use crate::clock::{Clock, before};
 use crate::postgres::Database;
+use crate::session::SessionName;
 
 /// Tells the other replicas that a late reply was kept; the payload is its key in hex.
 const CHANNEL: &str = "rejoinder_late";
@@ -99,13 +100,13 @@ impl Late {
     }
 
     /// The handler has ended: keeps its reply, if it has one, before anyone who still waits for it gets it.
-    pub(super) async fn keep(&self, key: &TurnKey, body: Option<&Bytes>) {
+    pub(super) async fn keep(&self, key: &TurnKey, session: &SessionName, body: Option<&Bytes>) {
         let Some(body) = body else {
             self.questions.invalidate(&key.question).await;
             return;
         };
         let expires_at = self.clock.now() + TimeDelta::from_std(self.ttl).unwrap_or(TimeDelta::MAX);
-        match keep(self.database.primary(), &key.question, body, expires_at).await {
+        match keep(self.database.primary(), &key.question, session, body, expires_at).await {
             Ok(()) => self.questions.insert(key.question, State::Kept).await,
             Err(error) => {
                 warn!(error = %error, "late reply cannot be kept");
@@ -177,18 +178,25 @@ impl Late {
     }
 }
 
-async fn keep(executor: impl PgExecutor<'_>, key: &Hash, body: &[u8], expires_at: DateTime<Utc>) -> sqlx::Result<()> {
+async fn keep(
+    executor: impl PgExecutor<'_>,
+    key: &Hash,
+    session: &SessionName,
+    body: &[u8],
+    expires_at: DateTime<Utc>,
+) -> sqlx::Result<()> {
     sqlx::query!(
         "with kept as (
-             insert into late_replies (key, body, expires_at) values ($1, $2, $3)
+             insert into late_replies (key, body, expires_at, session) values ($1, $2, $3, $5)
              on conflict (key) do update
-             set body = excluded.body, expires_at = excluded.expires_at, taken_by = null
+             set body = excluded.body, expires_at = excluded.expires_at, session = excluded.session, taken_by = null
          )
          select pg_notify($4, encode($1, 'hex'))",
         key.as_slice(),
         body,
         expires_at,
-        CHANNEL
+        CHANNEL,
+        session.as_str()
     )
     .fetch_one(executor)
     .await?;

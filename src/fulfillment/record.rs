@@ -14,13 +14,19 @@ pub(crate) enum Claim {
 }
 
 /// Claims the turn for this transaction, for a day. Waits while another one that claims it is open.
-pub(crate) async fn claim(transaction: &mut PgConnection, key: &TurnKey, now: DateTime<Utc>) -> sqlx::Result<Claim> {
+pub(crate) async fn claim(
+    transaction: &mut PgConnection,
+    key: &TurnKey,
+    session: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Claim> {
     let Some(key) = &key.record else { return Ok(Claim::Ours) };
     // The conflict waits for the other transaction's end: after its commit no row is inserted, after its rollback
     // ours is.
     let claimed = sqlx::query!(
-        "insert into turn_answers (key, expires_at) values ($1, $2) on conflict (key) do nothing",
+        "insert into turn_answers (key, session, expires_at) values ($1, $2, $3) on conflict (key) do nothing",
         key.as_slice(),
+        session,
         now + TimeDelta::days(1)
     )
     .execute(&mut *transaction)

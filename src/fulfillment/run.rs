@@ -11,6 +11,7 @@ use super::flights::Progress;
 use super::{Answered, Fulfillment, TurnKey, record};
 use crate::bot::Intent;
 use crate::clock::before;
+use crate::conversation::Taken;
 use crate::dialogflow;
 use crate::fail::Fail;
 use crate::handler::{Deadline, Scope};
@@ -31,8 +32,12 @@ pub(super) struct Run {
 impl Run {
     pub(super) async fn answer(self) -> Answered {
         let started = Instant::now();
-        let outcome = self.reply().await;
         let fulfillment = &self.fulfillment;
+        let conversation = &fulfillment.services.conversation;
+        let gotos = conversation
+            .take_gotos(&self.turn.session, &self.key, self.answer_by)
+            .await;
+        let outcome = self.reply(&gotos).await;
         let (answered, outcome, kept) = match outcome {
             Ok(body) => {
                 let answered = Answered {
@@ -44,23 +49,29 @@ impl Run {
             }
             Err(fail) => {
                 fail.log();
-                (self.failed(&fail), fail.kind(), None)
+                (self.failed(&fail, &gotos), fail.kind(), None)
             }
         };
         fulfillment
             .flights
             .finish(&self.key.turn, &self.turn.response_id, &answered);
         if self.progress.finish() {
-            fulfillment.late.keep(&self.key, kept.as_ref()).await;
+            fulfillment
+                .late
+                .keep(&self.key, &self.turn.session, kept.as_ref())
+                .await;
         }
         fulfillment.count(&self.intent, outcome, started, answered)
     }
 
     /// The handler's reply, encoded; committed, if it took a transaction.
-    async fn reply(&self) -> Result<Bytes, Fail> {
+    async fn reply(&self, gotos: &Taken) -> Result<Bytes, Fail> {
+        if let Some(answer) = gotos.follow_up(self.turn.api) {
+            return Ok(dialogflow::encode(&self.turn, &gotos.kept_in(answer)));
+        }
         let handler_ends = Instant::now() + self.intent.limit.unwrap_or(self.fulfillment.settings.handler_limit());
         let scope = Scope {
-            turn: Arc::clone(&self.turn),
+            turn: gotos.turn(&self.turn),
             services: Arc::clone(&self.fulfillment.services),
             handler: self.intent.handler,
             deadline: Deadline::new(self.answer_by, handler_ends),
@@ -79,7 +90,7 @@ impl Run {
         if let Some(reason) = answer.broken() {
             return Err(Fail::bug(reason));
         }
-        let body = dialogflow::encode(&self.turn, &answer);
+        let body = dialogflow::encode(&self.turn, &gotos.kept_in(answer));
         if let Some(mut transaction) = transaction.take() {
             record::save(&mut transaction, &self.key, &body).await?;
             transaction.commit().await?;
@@ -88,7 +99,7 @@ impl Run {
     }
 
     /// What the user hears of a failure, or nothing where the intent leaves that to the platform.
-    fn failed(&self, fail: &Fail) -> Answered {
+    fn failed(&self, fail: &Fail, gotos: &Taken) -> Answered {
         if self.intent.fails_with_status && fail.is_ours() {
             return Answered {
                 body: None,
@@ -121,7 +132,7 @@ impl Run {
                 value: None,
             });
         }
-        let body = dialogflow::encode(&self.turn, &Answer::from(reply));
+        let body = dialogflow::encode(&self.turn, &gotos.kept_in(Answer::from(reply)));
         Answered {
             body: Some(body),
             is_reply: false,

@@ -64,11 +64,30 @@ impl TransactionSlot {
     }
 }
 
+impl Tx {
+    /// A transaction that is given back where the slot is, once its holder is done with it.
+    pub(crate) fn around(transaction: Transaction<'static, Postgres>) -> (Self, TransactionSlot) {
+        let home = TransactionSlot::default();
+        let tx = Self {
+            transaction: Some(transaction),
+            home: home.clone(),
+        };
+        (tx, home)
+    }
+}
+
 impl FromTurn for Tx {
     async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
         scope.services.database.expect_up()?;
         let mut transaction = scope.services.database.primary().begin().await?;
-        match record::claim(&mut transaction, &scope.key, scope.services.clock.now()).await? {
+        match record::claim(
+            &mut transaction,
+            &scope.key,
+            scope.turn.session.as_str(),
+            scope.services.clock.now(),
+        )
+        .await?
+        {
             record::Claim::Ours => Ok(Self {
                 transaction: Some(transaction),
                 home: scope.transaction.clone(),

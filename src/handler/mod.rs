@@ -4,6 +4,7 @@ mod context;
 mod data;
 mod database;
 mod lenient;
+mod memory;
 mod params;
 mod turn;
 
@@ -16,10 +17,12 @@ use futures_util::future::BoxFuture;
 pub use self::context::Context;
 pub use self::data::Data;
 pub use self::database::{Db, Tx};
+pub use self::memory::{Fact, Facts, Memory};
 pub use self::params::Params;
 pub use self::turn::{Deadline, Raw, Session};
 use crate::cache::Cache;
 use crate::clock::Clock;
+use crate::conversation::Conversation;
 use crate::fail::Fail;
 use crate::fulfillment::TurnKey;
 use crate::lang::Lang;
@@ -41,7 +44,7 @@ pub trait Handler<Args>: Clone + Send + Sync + 'static {
 /// Something a handler can ask for.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be extracted from a turn",
-    note = "arguments of a handler are Params<T>, Context<T>, Session, Lang, Db, Tx, Cache, Upstream, Deadline, Raw, \
+    note = "arguments of a handler are Params<T>, Context<T>, Session, Lang, Db, Tx, Memory, Cache, Upstream, Deadline, Raw, \
             Data<T>, Turn, Clock, or an Option of one of them"
 )]
 pub trait FromTurn: Sized + Send {
@@ -71,6 +74,7 @@ pub(crate) struct Services {
     pub(crate) cache: Cache,
     pub(crate) upstream: Upstream,
     pub(crate) clock: Clock,
+    pub(crate) conversation: Arc<Conversation>,
     pub(crate) data: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
 }
 

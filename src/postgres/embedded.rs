@@ -88,6 +88,12 @@ impl Embedded {
         })
     }
 
+    /// Where to connect to the server of `data_dir` that another process runs; `None` when none does.
+    pub fn running(data_dir: &Path) -> Option<PgConnectOptions> {
+        let sockets = data_dir.join("postgres/run").canonicalize().ok()?;
+        sockets.join(".s.PGSQL.5432").exists().then(|| options(&sockets))
+    }
+
     /// Starts the server again when it has ended by itself; true when it had. Blocks as [`start`](Self::start).
     pub fn revive(&mut self) -> Result<bool, EmbeddedError> {
         if !self.postmaster.is_gone() {
@@ -99,12 +105,7 @@ impl Embedded {
 
     /// Where to connect; independent of the `PG…` environment variables that name a server.
     pub fn options(&self) -> PgConnectOptions {
-        PgConnectOptions::new_without_pgpass()
-            .socket(self.home.sockets())
-            .port(5432)
-            .username(USER)
-            .database(DATABASE)
-            .ssl_mode(PgSslMode::Disable)
+        options(self.home.sockets())
     }
 
     /// The same as a URL, which `psql` takes too.
@@ -125,6 +126,15 @@ impl Embedded {
     pub fn stop(&mut self) {
         self.postmaster.stop();
     }
+}
+
+fn options(sockets: &Path) -> PgConnectOptions {
+    PgConnectOptions::new_without_pgpass()
+        .socket(sockets)
+        .port(5432)
+        .username(USER)
+        .database(DATABASE)
+        .ssl_mode(PgSslMode::Disable)
 }
 
 impl Drop for Embedded {

@@ -34,6 +34,8 @@ pub struct ConnectSettings {
     pub replica: Option<PgConnectOptions>,
     /// Connections of each pool.
     pub pool_size: u32,
+    /// Connections that events have apart from those.
+    pub events_pool_size: u32,
     /// How long one may wait for a connection, and how long a statement may run: the time limit of a handler.
     pub patience: Duration,
 }
@@ -46,6 +48,7 @@ pub struct Database(Arc<Inner>);
 struct Inner {
     primary: PgPool,
     replica: Option<PgPool>,
+    events: PgPool,
     up: AtomicBool,
 }
 
@@ -76,6 +79,7 @@ impl Database {
             .context("cannot migrate the database")?;
         first.close().await.context("cannot close the connection")?;
         Ok(Self(Arc::new(Inner {
+            events: events_pool(settings.events_pool_size).connect_lazy_with(events_options(settings.primary.clone())),
             primary: pool.clone().connect_lazy_with(tuned(settings.primary)),
             replica: settings.replica.map(|replica| pool.connect_lazy_with(tuned(replica))),
             up: AtomicBool::new(true),
@@ -90,6 +94,11 @@ impl Database {
     /// The pool of the replica; of the primary where there is none.
     pub fn replica(&self) -> &PgPool {
         self.0.replica.as_ref().unwrap_or(&self.0.primary)
+    }
+
+    /// The pool of events: connections to the primary that turns do not use, and that do not use theirs.
+    pub fn events(&self) -> &PgPool {
+        &self.0.events
     }
 
     /// Whether the primary answered when it was last asked, at most a second or two ago.
@@ -149,10 +158,36 @@ impl Database {
     /// Closes the pools, waiting for the connections in use.
     pub async fn close(&self) {
         self.0.primary.close().await;
+        self.0.events.close().await;
         if let Some(replica) = &self.0.replica {
             replica.close().await;
         }
     }
+}
+
+/// How long a statement about events may run, and how long a transaction may do nothing: the database then ends what a
+/// machine that is gone has left behind.
+const EVENTS_STATEMENT_MS: &str = "30000";
+const EVENTS_IDLE_MS: &str = "15000";
+
+/// How long events wait for a connection.
+const EVENTS_PATIENCE: Duration = Duration::from_secs(5);
+
+fn events_pool(size: u32) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(EVENTS_PATIENCE)
+        .test_before_acquire(false)
+}
+
+fn events_options(options: PgConnectOptions) -> PgConnectOptions {
+    options
+        .application_name("rejoinder events")
+        .options([
+            ("statement_timeout", EVENTS_STATEMENT_MS),
+            ("idle_in_transaction_session_timeout", EVENTS_IDLE_MS),
+        ])
+        .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(5))
 }
 
 async fn pulse(connection: Option<PgConnection>, options: &PgConnectOptions) -> sqlx::Result<PgConnection> {

@@ -27,12 +27,28 @@ async fn turn_that_comes_again_while_it_runs_joins_it() {
     assert_eq!(gate.entered(), 1);
 }
 
+/// Once turns that are posted now are answered, those that were posted before have at least been taken in.
+async fn after_others_of_now(bot: &TestBot) {
+    for probe in 0..20 {
+        bot.turn(&es(&format!("probe {probe}"), "Probe", json!({}))).await;
+    }
+}
+
+async fn probe() -> Result<Reply, Fail> {
+    Ok(Reply::text("here"))
+}
+
 #[tokio::test]
 async fn retry_under_a_new_id_joins_the_run_too() {
     let gate = Gate::closed();
-    let bot = TestBot::start(Bot::new().data(gate.clone()).intent("Count", numbered)).await;
+    let bot = Bot::new()
+        .data(gate.clone())
+        .intent("Count", numbered)
+        .intent("Probe", probe);
+    let bot = TestBot::start(bot).await;
     let release = async {
         eventually("the first is in", async || gate.entered() == 1).await;
+        after_others_of_now(&bot).await;
         gate.open();
     };
     let (first, retry) = (es("r1", "Count", json!({})), es("r2", "Count", json!({})));

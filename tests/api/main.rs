@@ -4,6 +4,7 @@
 mod budget;
 mod callers;
 mod idempotency;
+mod memory;
 mod observability;
 mod outage;
 mod serve;

@@ -1,0 +1,44 @@
+//! `rejoinder events explain`: what became of an event, and why.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::super::database::{CONNECTIONS, Reached};
+use crate::config::DatabaseSettings;
+use crate::events::explain::{Explanation, explain};
+
+/// Print what became of an event, and why: source, schema, rules, facts, messages
+///
+/// The exit code is 1 when there is no such event.
+#[derive(Args)]
+#[group(skip)]
+pub(super) struct Explain {
+    /// The sender's id of the event
+    event_id: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    database: DatabaseSettings,
+}
+
+impl Explain {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        let database = Reached::find(&self.database, CONNECTIONS).await?;
+        let explained = explain(database.pool(), &self.event_id).await?;
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&explained)?);
+        } else if explained.is_empty() {
+            println!("no event {:?} is in the log or in quarantine", self.event_id);
+        } else {
+            let texts: Vec<String> = explained.iter().map(Explanation::text).collect();
+            println!("{}", texts.join("\n\n"));
+        }
+        Ok(if explained.is_empty() {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        })
+    }
+}

@@ -1,0 +1,78 @@
+//! `rejoinder events`: sending, looking into, and repairing.
+
+mod audit;
+mod check;
+mod dead;
+mod explain;
+mod quarantine;
+mod replay;
+mod send;
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use crate::bot::Bot;
+use crate::events::file::FileError;
+
+/// Send events, see what became of them, and repair what got stuck.
+#[derive(Args)]
+#[group(skip)]
+pub(super) struct Events<B: Args> {
+    #[command(subcommand)]
+    command: Command<B>,
+}
+
+#[derive(Subcommand)]
+enum Command<B: Args> {
+    Send(send::Send),
+    Explain(explain::Explain),
+    Dead(dead::Dead),
+    Redrive(dead::Redrive),
+    Discard(dead::Discard),
+    Quarantine(quarantine::Quarantine),
+    Release(quarantine::Release<B>),
+    Replay(Box<replay::Replay<B>>),
+    Audit(audit::Audit),
+    Check(check::Check<B>),
+}
+
+impl<B: Args> Events<B> {
+    /// Exit codes: 0 done, 1 refused or not found, 2 it could not be tried.
+    pub(super) fn run(self, bot: impl FnOnce(&B) -> Bot) -> ExitCode {
+        let runtime = match tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+        {
+            Ok(runtime) => runtime,
+            Err(error) => return failed(&error.into()),
+        };
+        let done = runtime.block_on(async {
+            match self.command {
+                Command::Send(send) => send.run().await,
+                Command::Explain(explain) => explain.run().await,
+                Command::Dead(dead) => dead.run().await,
+                Command::Redrive(redrive) => redrive.run().await,
+                Command::Discard(discard) => discard.run().await,
+                Command::Quarantine(quarantine) => quarantine.run().await,
+                Command::Release(release) => release.run(bot).await,
+                Command::Replay(replay) => replay.run(bot).await,
+                Command::Audit(audit) => audit.run().await,
+                Command::Check(check) => check.run(bot),
+            }
+        });
+        done.unwrap_or_else(|error| failed(&error))
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("rejoinder: {error:#}");
+    ExitCode::from(2)
+}
+
+/// One error a line.
+fn lines(errors: &[FileError]) -> String {
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}

@@ -1,0 +1,76 @@
+//! `rejoinder work`: applies events apart from the service that takes them in.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+
+use super::database::Reached;
+use crate::bot::Bot;
+use crate::clock::Clock;
+use crate::config::{DatabaseSettings, EventSettings, LogSettings, NotificationSettings};
+use crate::conversation::Conversation;
+use crate::events::{Events, Parts};
+use crate::telemetry::{self, Metrics};
+use crate::upstream::Upstream;
+
+/// Apply events that services take in, until SIGINT or SIGTERM
+///
+/// Shares the partitions evenly with the other workers of the database, those of `rejoinder serve` among them, and takes
+/// over those of one that is gone within five seconds. Logs to standard error.
+#[derive(Args)]
+#[group(skip)]
+pub(super) struct Work<B: Args> {
+    #[command(flatten)]
+    events: EventSettings,
+    #[command(flatten)]
+    notifications: NotificationSettings,
+    #[command(flatten)]
+    database: DatabaseSettings,
+    #[command(flatten)]
+    log: LogSettings,
+    #[command(flatten)]
+    bot: B,
+}
+
+impl<B: Args> Work<B> {
+    pub(super) fn run(self, bot: impl FnOnce(&B) -> Bot) -> anyhow::Result<ExitCode> {
+        telemetry::start(&self.log)?;
+        let bot = bot(&self.bot);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the runtime")?;
+        runtime.block_on(self.until_signal(bot)).map(|()| ExitCode::SUCCESS)
+    }
+
+    async fn until_signal(self, bot: Bot) -> anyhow::Result<()> {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let reached = Reached::find(&self.database, self.events.events_pool_size).await?;
+        let (clock, metrics) = (Clock::system(), Metrics::default());
+        let (_, _, actions) = bot.into_routes()?;
+        let events = Events::work(Parts {
+            pool: reached.pool().clone(),
+            clock: clock.clone(),
+            settings: self.events,
+            notifications: self.notifications,
+            data_dir: self.database.data_dir,
+            actions,
+            conversation: Conversation::new(reached.database.clone(), clock, metrics.clone()),
+            breakers: Upstream::new()?.breakers(),
+            metrics: metrics.events().clone(),
+        })?;
+        println!("Rejoinder applies events");
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        info!("stopping: the partitions are given up");
+        events.stop().await;
+        reached.database.close().await;
+        Ok(())
+    }
+}

@@ -1,0 +1,324 @@
+//! One transaction of a partition.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+use sqlx::{Postgres, Transaction};
+use tracing::{Instrument as _, info_span, warn};
+
+use super::{Applier, Fate, Halt, Kind, Lane};
+use crate::conversation::{self, Applied, Done};
+use crate::events::cursor::Cursor;
+use crate::events::join::{self, Join};
+use crate::events::log::{self, Logged};
+use crate::events::parked::{self, MAX_ATTEMPTS};
+use crate::events::{Envelope, dead, outcome};
+use crate::reactions::{Edition, Rule, Scope, Trigger};
+
+/// One transaction's worth of events.
+pub(super) struct Batch<'a> {
+    pub(super) applier: &'a Applier,
+    pub(super) book: Arc<Edition>,
+    pub(super) cursor: Cursor,
+    pub(super) kind: Kind,
+    pub(super) now: DateTime<Utc>,
+    pub(super) events: &'a [Logged],
+    pub(super) fates: Vec<Fate>,
+    pub(super) joins: BTreeMap<(String, String), Join>,
+    /// What is known of entities; only where a rule asks for it.
+    pub(super) memory: HashMap<String, Map<String, Value>>,
+    /// Events that rules emit.
+    pub(super) emitted: Vec<Envelope>,
+}
+
+/// An event that rules listen to.
+pub(super) struct Heard {
+    pub(super) rules: Vec<Arc<Rule>>,
+    /// In the newest version of its schema.
+    pub(super) payload: Value,
+    pub(super) version: u32,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) async fn begin(
+        applier: &'a Applier,
+        lane: &Lane,
+        events: &'a [Logged],
+        kind: Kind,
+    ) -> Result<(Self, Transaction<'static, Postgres>), Halt> {
+        let now = applier.clock.now();
+        let mut connection = applier.pool.acquire().await?;
+        applier.log.make_room(&mut connection, now).await?;
+        drop(connection);
+        let mut transaction = applier.pool.begin().await?;
+        let position = match kind {
+            Kind::New => events.last().map_or(lane.cursor.position, |event| event.position),
+            Kind::Retry { .. } | Kind::Replay { .. } => lane.cursor.position,
+        };
+        let cursor = lane
+            .cursor
+            .advance(&mut transaction, lane.partition, position, applier.worker);
+        let cursor = cursor.await?.ok_or(Halt::Fenced)?;
+        let batch = Self {
+            applier,
+            book: applier.rulebook.edition(),
+            cursor,
+            kind,
+            now,
+            events,
+            fates: Vec::with_capacity(events.len()),
+            joins: BTreeMap::new(),
+            memory: HashMap::new(),
+            emitted: Vec::new(),
+        };
+        Ok((batch, transaction))
+    }
+
+    /// Decides each event's fate, in order.
+    pub(super) async fn decide(
+        &mut self,
+        lane: &Lane,
+        mut transaction: Transaction<'static, Postgres>,
+    ) -> Result<Transaction<'static, Postgres>, Halt> {
+        let mut held_up: HashSet<&str> = HashSet::new();
+        let heard: Vec<Result<Option<Heard>, String>> = self.events.iter().map(|event| self.hear(event)).collect();
+        self.recall(&heard, &mut transaction).await?;
+        self.lock_joins(lane, &heard, &mut transaction).await?;
+        for (event, heard) in self.events.iter().zip(heard) {
+            let entity = event.envelope.entity_id.as_str();
+            if self.kind == Kind::New && (lane.parked.contains(entity) || held_up.contains(entity)) {
+                self.fates.push(Fate::Waits);
+                continue;
+            }
+            let span = info_span!(
+                "apply",
+                event.id = event.envelope.event_id,
+                event.type = event.envelope.event_type,
+                entity.id = entity,
+                traceparent = event.envelope.traceparent,
+            );
+            let fate = match heard {
+                Ok(None) => Fate::Unheard,
+                Ok(Some(heard)) => {
+                    let (fate, given_back) = self.judge(event, &heard, transaction).instrument(span.clone()).await?;
+                    transaction = given_back;
+                    fate
+                }
+                Err(error) => Fate::Failed(error),
+            };
+            if let Fate::Failed(error) = &fate {
+                span.in_scope(|| warn!(error, "event not applied"));
+                held_up.insert(entity);
+            }
+            self.fates.push(fate);
+        }
+        Ok(transaction)
+    }
+
+    /// Which rules listen to an event.
+    fn hear(&self, event: &Logged) -> Result<Option<Heard>, String> {
+        let envelope = &event.envelope;
+        let rules: Vec<Arc<Rule>> = self.book.rules.listening(&envelope.event_type).cloned().collect();
+        // What was erased says nothing any more.
+        if rules.is_empty() || envelope.payload.get() == "null" {
+            return Ok(None);
+        }
+        let payload = serde_json::from_str(envelope.payload.get()).map_err(|error| error.to_string())?;
+        let (version, payload) = self
+            .book
+            .catalogue
+            .upcast(&envelope.event_type, envelope.schema_version, payload)
+            .map_err(|error| error.to_string())?;
+        Ok(Some(Heard {
+            rules,
+            payload,
+            version,
+        }))
+    }
+
+    /// What the expressions of rules see of an event.
+    pub(super) fn scope(&self, event: &Logged, heard: &Heard) -> Scope {
+        let scope = Scope::of_event(&event.envelope, &heard.payload);
+        if !heard.rules.iter().any(|rule| rule.uses_memory()) {
+            return scope;
+        }
+        let known = self.memory.get(&event.envelope.entity_id);
+        scope.with_memory(known.cloned().unwrap_or_default())
+    }
+
+    /// Reads what is known of the entities of events whose rules ask for it.
+    async fn recall(
+        &mut self,
+        heard: &[Result<Option<Heard>, String>],
+        transaction: &mut Transaction<'static, Postgres>,
+    ) -> sqlx::Result<()> {
+        let asks = |heard: &Result<Option<Heard>, String>| matches!(heard, Ok(Some(heard)) if heard.rules.iter().any(|rule| rule.uses_memory()));
+        let asking = self.events.iter().zip(heard).filter(|(_, heard)| asks(heard));
+        let entities: HashSet<String> = asking.map(|(event, _)| event.envelope.entity_id.clone()).collect();
+        if !entities.is_empty() {
+            let entities: Vec<String> = entities.into_iter().collect();
+            self.memory = conversation::fact::about_entities(&mut **transaction, &entities).await?;
+            for entity in entities {
+                self.memory.entry(entity).or_default();
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens and locks the joins that these events take part in.
+    async fn lock_joins(
+        &mut self,
+        lane: &Lane,
+        heard: &[Result<Option<Heard>, String>],
+        transaction: &mut Transaction<'static, Postgres>,
+    ) -> sqlx::Result<()> {
+        let mut openings = BTreeMap::new();
+        for (event, heard) in self.events.iter().zip(heard) {
+            let Ok(Some(heard)) = heard else { continue };
+            let scope = self.scope(event, heard);
+            for rule in &heard.rules {
+                let Trigger::Join(join) = &rule.trigger else { continue };
+                // One that has no key fails when it is judged.
+                if let Ok(Some(key)) = rule.key(&scope) {
+                    let deadline = join::deadline(event, join.within, self.now);
+                    openings.entry((rule.name.clone(), key)).or_insert(deadline);
+                }
+            }
+        }
+        let joins = join::lock(transaction, lane.partition, &openings, self.now).await?;
+        self.joins = joins
+            .into_iter()
+            .map(|join| ((join.rule.clone(), join.key.clone()), join))
+            .collect();
+        Ok(())
+    }
+
+    /// Writes everything and commits.
+    pub(super) async fn finish(
+        mut self,
+        lane: &mut Lane,
+        mut transaction: Transaction<'static, Postgres>,
+    ) -> Result<Vec<Fate>, Halt> {
+        self.write_effects(&mut transaction).await?;
+        let joins: Vec<&Join> = self.joins.values().collect();
+        join::save(&mut transaction, &joins, self.now).await?;
+        outcome::write(&mut transaction, self.events.iter().zip(&self.fates), self.now).await?;
+        let parked = self.write_fates(lane, &mut transaction).await?;
+        if !self.emitted.is_empty() {
+            // Last: it locks the log until the commit.
+            let events: Vec<&Envelope> = self.emitted.iter().collect();
+            log::append(&mut transaction, &events, self.now).await?;
+        }
+        if matches!(self.kind, Kind::Replay { dry_run: true }) {
+            transaction.rollback().await?;
+            return Ok(self.fates);
+        }
+        transaction.commit().await?;
+        lane.cursor = self.cursor;
+        parked.learn(lane);
+        let done: Vec<Done> = self.fates.iter().flat_map(Fate::done).cloned().collect();
+        self.applier.tell(&self.emitted, &done).await;
+        self.count();
+        Ok(self.fates)
+    }
+
+    async fn write_effects(&mut self, transaction: &mut Transaction<'static, Postgres>) -> sqlx::Result<()> {
+        let mut effects = Vec::new();
+        for (event, fate) in self.events.iter().zip(&self.fates) {
+            let Fate::Applied(outcomes) = fate else { continue };
+            for outcome in outcomes {
+                effects.extend(outcome.effects.iter().enumerate().map(|(index, effect)| Applied {
+                    position: event.position,
+                    event: &event.envelope,
+                    rule: &outcome.rule,
+                    index,
+                    effect,
+                }));
+            }
+        }
+        if effects.is_empty() {
+            return Ok(());
+        }
+        let settings = &self.applier.notifications;
+        let mut done = conversation::apply(transaction, self.now, settings, &effects)
+            .await?
+            .into_iter();
+        for fate in &mut self.fates {
+            let Fate::Applied(outcomes) = fate else { continue };
+            for outcome in outcomes {
+                outcome.done = done.by_ref().take(outcome.effects.len()).collect();
+            }
+        }
+        Ok(())
+    }
+
+    /// Parks, buries or releases events by their fates.
+    async fn write_fates(&self, lane: &Lane, transaction: &mut Transaction<'static, Postgres>) -> sqlx::Result<Parked> {
+        let mut parked = Parked::default();
+        let waiting = self
+            .events
+            .iter()
+            .zip(&self.fates)
+            .filter(|(_, fate)| matches!(fate, Fate::Waits));
+        let waiting: Vec<&Logged> = waiting.map(|(event, _)| event).collect();
+        parked::wait(transaction, lane.partition, &waiting).await?;
+        let attempts = match self.kind {
+            Kind::New => 0,
+            Kind::Retry { attempts } => attempts,
+            Kind::Replay { .. } => return Ok(parked),
+        };
+        for (event, fate) in self.events.iter().zip(&self.fates) {
+            let entity = event.envelope.entity_id.as_str();
+            if let Fate::Failed(error) = fate {
+                let attempts = attempts + 1;
+                if attempts < MAX_ATTEMPTS {
+                    let retry_at = self.now + parked::wait_after(attempts);
+                    parked::fail(transaction, event, attempts, retry_at, error).await?;
+                    parked.held_up.push(entity.to_owned());
+                    continue;
+                }
+                dead::bury(transaction, event, attempts, error, self.now).await?;
+            }
+            if let Kind::Retry { .. } = self.kind
+                && !parked::done(transaction, lane.partition, entity, event.position, self.now).await?
+            {
+                parked.released.push(entity.to_owned());
+            }
+        }
+        Ok(parked)
+    }
+
+    fn count(&self) {
+        let metrics = &self.applier.metrics;
+        for (event, fate) in self.events.iter().zip(&self.fates) {
+            match (fate, self.kind) {
+                (_, Kind::Replay { .. }) | (Fate::Waits, _) => {}
+                (Fate::Unheard | Fate::Applied(_), _) => metrics.applied_after(self.now - event.received_at),
+                (Fate::Failed(_), Kind::Retry { attempts }) if attempts + 1 >= MAX_ATTEMPTS => {
+                    metrics.dead.inc();
+                }
+                (Fate::Failed(_), _) => {
+                    metrics.retried.inc();
+                }
+            }
+        }
+    }
+}
+
+/// Entities that a transaction has held up, and released.
+#[derive(Default)]
+struct Parked {
+    held_up: Vec<String>,
+    released: Vec<String>,
+}
+
+impl Parked {
+    fn learn(self, lane: &mut Lane) {
+        for entity in &self.released {
+            lane.parked.remove(entity);
+        }
+        lane.parked.extend(self.held_up);
+    }
+}

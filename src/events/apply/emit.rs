@@ -1,0 +1,77 @@
+//! Events that rules emit.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::RuleOutcome;
+use crate::events::Envelope;
+use crate::events::log::Logged;
+use crate::reactions::{Edition, Effect};
+
+/// How often an event may lead to another one: rules that emit in a circle end here.
+const MAX_HOPS: u32 = 16;
+
+/// The source of events that reactions emit.
+pub(crate) const EMITTED: &str = "rejoinder";
+
+/// The events that these outcomes emit. Their ids are made of what led to them, so each is stored once however often it
+/// is applied.
+pub(super) fn emitted_by(
+    event: &Logged,
+    outcomes: &[RuleOutcome],
+    book: &Edition,
+    now: DateTime<Utc>,
+) -> Result<Vec<Envelope>, String> {
+    let hops = hops(&event.envelope) + 1;
+    let mut emitted = Vec::new();
+    for outcome in outcomes {
+        for (index, effect) in outcome.effects.iter().enumerate() {
+            let Effect::Emit {
+                event_type,
+                entity_id,
+                schema_version,
+                payload,
+            } = effect
+            else {
+                continue;
+            };
+            if hops > MAX_HOPS {
+                return Err(format!("rule {}: {event_type} is emitted in a circle", outcome.rule));
+            }
+            let seed = format!("{}/{}/{index}", event.position, outcome.rule);
+            let emit = Envelope {
+                source: EMITTED.into(),
+                event_id: format!("{}.{hops}", Uuid::new_v5(&Uuid::NAMESPACE_OID, seed.as_bytes())),
+                event_type: event_type.clone(),
+                timestamp: now,
+                entity_id: entity_id.clone(),
+                user_id: event.envelope.user_id.clone(),
+                schema_version: *schema_version,
+                payload: serde_json::value::to_raw_value(payload).map_err(|error| error.to_string())?,
+                traceparent: event.envelope.traceparent.clone(),
+            };
+            emit.check()
+                .map_err(|error| format!("rule {}: {event_type}: {error}", outcome.rule))?;
+            if let Err(violations) = book.catalogue.check(event_type, *schema_version, &emit.payload) {
+                let violations: Vec<String> = violations
+                    .iter()
+                    .map(|violation| format!("{}: {}", violation.pointer, violation.message))
+                    .collect();
+                return Err(format!(
+                    "rule {}: {event_type}: {}",
+                    outcome.rule,
+                    violations.join("; ")
+                ));
+            }
+            emitted.push(emit);
+        }
+    }
+    Ok(emitted)
+}
+
+/// How many events led to this one.
+fn hops(event: &Envelope) -> u32 {
+    let id = event.event_id.as_str();
+    let hops = (&*event.source == EMITTED).then(|| id.rsplit_once('.')?.1.parse().ok());
+    hops.flatten().unwrap_or(0)
+}

@@ -1,0 +1,59 @@
+//! The trail of what was done to events, by hand or at the end of their tries.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::{PgConnection, PgExecutor};
+
+/// What is written.
+pub(crate) struct Entry<'a> {
+    /// Who; `rejoinder` is the service itself.
+    pub(crate) actor: &'a str,
+    /// What was done.
+    pub(crate) action: &'a str,
+    /// To which event, where it is about one.
+    pub(crate) position: Option<i64>,
+    /// The error, or the reason that was given.
+    pub(crate) detail: &'a str,
+}
+
+/// An entry of the trail.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Audited {
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) actor: String,
+    pub(crate) action: String,
+    pub(crate) position: Option<i64>,
+    pub(crate) detail: String,
+}
+
+/// Adds an entry, in the transaction that does what it says.
+pub(crate) async fn write(transaction: &mut PgConnection, entry: &Entry<'_>, now: DateTime<Utc>) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into event_audit (at, actor, action, position, detail) values ($1, $2, $3, $4, $5)",
+        now,
+        entry.actor,
+        entry.action,
+        entry.position,
+        entry.detail
+    )
+    .execute(transaction)
+    .await?;
+    Ok(())
+}
+
+/// The newest entries, at most `limit`; of one event where its position is given.
+pub(crate) async fn list(
+    executor: impl PgExecutor<'_>,
+    position: Option<i64>,
+    limit: i64,
+) -> sqlx::Result<Vec<Audited>> {
+    sqlx::query_as!(
+        Audited,
+        "select at, actor, action, position, detail from event_audit
+         where $1::bigint is null or position = $1 order by id desc limit $2",
+        position,
+        limit
+    )
+    .fetch_all(executor)
+    .await
+}

@@ -1,0 +1,146 @@
+//! Dead letters: events that could not be applied, until somebody redrives or discards them.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use sqlx::{PgConnection, PgExecutor};
+
+use super::audit::{self, Entry};
+use super::log::Logged;
+
+/// One of them.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct DeadLetter {
+    pub(crate) position: i64,
+    pub(crate) source: String,
+    pub(crate) event_id: String,
+    pub(crate) event_type: String,
+    pub(crate) entity_id: String,
+    pub(crate) payload: Option<Box<RawValue>>,
+    pub(crate) attempts: i32,
+    pub(crate) error: String,
+    pub(crate) died_at: DateTime<Utc>,
+}
+
+/// Gives an event up.
+pub(crate) async fn bury(
+    transaction: &mut PgConnection,
+    event: &Logged,
+    attempts: i32,
+    error: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let envelope = &event.envelope;
+    sqlx::query!(
+        "insert into dead_letters (position, partition, entity_id, received_at, source, event_id, event_type, payload,
+             attempts, error, died_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9, $10, $11)
+         on conflict (position) do update
+         set attempts = excluded.attempts, error = excluded.error, died_at = excluded.died_at",
+        event.position,
+        i16::from(envelope.partition()),
+        envelope.entity_id,
+        event.received_at,
+        &*envelope.source,
+        envelope.event_id,
+        envelope.event_type,
+        envelope.payload.get(),
+        attempts,
+        error,
+        now
+    )
+    .execute(&mut *transaction)
+    .await?;
+    let entry = Entry {
+        actor: "rejoinder",
+        action: "dead",
+        position: Some(event.position),
+        detail: error,
+    };
+    audit::write(transaction, &entry, now).await
+}
+
+/// Dead letters, the newest first, at most `limit`; of one event where `event_id` is given.
+pub(crate) async fn list(
+    executor: impl PgExecutor<'_>,
+    event_id: Option<&str>,
+    limit: i64,
+) -> sqlx::Result<Vec<DeadLetter>> {
+    let rows = sqlx::query!(
+        "select position, source, event_id, event_type, entity_id, payload::text as payload, attempts, error, died_at
+         from dead_letters where $1::text is null or event_id = $1 order by died_at desc, position desc limit $2",
+        event_id,
+        limit
+    )
+    .fetch_all(executor)
+    .await?;
+    let letters = rows.into_iter().map(|row| DeadLetter {
+        position: row.position,
+        source: row.source,
+        event_id: row.event_id,
+        event_type: row.event_type,
+        entity_id: row.entity_id,
+        payload: row.payload.and_then(|text| RawValue::from_string(text).ok()),
+        attempts: row.attempts,
+        error: row.error,
+        died_at: row.died_at,
+    });
+    Ok(letters.collect())
+}
+
+/// Gives dead letters back to the workers, who try them anew; returns those that were there.
+///
+/// Each is tried in its turn among the parked events of its entity.
+pub(crate) async fn redrive(
+    transaction: &mut PgConnection,
+    positions: &[i64],
+    actor: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<i64>> {
+    let redriven = sqlx::query_scalar!(
+        "with letters as (delete from dead_letters where position = any($1) returning *)
+         insert into parked_events (partition, entity_id, position, received_at, attempts, retry_at)
+         select partition, entity_id, position, received_at, 0, $2 from letters
+         returning position",
+        positions,
+        now
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    for position in &redriven {
+        let entry = Entry {
+            actor,
+            action: "redrive",
+            position: Some(*position),
+            detail: "",
+        };
+        audit::write(&mut *transaction, &entry, now).await?;
+    }
+    Ok(redriven)
+}
+
+/// Ends dead letters without applying them; returns those that were there.
+pub(crate) async fn discard(
+    transaction: &mut PgConnection,
+    positions: &[i64],
+    actor: &str,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<i64>> {
+    let discarded = sqlx::query_scalar!(
+        "delete from dead_letters where position = any($1) returning position",
+        positions
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    for position in &discarded {
+        let entry = Entry {
+            actor,
+            action: "discard",
+            position: Some(*position),
+            detail: reason,
+        };
+        audit::write(&mut *transaction, &entry, now).await?;
+    }
+    Ok(discarded)
+}

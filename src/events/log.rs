@@ -1,0 +1,213 @@
+//! The log of events: appended to in order of commit, read by partition.
+
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use chrono::{DateTime, Datelike as _, NaiveDate, TimeDelta, Utc};
+use futures_util::TryStreamExt as _;
+use serde_json::value::RawValue;
+use sqlx::{PgConnection, PgExecutor};
+
+use super::envelope::Envelope;
+
+/// For how long a repeated event is known to be one. Senders repeat for some days at most.
+const DEDUPE_DAYS: i64 = 8;
+
+/// An event that is in the log.
+#[derive(Clone, Debug)]
+pub(crate) struct Logged {
+    /// Its place in the order of commit.
+    pub(crate) position: i64,
+    /// When it was stored.
+    pub(crate) received_at: DateTime<Utc>,
+    /// The event; its payload is null once its user was forgotten.
+    pub(crate) envelope: Envelope,
+}
+
+/// What became of an event that was to be appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Appended {
+    /// Whether it was not there before.
+    pub(crate) is_new: bool,
+    /// Its position, or that of the one which was there.
+    pub(crate) position: i64,
+}
+
+/// What this process knows of the log's segments.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    /// The week whose segment is known to be there, as days from the common era.
+    week: AtomicI32,
+}
+
+impl Log {
+    /// Makes sure that there is a segment for what is appended at `now`; does nothing when this process knows it.
+    ///
+    /// On a connection that is in no transaction: what a rollback undoes must not be remembered as done.
+    pub(crate) async fn make_room(&self, connection: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<()> {
+        let monday = monday(now);
+        let week = monday.num_days_from_ce();
+        if self.week.load(Ordering::Relaxed) == week {
+            return Ok(());
+        }
+        sqlx::query!("select create_event_segment($1)", monday)
+            .execute(connection)
+            .await?;
+        self.week.store(week, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Appends events in their order; durable, and seen by workers, once the transaction commits. [`Log::make_room`] comes
+/// before.
+///
+/// Holds a lock on the log until then, so nothing slow may follow in the transaction. An event that was appended in the
+/// last eight days, or stands twice in `events`, is stored once.
+///
+/// # Errors
+/// When the database cannot; then nothing is stored.
+pub(crate) async fn append(
+    connection: &mut PgConnection,
+    events: &[&Envelope],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Appended>> {
+    let column = |of: fn(&Envelope) -> &str| events.iter().map(|event| of(event).to_owned()).collect::<Vec<_>>();
+    let optional = |of: fn(&Envelope) -> &Option<String>| events.iter().map(|event| of(event).clone()).collect();
+    let users: Vec<Option<String>> = optional(|event| &event.user_id);
+    let traces: Vec<Option<String>> = optional(|event| &event.traceparent);
+    let partitions: Vec<i16> = events.iter().map(|event| event.partition().into()).collect();
+    let versions: Vec<i32> = events.iter().map(|event| event.schema_version.cast_signed()).collect();
+    let times: Vec<DateTime<Utc>> = events.iter().map(|event| event.timestamp).collect();
+    let rows = sqlx::query!(
+        r#"select is_new as "is_new!", at_position as "position!"
+           from append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"#,
+        &partitions,
+        &column(|event| &event.source),
+        &column(|event| &event.event_id),
+        &column(|event| &event.event_type),
+        &column(|event| &event.entity_id),
+        &users as &[Option<String>],
+        &versions,
+        &times,
+        &column(|event| event.payload.get()),
+        &traces as &[Option<String>],
+        now,
+        now - TimeDelta::days(DEDUPE_DAYS),
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Appended {
+            is_new: row.is_new,
+            position: row.position,
+        })
+        .collect())
+}
+
+/// The next events of a partition after `position`, in order: at most `limit`, and no more once they have `bytes` of
+/// payload.
+pub(crate) async fn read(
+    executor: impl PgExecutor<'_>,
+    partition: u8,
+    position: i64,
+    limit: i64,
+    bytes: usize,
+) -> sqlx::Result<Vec<Logged>> {
+    let mut rows = sqlx::query_as!(
+        Row,
+        r#"select position, received_at, source, event_id, event_type, entity_id, user_id, schema_version, occurred_at,
+               payload::text as payload, traceparent
+           from event_log where partition = $1 and position > $2 order by position limit $3"#,
+        i16::from(partition),
+        position,
+        limit
+    )
+    .fetch(executor);
+    let (mut events, mut size) = (Vec::new(), 0);
+    while let Some(row) = rows.try_next().await? {
+        let event = Logged::from(row);
+        size += event.envelope.payload.get().len();
+        events.push(event);
+        if size >= bytes {
+            break;
+        }
+    }
+    Ok(events)
+}
+
+/// The events of a partition at these positions, in order; those whose segment was dropped are missing.
+pub(crate) async fn at(executor: impl PgExecutor<'_>, partition: u8, positions: &[i64]) -> sqlx::Result<Vec<Logged>> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select position, received_at, source, event_id, event_type, entity_id, user_id, schema_version, occurred_at,
+               payload::text as payload, traceparent
+           from event_log where partition = $1 and position = any($2) order by position"#,
+        i16::from(partition),
+        positions
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows.into_iter().map(Logged::from).collect())
+}
+
+/// How many events wait to be applied, counted up to about `limit`.
+pub(crate) async fn lag(executor: impl PgExecutor<'_>, limit: u32) -> sqlx::Result<u64> {
+    let waiting = sqlx::query_scalar!(
+        r#"select coalesce(sum(waiting.events), 0)::bigint as "events!"
+           from generate_series(0, 31) p (partition)
+           cross join lateral (
+               select coalesce((select c.position from event_cursors c where c.partition = p.partition
+                                order by c.seq desc limit 1), 0) as position
+           ) done
+           cross join lateral (
+               select count(*) as events
+               from (select from event_log l where l.partition = p.partition and l.position > done.position
+                     limit $1) l
+           ) waiting"#,
+        i64::from(limit)
+    )
+    .fetch_one(executor)
+    .await?;
+    Ok(waiting.cast_unsigned())
+}
+
+/// The Monday of the week of `time`, in UTC.
+pub(crate) fn monday(time: DateTime<Utc>) -> NaiveDate {
+    let day = time.date_naive();
+    day - TimeDelta::days(day.weekday().num_days_from_monday().into())
+}
+
+struct Row {
+    position: i64,
+    received_at: DateTime<Utc>,
+    source: String,
+    event_id: String,
+    event_type: String,
+    entity_id: String,
+    user_id: Option<String>,
+    schema_version: i32,
+    occurred_at: DateTime<Utc>,
+    payload: Option<String>,
+    traceparent: Option<String>,
+}
+
+impl From<Row> for Logged {
+    fn from(row: Row) -> Self {
+        let payload = row.payload.and_then(|text| RawValue::from_string(text).ok());
+        Self {
+            position: row.position,
+            received_at: row.received_at,
+            envelope: Envelope {
+                source: row.source.into(),
+                event_id: row.event_id,
+                event_type: row.event_type,
+                timestamp: row.occurred_at,
+                entity_id: row.entity_id,
+                user_id: row.user_id,
+                schema_version: row.schema_version.cast_unsigned(),
+                payload: payload.unwrap_or_else(|| RawValue::NULL.to_owned()),
+                traceparent: row.traceparent,
+            },
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What is counted about events.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// The metrics of events; clones share them.
+#[derive(Clone)]
+pub(crate) struct EventMetrics {
+    /// Events that came, by source.
+    pub(crate) received: Family<SourceLabel, Counter>,
+    /// Events that were stored, by source.
+    pub(crate) new: Family<SourceLabel, Counter>,
+    /// Events that were there already, by source.
+    pub(crate) duplicate: Family<SourceLabel, Counter>,
+    /// Requests and events that were refused, by source and reason.
+    pub(crate) refused: Family<RefusedLabel, Counter>,
+    /// Requests that were signed by a secret other than the first, by source.
+    pub(crate) old_secret: Family<SourceLabel, Counter>,
+    /// Events that were applied.
+    pub(crate) applied: Counter,
+    /// Attempts that failed and are made again.
+    pub(crate) retried: Counter,
+    /// Events that became dead letters.
+    pub(crate) dead: Counter,
+    /// Events that wait to be applied, counted up to a bound.
+    pub(crate) backlog: Gauge,
+    store: Histogram,
+    apply: Histogram,
+}
+
+/// Which source.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct SourceLabel {
+    /// Name of its file; `(unknown)` where there is none.
+    pub(crate) source: String,
+}
+
+/// Which source, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct RefusedLabel {
+    /// Name of its file; `(unknown)` where there is none.
+    pub(crate) source: String,
+    /// The code that the sender is told.
+    pub(crate) reason: &'static str,
+}
+
+impl EventMetrics {
+    /// Makes them part of `registry`.
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            received: Family::default(),
+            new: Family::default(),
+            duplicate: Family::default(),
+            refused: Family::default(),
+            old_secret: Family::default(),
+            applied: Counter::default(),
+            retried: Counter::default(),
+            dead: Counter::default(),
+            backlog: Gauge::default(),
+            store: Histogram::new(exponential_buckets(0.000_5, 2.0, 15)),
+            apply: Histogram::new(exponential_buckets(0.001, 2.0, 20)),
+        };
+        let m = &metrics;
+        registry.register("events_received", "Events that came", m.received.clone());
+        registry.register("events_stored", "Events that were stored", m.new.clone());
+        registry.register(
+            "events_duplicate",
+            "Events that were there already",
+            m.duplicate.clone(),
+        );
+        registry.register(
+            "events_refused",
+            "Requests and events that were refused",
+            m.refused.clone(),
+        );
+        registry.register(
+            "events_old_secret",
+            "Requests signed by a secret that is not the source's first",
+            m.old_secret.clone(),
+        );
+        registry.register("events_applied", "Events that were applied", m.applied.clone());
+        registry.register(
+            "events_retried",
+            "Attempts that failed and are made again",
+            m.retried.clone(),
+        );
+        registry.register("events_dead", "Events that became dead letters", m.dead.clone());
+        registry.register(
+            "events_backlog",
+            "Events that wait to be applied, up to a bound",
+            m.backlog.clone(),
+        );
+        let (store, apply) = (m.store.clone(), m.apply.clone());
+        registry.register_with_unit(
+            "events_store_duration",
+            "Time of a commit to the log",
+            Unit::Seconds,
+            store,
+        );
+        registry.register_with_unit(
+            "events_apply_delay",
+            "From receipt to application",
+            Unit::Seconds,
+            apply,
+        );
+        metrics
+    }
+
+    /// A commit to the log took so long.
+    pub(crate) fn stored(&self, elapsed: Duration) {
+        self.store.observe(elapsed.as_secs_f64());
+    }
+
+    /// An event was applied so long after it came.
+    pub(crate) fn applied_after(&self, delay: TimeDelta) {
+        self.applied.inc();
+        self.apply.observe(delay.as_seconds_f64().max(0.0));
+    }
+}

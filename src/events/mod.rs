@@ -1,0 +1,243 @@
+//! One event: from the request of whoever tells of it, through the log, to what the reactions make of it.
+
+mod apply;
+pub(crate) mod audit;
+pub(crate) mod catalogue;
+mod cursor;
+pub(crate) mod dead;
+pub(crate) mod door;
+mod envelope;
+pub(crate) mod explain;
+pub(crate) mod file;
+mod ingest;
+mod join;
+mod lease;
+mod log;
+mod metrics;
+mod outcome;
+pub(crate) mod overload;
+mod parked;
+pub(crate) mod quarantine;
+pub(crate) mod release;
+pub(crate) mod replay;
+mod retention;
+pub(crate) mod source;
+mod wake;
+mod worker;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use chrono::TimeDelta;
+use sqlx::PgPool;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use self::apply::Applier;
+use self::door::Door;
+pub(crate) use self::envelope::{BadEnvelope, Envelope, PARTITIONS};
+use self::file::FileError;
+use self::ingest::Ingest;
+pub(crate) use self::metrics::EventMetrics;
+use self::overload::Backlog;
+use self::source::Sources;
+use self::wake::Wake;
+use self::worker::Worker;
+use crate::bot::Bot;
+use crate::clock::Clock;
+use crate::config::{EventSettings, NotificationSettings};
+use crate::conversation::{Channels, Conversation, Sender};
+use crate::postgres::Database;
+use crate::reactions::{Actions, Rulebook};
+use crate::telemetry::Metrics;
+use crate::upstream::{self, Breakers};
+
+/// How often the files of rules and schemas are looked at.
+const RELOAD: Duration = Duration::from_secs(2);
+
+/// What the events door is made of.
+pub(crate) struct Parts {
+    /// Connections of its own, so that events do not take those of turns.
+    pub(crate) pool: PgPool,
+    pub(crate) clock: Clock,
+    pub(crate) settings: EventSettings,
+    pub(crate) notifications: NotificationSettings,
+    /// Where secrets that were made here lie.
+    pub(crate) data_dir: PathBuf,
+    pub(crate) actions: Actions,
+    pub(crate) conversation: Arc<Conversation>,
+    pub(crate) breakers: Breakers,
+    pub(crate) metrics: EventMetrics,
+}
+
+/// The events of a process: what it stores, and what it applies.
+pub(crate) struct Events {
+    door: Option<Arc<Door>>,
+    worker: Option<Arc<Worker>>,
+    background: JoinSet<()>,
+}
+
+impl Events {
+    /// Takes events in, and applies them where the settings say so.
+    ///
+    /// # Errors
+    /// What is wrong with the files of the events directory.
+    pub(crate) fn serve(parts: Parts) -> anyhow::Result<Self> {
+        if !parts.settings.events_dir.is_dir() {
+            info!(dir = %parts.settings.events_dir.display(), "there is no such directory; no events are taken");
+            return Ok(Self {
+                door: None,
+                worker: None,
+                background: JoinSet::new(),
+            });
+        }
+        let http = upstream::client()?;
+        let dir = parts.settings.events_dir.join("sources");
+        let sources =
+            Sources::load(&dir, &parts.data_dir, parts.clock.clone(), http).map_err(|errors| wrong(&errors))?;
+        for source in sources.iter().filter(|source| !source.is_configured()) {
+            info!(
+                source = &*source.name,
+                missing = source.missing().join(", "),
+                "source takes no events yet"
+            );
+        }
+        let (stored, heard) = (Wake::default(), Wake::default());
+        let id = Uuid::new_v4();
+        let rulebook = rulebook(&parts)?;
+        let mut background = JoinSet::new();
+        let backlog = Backlog::new(parts.settings.events_backlog_limit);
+        background.spawn(backlog.clone().measure(parts.pool.clone(), parts.metrics.clone()));
+        background.spawn(worker::herald(id, parts.pool.clone(), stored.clone()));
+        let wakes = [stored, heard.clone()];
+        let door = Door {
+            sources,
+            rulebook: Arc::clone(&rulebook),
+            ingest: Ingest::start(parts.pool.clone(), parts.clock.clone(), wakes, parts.metrics.clone()),
+            backlog,
+            pool: parts.pool.clone(),
+            clock: parts.clock.clone(),
+            metrics: parts.metrics.clone(),
+        };
+        let mut events = Self {
+            door: Some(Arc::new(door)),
+            worker: None,
+            background,
+        };
+        if parts.settings.events_work {
+            events.work_on(parts, rulebook, id, heard)?;
+        } else {
+            events.background.spawn(rulebook.watch(RELOAD));
+        }
+        Ok(events)
+    }
+
+    /// Applies events that others take in.
+    ///
+    /// # Errors
+    /// What is wrong with the files of the events directory.
+    pub(crate) fn work(parts: Parts) -> anyhow::Result<Self> {
+        let mut events = Self {
+            door: None,
+            worker: None,
+            background: JoinSet::new(),
+        };
+        let rulebook = rulebook(&parts)?;
+        events.work_on(parts, rulebook, Uuid::new_v4(), Wake::default())?;
+        Ok(events)
+    }
+
+    fn work_on(&mut self, parts: Parts, rulebook: Arc<Rulebook>, id: Uuid, wake: Wake) -> anyhow::Result<()> {
+        let dir = parts.settings.events_dir.join("channels");
+        let channels = Channels::load(&dir).map_err(|errors| wrong(&errors))?;
+        let sender = Sender::new(Arc::clone(&parts.conversation), Arc::new(channels), parts.breakers)?;
+        let applier = Applier {
+            worker: id,
+            pool: parts.pool.clone(),
+            clock: parts.clock.clone(),
+            rulebook: Arc::clone(&rulebook),
+            actions: parts.actions,
+            log: log::Log::default(),
+            wake: wake.clone(),
+            conversation: parts.conversation,
+            notifications: parts.notifications,
+            metrics: parts.metrics,
+        };
+        // One connection is left to what stores, and one to what keeps time.
+        let places = usize::try_from(parts.settings.events_pool_size.saturating_sub(2).max(1))?;
+        let worker = Worker::new(id, parts.pool.clone(), parts.clock.clone(), applier, wake, places);
+        let keep = TimeDelta::days(parts.settings.events_retention_days.into());
+        self.background.spawn(rulebook.watch(RELOAD));
+        self.background.spawn(sender.run());
+        self.background
+            .spawn(retention::keep_small(parts.pool, parts.clock, keep));
+        self.background.spawn(Arc::clone(&worker).run());
+        self.worker = Some(worker);
+        Ok(())
+    }
+
+    /// The way in; `None` where no events are taken.
+    pub(crate) fn door(&self) -> Option<Arc<Door>> {
+        self.door.clone()
+    }
+
+    /// Ends what is under way, which others or the next start go on with, and gives up the partitions.
+    pub(crate) async fn stop(mut self) {
+        self.background.shutdown().await;
+        if let Some(worker) = &self.worker {
+            worker.release().await;
+        }
+    }
+}
+
+/// What a command applies old events with.
+///
+/// # Errors
+/// What is wrong with the bot's list, or with the files of the events directory.
+pub(crate) fn applier(
+    database: &Database,
+    bot: Bot,
+    settings: &EventSettings,
+    notifications: NotificationSettings,
+) -> anyhow::Result<Applier> {
+    let (_, _, actions) = bot.into_routes()?;
+    let (clock, metrics) = (Clock::system(), Metrics::default());
+    let names: Vec<&'static str> = actions.keys().copied().collect();
+    let rulebook = Rulebook::load(&settings.events_dir, &names).map_err(|errors| wrong(&errors))?;
+    Ok(Applier {
+        worker: Uuid::new_v4(),
+        pool: database.events().clone(),
+        clock: clock.clone(),
+        rulebook: Arc::new(rulebook),
+        actions,
+        log: log::Log::default(),
+        wake: Wake::default(),
+        conversation: Conversation::new(database.clone(), clock, metrics.clone()),
+        notifications,
+        metrics: metrics.events().clone(),
+    })
+}
+
+/// Everything that is wrong with the files of the events directory.
+pub(crate) fn wrong(errors: &[FileError]) -> anyhow::Error {
+    for error in errors.iter().skip(1) {
+        warn!("{error}");
+    }
+    match errors {
+        [error] => anyhow!("{error}"),
+        [first, rest @ ..] => anyhow!(
+            "{first} (and {} more errors; rejoinder events check lists them)",
+            rest.len()
+        ),
+        [] => anyhow!("the events directory cannot be read"),
+    }
+}
+
+fn rulebook(parts: &Parts) -> anyhow::Result<Arc<Rulebook>> {
+    let names: Vec<&'static str> = parts.actions.keys().copied().collect();
+    let rulebook = Rulebook::load(&parts.settings.events_dir, &names).map_err(|errors| wrong(&errors))?;
+    Ok(Arc::new(rulebook))
+}

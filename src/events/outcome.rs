@@ -1,0 +1,79 @@
+//! What came of each event that a rule listens to, kept to be explained later.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use sqlx::{PgConnection, PgExecutor};
+
+use super::apply::Fate;
+use super::log::Logged;
+
+/// What came of an event at one time.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Outcome {
+    pub(crate) applied_at: DateTime<Utc>,
+    /// An array with an object for each rule that listens.
+    pub(crate) rules: Box<RawValue>,
+}
+
+/// Writes the outcomes of those events that rules have looked at.
+pub(crate) async fn write<'a>(
+    transaction: &mut PgConnection,
+    events: impl Iterator<Item = (&'a Logged, &'a Fate)>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let (mut positions, mut times, mut outcomes) = (Vec::new(), Vec::new(), Vec::new());
+    for (event, fate) in events {
+        let Fate::Applied(rules) = fate else { continue };
+        positions.push(event.position);
+        times.push(event.received_at);
+        outcomes.push(serde_json::to_string(rules).map_err(|error| sqlx::Error::Encode(error.into()))?);
+    }
+    if positions.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "insert into event_outcomes (position, received_at, applied_at, outcome)
+         select o.position, o.received_at, $4, o.outcome::json
+         from unnest($1::bigint[], $2::timestamptz[], $3::text[]) o (position, received_at, outcome)",
+        &positions,
+        &times,
+        &outcomes,
+        now
+    )
+    .execute(transaction)
+    .await?;
+    Ok(())
+}
+
+/// What came of the event at this position, the last time first.
+pub(crate) async fn of(executor: impl PgExecutor<'_>, position: i64) -> sqlx::Result<Vec<Outcome>> {
+    let rows = sqlx::query!(
+        r#"select applied_at, outcome::text as "outcome!" from event_outcomes where position = $1
+           order by applied_at desc limit 20"#,
+        position
+    )
+    .fetch_all(executor)
+    .await?;
+    let outcomes = rows.into_iter().map(|row| Outcome {
+        applied_at: row.applied_at,
+        rules: RawValue::from_string(row.outcome).unwrap_or_else(|_| RawValue::NULL.to_owned()),
+    });
+    Ok(outcomes.collect())
+}
+
+/// What came of each of these events the last time, where a rule listened.
+pub(crate) async fn latest(executor: impl PgExecutor<'_>, positions: &[i64]) -> sqlx::Result<HashMap<i64, Value>> {
+    let rows = sqlx::query!(
+        r#"select distinct on (position) position, outcome::text as "outcome!" from event_outcomes
+           where position = any($1) order by position, applied_at desc"#,
+        positions
+    )
+    .fetch_all(executor)
+    .await?;
+    let read = |text: &str| serde_json::from_str(text).unwrap_or_default();
+    Ok(rows.iter().map(|row| (row.position, read(&row.outcome))).collect())
+}

@@ -1,0 +1,52 @@
+//! Letting an event out of quarantine, into the log.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+
+use super::audit::{self, Entry};
+use super::catalogue::Catalogue;
+use super::envelope::Envelope;
+use super::log::{self, Log};
+use super::quarantine::{self, Quarantined};
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Released {
+    /// It is in the log.
+    Stored,
+    /// Its schema still refuses it.
+    Refused,
+}
+
+/// Appends the event to the log if its schema takes it by now.
+pub(crate) async fn release(
+    pool: &PgPool,
+    catalogue: &Catalogue,
+    kept: &Quarantined,
+    actor: &str,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Released> {
+    let event: Envelope = serde_json::from_str(kept.envelope.get())?;
+    if catalogue
+        .check(&event.event_type, event.schema_version, &event.payload)
+        .is_err()
+    {
+        return Ok(Released::Refused);
+    }
+    let mut connection = pool.acquire().await?;
+    Log::default().make_room(&mut connection, now).await?;
+    drop(connection);
+    let mut transaction = pool.begin().await?;
+    if quarantine::take(&mut transaction, kept.id).await? {
+        let appended = log::append(&mut transaction, &[&event], now).await?;
+        let entry = Entry {
+            actor,
+            action: "release",
+            position: appended.first().map(|appended| appended.position),
+            detail: &kept.event_type,
+        };
+        audit::write(&mut transaction, &entry, now).await?;
+    }
+    transaction.commit().await?;
+    Ok(Released::Stored)
+}

@@ -1,0 +1,255 @@
+//! A worker: applies the events of the partitions that it holds, each partition in order, several at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use sqlx::postgres::PgListener;
+use sqlx::{PgExecutor, PgPool};
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinSet;
+use tracing::{debug, info, warn};
+use uuid::Uuid;
+
+use super::apply::{Applier, Halt, Lane};
+use super::envelope::PARTITIONS;
+use super::lease::{BEAT, Leases};
+use super::wake::Wake;
+use super::{log, parked};
+use crate::clock::Clock;
+
+/// Tells other processes that partitions have new events; the payload is who says so, and the partitions as bits.
+const CHANNEL: &str = "rejoinder_events";
+
+/// At most one such message in this time: the events of many commits are one wake-up.
+const COALESCE: Duration = Duration::from_millis(5);
+
+/// How often the database is asked whether a wake-up was missed, or something is due.
+const POLL: Duration = Duration::from_secs(1);
+
+/// How long to wait after the database failed.
+const RECOVER: Duration = Duration::from_millis(500);
+
+/// What one transaction applies at most, in events and in bytes of payload.
+const BATCH_EVENTS: i64 = 500;
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+
+/// A worker of this process.
+pub(crate) struct Worker {
+    id: Uuid,
+    pool: PgPool,
+    clock: Clock,
+    applier: Applier,
+    leases: Leases,
+    /// Partitions in which this process has stored something.
+    wake: Wake,
+    lanes: Vec<Notify>,
+    /// Partitions in which something is due: a retry, or a join whose time is over.
+    due: AtomicU32,
+    places: Semaphore,
+}
+
+impl Worker {
+    /// A worker that applies in `places` partitions at once.
+    pub(crate) fn new(id: Uuid, pool: PgPool, clock: Clock, applier: Applier, wake: Wake, places: usize) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            leases: Leases::new(id, pool.clone()),
+            pool,
+            clock,
+            applier,
+            wake,
+            lanes: (0..PARTITIONS).map(|_| Notify::new()).collect(),
+            due: AtomicU32::new(0),
+            places: Semaphore::new(places),
+        })
+    }
+
+    /// Works until dropped. What is being applied then is rolled back.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let mut tasks = JoinSet::new();
+        for partition in 0..PARTITIONS {
+            let worker = Arc::clone(&self);
+            tasks.spawn(async move { worker.work(partition).await });
+        }
+        tasks.spawn(Arc::clone(&self).beat());
+        tasks.spawn(Arc::clone(&self).poll());
+        tasks.spawn(Arc::clone(&self).listen());
+        loop {
+            self.rouse(self.wake.taken().await);
+        }
+    }
+
+    /// Gives its partitions to the others.
+    pub(crate) async fn release(&self) {
+        if let Err(error) = self.leases.release().await {
+            info!(error = %error, "leases not given up; the others take them in a few seconds");
+        }
+    }
+
+    fn rouse(&self, partitions: u32) {
+        for (partition, lane) in self.lanes.iter().enumerate() {
+            if partitions & (1 << partition) != 0 {
+                lane.notify_one();
+            }
+        }
+    }
+
+    async fn work(&self, partition: u8) {
+        let mut lane = None;
+        loop {
+            self.lanes[usize::from(partition)].notified().await;
+            // Never closed.
+            let Ok(_place) = self.places.acquire().await else {
+                return;
+            };
+            match self.drain(&mut lane, partition).await {
+                Ok(()) => {}
+                Err(Halt::Fenced) => {
+                    debug!(partition, "another worker has been in the partition");
+                    lane = None;
+                }
+                Err(Halt::Database(error)) => {
+                    warn!(partition, error = %error, "events not applied; trying again");
+                    lane = None;
+                    tokio::time::sleep(RECOVER).await;
+                    self.lanes[usize::from(partition)].notify_one();
+                }
+            }
+        }
+    }
+
+    /// Applies all there is in a partition, for as long as it is this worker's.
+    async fn drain(&self, known: &mut Option<Lane>, partition: u8) -> Result<(), Halt> {
+        while self.leases.held().holds(partition) {
+            let lane = match known {
+                Some(lane) => lane,
+                None => known.insert(Lane::load(&self.pool, partition).await?),
+            };
+            let is_due = self.due.fetch_and(!(1 << partition), Ordering::AcqRel) & (1 << partition) != 0;
+            if is_due {
+                for retry in parked::due(&self.pool, partition, self.clock.now()).await? {
+                    self.applier.retry(lane, &retry).await?;
+                }
+            }
+            let events = log::read(&self.pool, partition, lane.position(), BATCH_EVENTS, BATCH_BYTES).await?;
+            if !events.is_empty() {
+                self.applier.apply(lane, &events).await?;
+            } else if !is_due || !self.applier.time_out(lane).await? {
+                return Ok(());
+            }
+        }
+        *known = None;
+        Ok(())
+    }
+
+    async fn beat(self: Arc<Self>) {
+        loop {
+            match self.leases.beat().await {
+                Ok(0) => {}
+                Ok(new) => {
+                    info!(partitions = new.count_ones(), worker = %self.id, "partitions taken over");
+                    self.due.fetch_or(new, Ordering::AcqRel);
+                    self.rouse(new);
+                }
+                Err(error) => info!(error = %error, "leases not renewed; trying again"),
+            }
+            tokio::time::sleep(BEAT).await;
+        }
+    }
+
+    async fn poll(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(POLL).await;
+            let held = self.leases.held();
+            let held: Vec<i16> = (0..PARTITIONS)
+                .filter(|partition| held.holds(*partition))
+                .map(Into::into)
+                .collect();
+            match waiting(&self.pool, &held, self.clock.now()).await {
+                Ok((new, due)) => {
+                    self.due.fetch_or(due, Ordering::AcqRel);
+                    self.rouse(new | due);
+                }
+                Err(error) => info!(error = %error, "not polled for events; trying again"),
+            }
+        }
+    }
+
+    async fn listen(self: Arc<Self>) {
+        loop {
+            if let Err(error) = self.listen_once().await {
+                info!(error = %error, "not listening for events of other processes; trying again");
+            }
+            tokio::time::sleep(RECOVER).await;
+        }
+    }
+
+    async fn listen_once(&self) -> sqlx::Result<()> {
+        let mut listener = PgListener::connect_with(&self.pool).await?;
+        listener.listen(CHANNEL).await?;
+        while let Some(notification) = listener.try_recv().await? {
+            let Some((from, partitions)) = notification.payload().split_once(' ') else {
+                continue;
+            };
+            if from != self.id.to_string() {
+                self.rouse(partitions.parse().unwrap_or(u32::MAX));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tells the workers of other processes what this one has stored; runs until dropped.
+pub(crate) async fn herald(id: Uuid, pool: PgPool, stored: Wake) {
+    loop {
+        let partitions = stored.taken().await;
+        // Polling stands behind it, so a message that is lost costs a second.
+        if let Err(error) = tell(&pool, id, partitions).await {
+            debug!(error = %error, "other workers not told of new events");
+        }
+        tokio::time::sleep(COALESCE).await;
+    }
+}
+
+async fn tell(executor: impl PgExecutor<'_>, id: Uuid, partitions: u32) -> sqlx::Result<()> {
+    // Nothing is lost with it, so its commit need not wait for the disk.
+    sqlx::query!(
+        "select set_config('synchronous_commit', 'off', true), pg_notify($1, $2)
+         where exists (select from event_workers where id <> $3)",
+        CHANNEL,
+        format!("{id} {partitions}"),
+        id
+    )
+    .fetch_optional(executor)
+    .await?;
+    Ok(())
+}
+
+/// Of these partitions, as bits, those that have events after their cursor, and those in which something is due.
+async fn waiting(
+    executor: impl PgExecutor<'_>,
+    partitions: &[i16],
+    now: chrono::DateTime<chrono::Utc>,
+) -> sqlx::Result<(u32, u32)> {
+    let rows = sqlx::query!(
+        r#"select p.partition as "partition!",
+               exists (select from event_log l where l.partition = p.partition and l.position > coalesce(
+                   (select c.position from event_cursors c where c.partition = p.partition order by c.seq desc limit 1),
+                   0)) as "has_new!",
+               exists (select from parked_events e where e.partition = p.partition and e.retry_at <= $2)
+                   or exists (select from event_joins j where j.partition = p.partition and j.state = 'open'
+                       and j.deadline <= $2) as "is_due!"
+           from unnest($1::smallint[]) p (partition)"#,
+        partitions,
+        now
+    )
+    .fetch_all(executor)
+    .await?;
+    let bits = |is: fn(bool, bool) -> bool| {
+        rows.iter()
+            .filter(|row| is(row.has_new, row.is_due))
+            .fold(0, |bits, row| bits | 1u32 << row.partition)
+    };
+    Ok((bits(|new, _| new), bits(|_, due| due)))
+}
