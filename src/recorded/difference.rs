@@ -148,7 +148,7 @@ fn same_number(one: &Number, other: &Number) -> bool {
         return false;
     }
     // A double may change in its last bit when it is written as text and read again.
-    let last_bits = |one: f64, other: f64| (one - other).abs() <= one.abs() * 4.0 * f64::EPSILON;
+    let last_bits = |one: f64, other: f64| (one - other).abs() <= one.abs() * (4.0 * f64::EPSILON);
     one.as_f64()
         .zip(other.as_f64())
         .is_some_and(|(one, other)| last_bits(one, other))
