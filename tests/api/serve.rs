@@ -1,5 +1,6 @@
 //! The program: it starts, says where, keeps its data, stops in order, and recovers from being killed.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Output, Stdio};
@@ -13,7 +14,7 @@ use crate::support::{es, eventually};
 
 /// The program with no settings but those of the test.
 #[expect(clippy::disallowed_methods, reason = "the test hands its PATH on")]
-fn rejoinder() -> Command {
+pub(crate) fn rejoinder() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rejoinder"));
     command
         .env_clear()
@@ -22,11 +23,14 @@ fn rejoinder() -> Command {
     command
 }
 
-fn data_dir() -> TempDir {
+pub(crate) fn data_dir() -> TempDir {
     let home = tempfile::tempdir().unwrap();
     std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     home
 }
+
+/// What a service logs, in its directory.
+const LOG: &str = "log";
 
 /// A running `rejoinder`, stopped at the end of the test at the latest.
 pub(crate) struct Running {
@@ -38,7 +42,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    fn start(home: &TempDir, settings: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(home: &TempDir, settings: &[(&str, &str)]) -> Self {
         let mut command = rejoinder();
         command.env("DATA_DIR", home.path()).stderr(Stdio::null());
         Self::started(command, settings)
@@ -48,7 +52,9 @@ impl Running {
     pub(crate) fn start_logged(settings: &[(&str, &str)]) -> Self {
         let home = data_dir();
         let mut command = rejoinder();
-        command.env("DATA_DIR", home.path()).stderr(Stdio::piped());
+        // A file, not a pipe, which would hold the service up once it is full.
+        let log = File::create(home.path().join(LOG)).unwrap();
+        command.env("DATA_DIR", home.path()).stderr(log);
         let mut running = Self::started(command, settings);
         running.home_of_its_own = Some(home);
         running
@@ -73,11 +79,9 @@ impl Running {
 
     /// Stops it, and returns what it has logged.
     pub(crate) fn logs(&mut self) -> String {
-        let mut stderr = self.child.stderr.take().unwrap();
         self.signal(Signal::SIGINT);
-        let mut logs = String::new();
-        stderr.read_to_string(&mut logs).unwrap();
-        logs
+        let home = self.home_of_its_own.as_ref().unwrap();
+        std::fs::read_to_string(home.path().join(LOG)).unwrap()
     }
 
     async fn balance(&self) -> Value {
