@@ -3,9 +3,11 @@
 mod account;
 mod book_appointment;
 mod day;
+mod do_not_disturb;
 mod exchange_rate;
 mod fallback;
 mod get_account_balance;
+mod moment;
 mod money;
 mod notify_me;
 mod order_status;
@@ -29,9 +31,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[rustfmt::skip] // one line, one thing the bot can do
 fn bot(settings: &Settings) -> Bot {
-    Bot::new()
-        .data(settings.clone())
-        .demo_data("customers", include_str!("demo.sql"))
+    Bot::new().data(settings.clone()).demo_data("customers", include_str!("demo.sql"))
         .intent("Get Account Balance", get_account_balance::handle)
             .example(r#"{"user_id":"12345","account_type":"checking"}"#)
             .prompt("user_id", account::WHOSE).prompt("account_type", account::WHICH)
@@ -42,19 +42,16 @@ fn bot(settings: &Settings) -> Bot {
         .intent("Order Status - arrival", order_status::arrival).prompt("order_number", order_status::WHICH)
         .tag("order-status", order_status::handle).prompt("order_number", order_status::WHICH)
         .intent("Product Stock", product_stock::handle).prompt("product", product_stock::WHAT)
-        .intent("Exchange Rate", exchange_rate::handle).slow(exchange_rate::SLOW)
+        .intent("Exchange Rate", exchange_rate::handle).slow(exchange_rate::SLOW).prompt("amount", exchange_rate::AMOUNT)
             .prompt("from_currency", exchange_rate::FROM).prompt("to_currency", exchange_rate::TO)
-            .prompt("amount", exchange_rate::AMOUNT)
-        .intent("Book Appointment", book_appointment::handle)
-            .prompt("date_time", book_appointment::WHEN).prompt("customer", book_appointment::WHO)
-            .prompt("date", book_appointment::DATE).prompt("time", book_appointment::TIME)
-        .intent("Verify Identity", verify_identity::handle)
-            .prompt("user_id", account::WHOSE).prompt("pin", verify_identity::PIN)
-        .intent("Notifications - on", notify_me::on)
-        .intent("Notifications - off", notify_me::off)
+        .intent("Book Appointment", book_appointment::handle).prompt("date_time", book_appointment::WHEN)
+            .prompt("customer", book_appointment::WHO).prompt("date", book_appointment::DATE).prompt("time", book_appointment::TIME)
+        .intent("Verify Identity", verify_identity::handle).prompt("user_id", account::WHOSE).prompt("pin", verify_identity::PIN)
+        .intent("Notifications - on", notify_me::on).intent("Notifications - off", notify_me::off)
+        .intent("Quiet Hours", do_not_disturb::handle).prompt("time_zone", do_not_disturb::ZONE)
+            .prompt("from", do_not_disturb::FROM).prompt("until", do_not_disturb::UNTIL)
         .reaction("confirm_order", orders::confirm)
-        .intent("Default Welcome Intent", fallback::welcome)
-        .fallback(fallback::handle)
+        .intent("Default Welcome Intent", fallback::welcome).fallback(fallback::handle)
 }
 
 fn main() -> ExitCode {

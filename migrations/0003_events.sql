@@ -28,9 +28,8 @@ comment on column event_log.received_at is 'When it was stored, by the service''
 comment on column event_log.payload is 'What the sender says about it; null: erased because its user was forgotten';
 comment on column event_log.traceparent is 'The sender''s W3C trace context';
 create index event_log_partition on event_log (partition, position);
-create index event_log_event_id on event_log (event_id);
+create index event_log_event_id on event_log using hash (event_id);
 create index event_log_user_id on event_log (user_id) where user_id is not null;
-create index event_log_entity_id on event_log (entity_id, position);
 
 create sequence event_positions;
 comment on sequence event_positions is 'Positions of the log; only drawn from under the lock in append_events()';
@@ -57,7 +56,11 @@ begin
     foreach parent in array array['event_log', 'event_outcomes'] loop
         if to_regclass(parent || '_' || suffix) is null then
             perform pg_advisory_xact_lock(hashtext('rejoinder event segments'));
-            if to_regclass(parent || '_' || suffix) is null then
+            -- Read from the catalog with a snapshot of its own: to_regclass would repeat what it has cached.
+            if not exists (
+                select from pg_class c where c.relname = parent || '_' || suffix
+                    and c.relnamespace = (select p.relnamespace from pg_class p where p.oid = parent::regclass)
+            ) then
                 execute format('create table %I (like %I including all)', parent || '_' || suffix, parent);
                 execute format('alter table %I attach partition %I for values from (%L) to (%L)',
                     parent, parent || '_' || suffix,
@@ -68,42 +71,42 @@ begin
 end $$;
 comment on function create_event_segment is 'Makes the segments of event_log and event_outcomes for the week that begins on this Monday, if they are missing';
 
--- Appends events and returns a row for each, in order: its position, and whether it was there already.
+-- Appends events and returns a row for each, in order: whether it is new, and its position. No event may stand twice in
+-- one call.
 --
 -- The lock is held until the commit. So positions become visible in their order, and the look for duplicates sees every
 -- event that was stored before.
 create function append_events(
     new_partition smallint[], new_source text[], new_event_id text[], new_event_type text[], new_entity_id text[],
     new_user_id text[], new_schema_version integer[], new_occurred_at timestamptz[], new_payload text[],
-    new_traceparent text[], now timestamptz, dedupe_from timestamptz
-) returns table (is_new boolean, at_position bigint) language plpgsql as $$
+    new_traceparent text[], now timestamptz, known_since timestamptz
+) returns table (is_new boolean, at_position bigint) language plpgsql
+-- Else each call plans anew where few events come at a time, which costs more than to store them.
+set plan_cache_mode = force_generic_plan as $$
 begin
     perform pg_advisory_xact_lock(hashtext('rejoinder event log'));
     -- A statement of its own, and so a snapshot of its own, taken with the lock held.
     return query
     with new as materialized (
         select n.*, old.position as old_position,
-            row_number() over (partition by n.source, n.event_id order by n.at) as occurrence
+            case when old.position is null then nextval('event_positions') end as new_position
         from unnest(new_partition, new_source, new_event_id, new_event_type, new_entity_id, new_user_id,
             new_schema_version, new_occurred_at, new_payload, new_traceparent) with ordinality
             as n (partition, source, event_id, event_type, entity_id, user_id, schema_version, occurred_at, payload,
                 traceparent, at)
         left join lateral (
             select l.position from event_log l
-            where l.event_id = n.event_id and l.source = n.source and l.received_at >= dedupe_from
+            where l.event_id = n.event_id and l.source = n.source and l.received_at >= known_since
             limit 1
         ) old on true
     ),
     stored as (
         insert into event_log
-        select nextval('event_positions'), s.partition, s.source, s.event_id, s.event_type, s.entity_id, s.user_id,
-            s.schema_version, s.occurred_at, now, s.payload::json, s.traceparent
-        from (select * from new where old_position is null and occurrence = 1 order by at) s
-        returning position, source, event_id
+        select n.new_position, n.partition, n.source, n.event_id, n.event_type, n.entity_id, n.user_id,
+            n.schema_version, n.occurred_at, now, n.payload::json, n.traceparent
+        from new n where n.new_position is not null
     )
-    select n.old_position is null and n.occurrence = 1, coalesce(n.old_position, s.position)
-    from new n left join stored s on s.source = n.source and s.event_id = n.event_id
-    order by n.at;
+    select n.new_position is not null, coalesce(n.old_position, n.new_position) from new n order by n.at;
 end $$;
 comment on function append_events is 'Appends events to the log; the only way in';
 
@@ -246,6 +249,7 @@ create table event_joins (
     seen        json not null,
     state       text not null check (state in ('open', 'done', 'timed_out')),
     deadline    timestamptz not null,
+    attempts    integer not null default 0,
     changed_at  timestamptz not null,
     primary key (rule, key)
 );
@@ -256,5 +260,6 @@ comment on column event_joins.partition is 'Of the event that opened it: the wor
 comment on column event_joins.seen is 'By event type: the position, entity, time and payload of the first that came';
 comment on column event_joins.state is 'open: waits; done: all came and the rule has acted; timed_out: they did not, and the time-out has acted';
 comment on column event_joins.deadline is 'When the time is over';
+comment on column event_joins.attempts is 'How often the time-out has failed; it is tried five times';
 comment on column event_joins.changed_at is 'When the state last changed; one that is not open is deleted a month later';
 create index event_joins_deadline on event_joins (partition, deadline) where state = 'open';

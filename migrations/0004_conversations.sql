@@ -127,6 +127,7 @@ comment on column outbox.due_at is 'From when it is sent, or tried again';
 comment on column outbox.created_at is 'When the event was applied';
 comment on column outbox.done_at is 'When it was sent, suppressed or given up';
 create index outbox_due_at on outbox (due_at) where state in ('pending', 'held');
+create index outbox_created_at on outbox (created_at) where state in ('sent', 'suppressed', 'failed');
 create index outbox_position on outbox (position);
 create index outbox_user_id on outbox (user_id, created_at);
 

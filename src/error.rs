@@ -167,6 +167,10 @@ impl ResponseError for HttpError {
                 error["line"] = bad.line.into();
                 error["column"] = bad.column.into();
             }
+            Self::Events(events::Refused::NotEvents(NotEvents::Json { line, column, .. })) => {
+                error["line"] = (*line).into();
+                error["column"] = (*column).into();
+            }
             Self::Refused(Refused::NotATurn(NotATurn::Field { field, .. })) => error["field"] = field.as_str().into(),
             Self::Refused(Refused::NoHandler { field, .. }) => error["field"] = (*field).into(),
             _ => {}

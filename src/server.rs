@@ -50,6 +50,12 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
                 .default_service(web::to(|| only("POST"))),
         )
         .service(
+            web::resource("/events/catalogue")
+                .get(catalogue)
+                .default_service(web::to(|| only("GET, HEAD"))),
+        )
+        .service(web::resource("/events/{source}").default_service(web::to(events)))
+        .service(
             web::resource("/healthz")
                 .get(alive)
                 .route(web::head().to(alive))
@@ -71,12 +77,6 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
                 .get(metrics)
                 .default_service(web::to(|| only("GET, HEAD"))),
         )
-        .service(
-            web::resource("/events/catalogue")
-                .get(catalogue)
-                .default_service(web::to(|| only("GET, HEAD"))),
-        )
-        .service(web::resource("/events/{source}").default_service(web::to(events)))
         .default_service(web::to(async || Err::<HttpResponse, _>(HttpError::NotFound)));
 }
 

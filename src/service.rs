@@ -19,6 +19,7 @@ use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{AuthSettings, EventSettings, NotificationSettings, ServerSettings, TurnSettings};
 use crate::conversation::Conversation;
+use crate::events::door::Door;
 use crate::events::{self, Events};
 use crate::fulfillment::Fulfillment;
 use crate::handler::Services;
@@ -139,6 +140,11 @@ impl Service {
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.addresses[0]
+    }
+
+    /// The way in for events; `None` where there is no events directory.
+    pub(crate) fn door(&self) -> Option<Arc<Door>> {
+        self.events.door()
     }
 
     /// What it knows of conversations.

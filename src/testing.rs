@@ -4,6 +4,8 @@
 //! with it. Panics are how a test kit reports.
 #![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
+mod events;
+
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -22,6 +24,8 @@ use crate::postgres::{ConnectSettings, Database, MIGRATIONS};
 use crate::recorded::{self, RecordedTurn};
 use crate::service::{Parts, Service};
 use crate::upstream;
+
+pub use self::events::{ChatStream, Said};
 
 /// The migrated database that each test's is copied from.
 const TEMPLATE: &str = "template_migrated";

@@ -3,7 +3,6 @@
 //! The opening hours are those of [`slots`]. A slot is taken by the row that has it as its key, so none is booked
 //! twice, whoever asks at once.
 
-mod moment;
 mod slots;
 
 use chrono::{DateTime, Utc};
@@ -13,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use crate::day;
 use crate::verify_identity::Verified;
+use crate::{day, moment};
 
 /// Asks for `date_time`.
 pub(crate) const WHEN: Texts = &[

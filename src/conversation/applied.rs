@@ -204,6 +204,8 @@ impl<'a> Batch<'a> {
                 let id = outbox::id(position, rule, index, "", CALL);
                 let body = CallBody {
                     event_id: applied.event.event_id.clone(),
+                    event_type: applied.event.event_type.clone(),
+                    entity_id: applied.event.entity_id.clone(),
                     call,
                 };
                 self.rows.push(NewRow {

@@ -48,9 +48,16 @@ pub(super) async fn send(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<(u64
     let rows: Vec<Uuid> = due.iter().map(|row| row.id).collect();
     let more = rows.len() as i64 == BATCH;
     for row in &due {
-        let event_id = row.body["event_id"].as_str();
-        let session = row.session.as_deref().map(session_id);
-        debug!(outbox.id = %row.id, event.id = event_id, session.id = session, traceparent = row.traceparent, "said");
+        let told = |name: &str| row.body[name].as_str();
+        debug!(
+            outbox.id = %row.id,
+            event.id = told("event_id"),
+            event.type = told("event_type"),
+            entity.id = told("entity_id"),
+            session.id = row.session.as_deref().map(session_id),
+            traceparent = row.traceparent,
+            "said"
+        );
     }
     let mut new = NewMessages::default();
     let mut digests: HashMap<(String, Option<String>), usize> = HashMap::new();

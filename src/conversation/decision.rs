@@ -11,6 +11,12 @@ use crate::config::NotificationSettings;
 /// The reason of a message that is held to be sent with others.
 pub(super) const DIGEST: &str = "digest";
 
+/// The reason of a message that is held until the user's quiet hours end.
+pub(super) const QUIET: &str = "quiet hours";
+
+/// A digest is gathered for no longer than this, in minutes: a week.
+const MAX_DIGEST_MINUTES: u16 = 7 * 24 * 60;
+
 /// Digests of longer ago are sent or never will be.
 const DIGEST_DAYS: i64 = 8;
 
@@ -73,8 +79,7 @@ impl Governance {
         if governance.subscribed.is_empty() {
             return Ok(governance);
         }
-        let said = preferences::of_users(&mut *connection, &users).await?;
-        governance.preferences = said.into_iter().map(|said| (said.user_id.clone(), said)).collect();
+        governance.preferences = preferences::of_users(&mut *connection, &users).await?;
         let history = sqlx::query!(
             r#"select user_id as "user_id!",
                    count(distinct (position, rule)) filter (
@@ -124,23 +129,20 @@ impl Governance {
         let quiet_until = |at| preferences.and_then(|said| said.quiet_until(at));
         if let Some(minutes) = preferences.and_then(|said| said.digest_minutes) {
             let until = *history.digest_until.get_or_insert_with(|| {
-                let until = self.now + TimeDelta::minutes(i64::from(minutes));
+                let until = self.now + TimeDelta::minutes(minutes.get().min(MAX_DIGEST_MINUTES).into());
                 quiet_until(until).unwrap_or(until)
             });
             return Decision::Hold { until, reason: DIGEST };
         }
         let per_hour = preferences
             .and_then(|said| said.per_hour)
-            .map_or(self.per_hour, i64::from);
+            .map_or(self.per_hour, |number| number.get().into());
         if history.in_last_hour >= per_hour {
             return Decision::Suppress { reason: "rate" };
         }
         history.in_last_hour += 1;
         match quiet_until(self.now) {
-            Some(until) => Decision::Hold {
-                until,
-                reason: "quiet hours",
-            },
+            Some(until) => Decision::Hold { until, reason: QUIET },
             None => Decision::Send,
         }
     }

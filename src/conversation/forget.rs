@@ -174,6 +174,12 @@ async fn events(
     )
     .execute(&mut *connection)
     .await?;
+    sqlx::query!(
+        "update event_audit set detail = 'erased' where action = 'dead' and position = any($1)",
+        positions
+    )
+    .execute(&mut *connection)
+    .await?;
     let quarantined = sqlx::query!(
         "delete from quarantined_events where envelope->>'user_id' = $1 or envelope->>'entity_id' = $1",
         user_id
@@ -183,12 +189,13 @@ async fn events(
         "update event_joins j set seen = (
              select coalesce(json_object_agg(s.key, case
                  when (s.value->>'position')::bigint = any($1)
-                 then (s.value::jsonb || '{\"payload\": null}')::json else s.value end), '{}')
+                 then (s.value::jsonb - 'user_id' || '{\"payload\": null}')::json else s.value end), '{}')
              from json_each(j.seen) s
          )
          where exists (
              select from json_each(j.seen) s
-             where (s.value->>'position')::bigint = any($1) and s.value->>'payload' is not null
+             where (s.value->>'position')::bigint = any($1)
+                 and (s.value->>'payload' is not null or s.value->>'user_id' is not null)
          )",
         positions
     );

@@ -1,6 +1,7 @@
 //! The outbox: what reactions send, and what becomes of it.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
@@ -220,11 +221,48 @@ pub(super) async fn failed(
     Ok(())
 }
 
+/// Deletes rows that are done, of events applied before `until` that are not in the positions of `kept`: at most
+/// `limit`, the oldest. A row is what keeps an event that is applied again from being sent again; so the events must be
+/// gone.
+pub(crate) async fn delete_done(
+    executor: impl PgExecutor<'_>,
+    until: DateTime<Utc>,
+    kept: &[RangeInclusive<i64>],
+    limit: i64,
+) -> sqlx::Result<u64> {
+    let first: Vec<i64> = kept.iter().map(|range| *range.start()).collect();
+    let last: Vec<i64> = kept.iter().map(|range| *range.end()).collect();
+    let deleted = sqlx::query!(
+        "delete from outbox where id in (
+             select o.id from outbox o
+             where o.state in ('sent', 'suppressed', 'failed') and o.created_at < $1
+                 and not exists (
+                     select from unnest($2::bigint[], $3::bigint[]) as kept (first, last)
+                     where o.position between kept.first and kept.last
+                 )
+             order by o.created_at limit $4
+             -- of two that sweep, each deletes other rows
+             for update skip locked
+         )",
+        until,
+        &first,
+        &last,
+        limit
+    )
+    .execute(executor)
+    .await?;
+    Ok(deleted.rows_affected())
+}
+
 /// The body of a call's row: the call, and the event that led to it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct CallBody<C> {
     #[serde(default)]
     pub(super) event_id: String,
+    #[serde(default)]
+    pub(super) event_type: String,
+    #[serde(default)]
+    pub(super) entity_id: String,
     #[serde(flatten)]
     pub(super) call: C,
 }

@@ -1,35 +1,37 @@
 //! Preferences: when and how often a user wants to be notified.
 
+use std::collections::HashMap;
+use std::num::NonZeroU16;
+
 use chrono::{DateTime, Days, NaiveDateTime, NaiveTime, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::Tz;
-use sqlx::PgExecutor;
+use sqlx::{PgConnection, PgExecutor};
 use tracing::warn;
+
+use super::decision::QUIET;
 
 /// No clock has ever been put forward by more than this, but for days that a country left out.
 const LONGEST_GAP_MINUTES: i64 = 180;
 
-/// When and how often a user wants to be notified.
-#[derive(Clone, Debug)]
-pub(super) struct Preferences {
-    pub(super) user_id: String,
-    pub(super) time_zone: String,
-    pub(super) quiet_from: Option<NaiveTime>,
-    pub(super) quiet_until: Option<NaiveTime>,
-    pub(super) per_hour: Option<i32>,
-    pub(super) digest_minutes: Option<i32>,
+/// When and how often a user wants to be notified; by default as the service's settings say, at any time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preferences {
+    /// What the user's clock shows.
+    pub time_zone: Tz,
+    /// From when until when nothing is sent, by that clock; until a time before the first: the next morning. What comes
+    /// in then is sent when they end. Twice the same time is no time.
+    pub quiet: Option<(NaiveTime, NaiveTime)>,
+    /// At most so many messages in any hour; `None`: as the settings say.
+    pub per_hour: Option<NonZeroU16>,
+    /// Messages are gathered for so many minutes and sent as one; more than a week is a week. `None`: each at once.
+    pub digest_minutes: Option<NonZeroU16>,
 }
 
 impl Preferences {
     /// When the quiet hours that `at` lies in are over; `None` where it lies in none.
     pub(super) fn quiet_until(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let (from, until) = self.quiet_from.zip(self.quiet_until)?;
-        let zone: Tz = self.time_zone.parse().unwrap_or_else(|_| {
-            warn!(
-                time_zone = self.time_zone,
-                "unknown time zone in preferences; UTC was taken"
-            );
-            Tz::UTC
-        });
+        let (from, until) = self.quiet?;
+        let zone = self.time_zone;
         let local = at.with_timezone(&zone).naive_local();
         let (today, time) = (local.date(), local.time());
         let ends_on = if from < until {
@@ -59,15 +61,109 @@ fn instant(zone: Tz, local: NaiveDateTime) -> DateTime<Utc> {
 }
 
 /// What these users have said; nothing for those who have not.
-pub(super) async fn of_users(executor: impl PgExecutor<'_>, users: &[String]) -> sqlx::Result<Vec<Preferences>> {
-    sqlx::query_as!(
-        Preferences,
+pub(super) async fn of_users(
+    executor: impl PgExecutor<'_>,
+    users: &[String],
+) -> sqlx::Result<HashMap<String, Preferences>> {
+    let rows = sqlx::query_as!(
+        Row,
         "select user_id, time_zone, quiet_from, quiet_until, per_hour, digest_minutes
          from preferences where user_id = any($1)",
         users
     )
     .fetch_all(executor)
-    .await
+    .await?;
+    Ok(rows.into_iter().map(Row::read).collect())
+}
+
+/// What the session's user has said.
+pub(crate) async fn of_session(executor: impl PgExecutor<'_>, session: &str) -> sqlx::Result<Preferences> {
+    let row = sqlx::query_as!(
+        Row,
+        "select user_id, time_zone, quiet_from, quiet_until, per_hour, digest_minutes from preferences
+         where user_id = coalesce((select user_id from conversations where session = $1), $1)",
+        session
+    )
+    .fetch_optional(executor)
+    .await?;
+    Ok(row.map(|row| row.read().1).unwrap_or_default())
+}
+
+/// The session's user wants to be notified so from now on. What is held for quiet hours waits for the end of the new
+/// ones; where it lies in none it is due.
+pub(crate) async fn set(
+    connection: &mut PgConnection,
+    session: &str,
+    preferences: &Preferences,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let user = sqlx::query_scalar!(
+        "with known as (
+             insert into conversations (session, user_id, seen_at) values ($1, $1, $7)
+             on conflict (session) do update set seen_at = excluded.seen_at
+             returning user_id
+         )
+         insert into preferences (user_id, time_zone, quiet_from, quiet_until, per_hour, digest_minutes)
+         select user_id, $2, $3, $4, $5, $6 from known
+         on conflict (user_id) do update set time_zone = excluded.time_zone, quiet_from = excluded.quiet_from,
+             quiet_until = excluded.quiet_until, per_hour = excluded.per_hour, digest_minutes = excluded.digest_minutes
+         returning user_id",
+        session,
+        preferences.time_zone.name(),
+        preferences.quiet.map(|(from, _)| from),
+        preferences.quiet.map(|(_, until)| until),
+        preferences.per_hour.map(|number| i32::from(number.get())),
+        preferences.digest_minutes.map(|minutes| i32::from(minutes.get())),
+        now
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "update outbox set due_at = $2
+         where user_id = $1 and state = 'held' and reason = $3
+             -- of one that was tried, due_at is the lease, or the next attempt
+             and attempts = 0",
+        user,
+        preferences.quiet_until(now).unwrap_or(now),
+        QUIET
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+struct Row {
+    user_id: String,
+    time_zone: String,
+    quiet_from: Option<NaiveTime>,
+    quiet_until: Option<NaiveTime>,
+    per_hour: Option<i32>,
+    digest_minutes: Option<i32>,
+}
+
+impl Row {
+    /// The user, and what they have said.
+    fn read(self) -> (String, Preferences) {
+        let time_zone = self.time_zone.parse().unwrap_or_else(|_| {
+            warn!(
+                time_zone = self.time_zone,
+                "unknown time zone in preferences; UTC was taken"
+            );
+            Tz::UTC
+        });
+        let preferences = Preferences {
+            time_zone,
+            quiet: self.quiet_from.zip(self.quiet_until),
+            per_hour: self.per_hour.and_then(number),
+            digest_minutes: self.digest_minutes.and_then(number),
+        };
+        (self.user_id, preferences)
+    }
+}
+
+/// As the table has it: above 0. What is greater than our type is its greatest.
+fn number(found: i32) -> Option<NonZeroU16> {
+    NonZeroU16::new(u16::try_from(found).unwrap_or(u16::MAX))
 }
 
 #[cfg(test)]
@@ -77,14 +173,15 @@ mod tests {
     use super::*;
 
     fn quiet(zone: &str, from: &str, until: &str) -> Preferences {
-        Preferences {
+        let row = Row {
             user_id: String::new(),
             time_zone: zone.to_owned(),
             quiet_from: Some(from.parse().unwrap()),
             quiet_until: Some(until.parse().unwrap()),
             per_hour: None,
             digest_minutes: None,
-        }
+        };
+        row.read().1
     }
 
     #[rstest]

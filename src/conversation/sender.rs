@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::bail;
 use chrono::TimeDelta;
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -13,13 +14,13 @@ use tracing::{Instrument as _, debug, info, info_span, warn};
 use url::Url;
 use uuid::Uuid;
 
-use super::channel::{self, Channels, MAX_TIMEOUT_MS};
+use super::channel::{self, MAX_TIMEOUT_MS};
 use super::decision::DIGEST;
 use super::outbox::{self, CALL, CHAT, CallBody, Due, MessageBody};
 use super::webhook::{Outcome, Request, Webhooks};
 use super::{Conversation, chat};
 use crate::backoff::Backoff;
-use crate::reactions::HttpCall;
+use crate::reactions::{HttpCall, Rulebook};
 use crate::upstream::Breakers;
 
 /// How often the outbox is looked at when nobody says that there is something in it.
@@ -47,7 +48,7 @@ const LEASE: TimeDelta = TimeDelta::milliseconds(2 * MAX_TIMEOUT_MS as i64);
 #[derive(Clone)]
 pub(crate) struct Sender {
     conversation: Arc<Conversation>,
-    channels: Arc<Channels>,
+    rulebook: Arc<Rulebook>,
     webhooks: Webhooks,
 }
 
@@ -60,18 +61,22 @@ struct Delivery {
 }
 
 impl Sender {
-    /// A sender for the outbox of `conversation`; `breakers` may be shared.
+    /// A sender for the outbox of `conversation`, to the channels of the rulebook's edition in force; `breakers` may be
+    /// shared.
     ///
     /// # Errors
-    /// When TLS cannot be set up.
+    /// When a channel has no secret, or TLS cannot be set up.
     pub(crate) fn new(
         conversation: Arc<Conversation>,
-        channels: Arc<Channels>,
+        rulebook: Arc<Rulebook>,
         breakers: Breakers,
     ) -> anyhow::Result<Self> {
+        if let Some((name, wrong)) = rulebook.edition().channels.without_secret().next() {
+            bail!("channel {name}: {wrong}");
+        }
         Ok(Self {
             conversation,
-            channels,
+            rulebook,
             webhooks: Webhooks::new(breakers)?,
         })
     }
@@ -115,6 +120,8 @@ impl Sender {
                 outbox.id = %delivery.first.id,
                 channel = delivery.first.channel,
                 event.id = delivery.message.event_id,
+                event.type = delivery.message.event_type,
+                entity.id = delivery.message.entity_id,
                 session.id = delivery.first.session.as_deref().map(session_id),
                 traceparent = delivery.first.traceparent,
             );
@@ -158,9 +165,10 @@ impl Sender {
     }
 
     fn count(&self, delivery: &Delivery, outcome: &'static str) {
+        let edition = self.rulebook.edition();
         let channel = match delivery.first.channel.as_str() {
             CALL => CALL,
-            name if self.channels.get(name).is_some() => name,
+            name if edition.channels.get(name).is_some() => name,
             _ => "(unknown)",
         };
         self.conversation.metrics.notified(channel, outcome, 1);
@@ -171,7 +179,8 @@ impl Sender {
         if first.channel == CALL {
             return call(first);
         }
-        let Some(channel) = self.channels.get(&first.channel) else {
+        let edition = self.rulebook.edition();
+        let Some(channel) = edition.channels.get(&first.channel) else {
             let reason = format!("found channel {:?}, expected one of events/channels", first.channel);
             return Err(Outcome::Retry { after: None, reason });
         };
@@ -279,9 +288,12 @@ fn deliveries(due: Vec<Due>) -> Vec<Delivery> {
 impl MessageBody {
     /// Of a call only the event is told in logs.
     fn of_call(body: &Value) -> Self {
+        let told = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
         Self {
-            event_id: body["event_id"].as_str().unwrap_or_default().to_owned(),
-            ..Self::default()
+            text: String::new(),
+            event_id: told("event_id"),
+            event_type: told("event_type"),
+            entity_id: told("entity_id"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The door of events: verify, validate, append; nothing else happens in the request.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 use sqlx::PgPool;
 use tokio::time::Instant;
-use tracing::{Instrument as _, info_span, warn};
+use tracing::{Instrument as _, debug, info_span, warn};
 
 use super::catalogue::Violation;
 use super::envelope::{BadEnvelope, Envelope};
@@ -205,7 +206,7 @@ impl Door {
         let mut items = Vec::with_capacity(events.len());
         let (mut good, mut bad) = (Vec::new(), Vec::new());
         for event in events {
-            let event = match event.and_then(|event| event.check().map(|()| event)) {
+            let event = match event {
                 Ok(event) => event,
                 Err(error) => {
                     self.refused(&source.name, "bad_envelope");
@@ -232,17 +233,24 @@ impl Door {
             }
             items.push(item);
         }
-        for (event, at) in &bad {
-            let violations = json!(items[*at].violations).to_string();
-            let kept = quarantine::keep(&self.pool, event, &violations, self.clock.now());
-            match before(deadline, kept).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    warn!(error = %error, "event cannot be kept in quarantine");
-                    return Err(NotStored::Unconfirmed.into());
-                }
-                Err(_) => return Err(NotStored::Unconfirmed.into()),
+        // The last of those with one id: they are one event.
+        let bad: BTreeMap<&str, (&Envelope, String)> = bad
+            .iter()
+            .map(|(event, at)| {
+                (
+                    event.event_id.as_str(),
+                    (event, json!(items[*at].violations).to_string()),
+                )
+            })
+            .collect();
+        let bad: Vec<(&Envelope, String)> = bad.into_values().collect();
+        match before(deadline, quarantine::keep(&self.pool, &bad, self.clock.now())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                warn!(error = %error, "events cannot be kept in quarantine");
+                return Err(NotStored::Unconfirmed.into());
             }
+            Err(_) => return Err(NotStored::Unconfirmed.into()),
         }
         if !good.is_empty() {
             let appended = self.ingest.store(good, deadline).await?;
@@ -253,6 +261,9 @@ impl Door {
                     item.status = Status::Duplicate;
                 }
             }
+        }
+        for item in &items {
+            debug!(event.id = item.event_id, status = ?item.status, "taken in");
         }
         Ok(Receipt { events: items })
     }

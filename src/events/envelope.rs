@@ -10,6 +10,9 @@ use sha2::{Digest as _, Sha256};
 /// Ids and types are at most this long, in bytes.
 const MAX_ID: usize = 256;
 
+/// A payload's arrays and objects are at most so deep: what is deeper can neither be read again nor be stored.
+const MAX_DEPTH: usize = 100;
+
 /// Into how many partitions entities are divided; the tables' checks say the same.
 pub(crate) const PARTITIONS: u8 = 32;
 
@@ -51,7 +54,8 @@ pub(crate) struct BadEnvelope {
 }
 
 impl Envelope {
-    /// Checks what every envelope must be: ids and type of 1 to 256 bytes with no control characters.
+    /// Checks what every envelope must be: ids and type of 1 to 256 bytes with no control characters, and a payload of
+    /// at most 100 levels.
     ///
     /// # Errors
     /// [`BadEnvelope`] names the field.
@@ -71,6 +75,14 @@ impl Envelope {
                 });
             }
         }
+        let depth = depth(self.payload.get());
+        if depth > MAX_DEPTH {
+            return Err(BadEnvelope {
+                field: "payload".to_owned(),
+                found: format!("{depth} levels"),
+                expected: format!("at most {MAX_DEPTH}"),
+            });
+        }
         Ok(())
     }
 
@@ -85,9 +97,36 @@ pub(crate) fn partition_of(entity_id: &str) -> u8 {
     Sha256::digest(entity_id)[0] % PARTITIONS
 }
 
+/// How deep the arrays and objects of a JSON text are.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn depth_counts_levels_and_not_what_stands_in_strings() {
+        assert_eq!(depth("7"), 0);
+        assert_eq!(depth(r#"{"a": [{}, [1]], "b": "[[[[\"[[[["}"#), 3);
+    }
 
     #[test]
     fn partition_of_an_entity_never_changes() {

@@ -228,6 +228,7 @@ impl Story {
         writeln!(to, "  payload   {payload}")?;
         let state = match self.state {
             "waiting" => "waits to be applied",
+            "unheard" if event.payload.is_none() => "applied; what came of it is erased",
             "unheard" => "applied; no rule listens to it",
             state => state,
         };

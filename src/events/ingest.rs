@@ -153,7 +153,7 @@ impl Flusher {
             let now = self.clock.now();
             let mut connection = self.pool.acquire().await?;
             self.log.make_room(&mut connection, now).await?;
-            log::append(&mut connection, &events, now).await
+            log::append(&mut connection, &events, now, now - log::KNOWN_FOR).await
         });
         let appended = stored.await.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
         self.metrics.stored(started.elapsed());

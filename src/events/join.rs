@@ -13,6 +13,9 @@ use crate::reactions::SeenEvent;
 /// How long a join waits that is opened when its time is already over: the other events may be right behind.
 const GRACE: TimeDelta = TimeDelta::seconds(30);
 
+/// The time of a join that a replay has opened: history has no time-outs. What is left of them goes when the replay ends.
+pub(crate) const NEVER: DateTime<Utc> = DateTime::from_timestamp(253_370_764_800, 0).expect("a time in range");
+
 /// How long it is known that a join has acted.
 const REMEMBERED: TimeDelta = TimeDelta::days(31);
 
@@ -29,6 +32,10 @@ pub(crate) struct Join {
     pub(crate) state: State,
     /// When the time is over.
     pub(crate) deadline: DateTime<Utc>,
+    /// How often its time-out has failed.
+    pub(crate) attempts: i32,
+    /// Whether it is to be written.
+    pub(crate) is_changed: bool,
 }
 
 /// How far a join is.
@@ -96,8 +103,8 @@ pub(crate) async fn lock(
     .await?;
     let rows = sqlx::query_as!(
         Row,
-        r#"select j.rule, j.key, j.seen::text as "seen!", j.state as "state: State", j.deadline from event_joins j
-           where (j.rule, j.key) in (select * from unnest($1::text[], $2::text[]))
+        r#"select j.rule, j.key, j.seen::text as "seen!", j.state as "state: State", j.deadline, j.attempts
+           from event_joins j where (j.rule, j.key) in (select * from unnest($1::text[], $2::text[]))
            order by j.rule, j.key for update"#,
         &rules,
         &keys
@@ -107,8 +114,24 @@ pub(crate) async fn lock(
     Ok(rows.into_iter().map(Join::from).collect())
 }
 
-/// Writes joins that [`lock`] or [`lock_due`] returned, changed.
-pub(crate) async fn save(transaction: &mut PgConnection, joins: &[&Join], now: DateTime<Utc>) -> sqlx::Result<()> {
+/// Writes those joins that have changed, of those that [`lock`] or [`lock_due`] returned, and takes back those that were
+/// opened for an event which is not applied yet.
+pub(crate) async fn save<'a>(
+    transaction: &mut PgConnection,
+    joins: impl IntoIterator<Item = &'a Join>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let (empty, joins): (Vec<&Join>, Vec<&Join>) = joins.into_iter().partition(|join| join.seen.is_empty());
+    for join in empty {
+        sqlx::query!(
+            "delete from event_joins where rule = $1 and key = $2",
+            join.rule,
+            join.key
+        )
+        .execute(&mut *transaction)
+        .await?;
+    }
+    let joins: Vec<&Join> = joins.into_iter().filter(|join| join.is_changed).collect();
     if joins.is_empty() {
         return Ok(());
     }
@@ -116,14 +139,20 @@ pub(crate) async fn save(transaction: &mut PgConnection, joins: &[&Join], now: D
     let keys: Vec<String> = joins.iter().map(|join| join.key.clone()).collect();
     let seen: Vec<String> = joins.iter().map(|join| json(&join.seen)).collect();
     let states: Vec<String> = joins.iter().map(|join| join.state.name().to_owned()).collect();
+    let deadlines: Vec<DateTime<Utc>> = joins.iter().map(|join| join.deadline).collect();
+    let attempts: Vec<i32> = joins.iter().map(|join| join.attempts).collect();
     sqlx::query!(
-        "update event_joins j set seen = n.seen::json, state = n.state, changed_at = $5
-         from unnest($1::text[], $2::text[], $3::text[], $4::text[]) n (rule, key, seen, state)
+        "update event_joins j
+         set seen = n.seen::json, state = n.state, deadline = n.deadline, attempts = n.attempts, changed_at = $7
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::integer[])
+             n (rule, key, seen, state, deadline, attempts)
          where j.rule = n.rule and j.key = n.key",
         &rules,
         &keys,
         &seen,
         &states,
+        &deadlines,
+        &attempts,
         now
     )
     .execute(transaction)
@@ -131,14 +160,14 @@ pub(crate) async fn save(transaction: &mut PgConnection, joins: &[&Join], now: D
     Ok(())
 }
 
-/// The joins of a partition whose time is over, locked until the commit; none while an event that came before their
+/// A join of a partition whose time is over, locked until the commit; none while an event that came before their
 /// time was over is still on its way through the log.
 pub(crate) async fn lock_due(
     transaction: &mut PgConnection,
     partition: u8,
     now: DateTime<Utc>,
-) -> sqlx::Result<Vec<Join>> {
-    let rows = sqlx::query_as!(
+) -> sqlx::Result<Option<Join>> {
+    let row = sqlx::query_as!(
         Row,
         r#"with waiting as (
                select min(first.received_at) as since
@@ -153,16 +182,24 @@ pub(crate) async fn lock_due(
                    order by l.position limit 1
                ) first
            )
-           select j.rule, j.key, j.seen::text as "seen!", j.state as "state: State", j.deadline from event_joins j
-           where j.partition = $1 and j.state = 'open' and j.deadline <= $2
+           select j.rule, j.key, j.seen::text as "seen!", j.state as "state: State", j.deadline, j.attempts
+           from event_joins j where j.partition = $1 and j.state = 'open' and j.deadline <= $2
                and not exists (select from waiting where waiting.since <= j.deadline)
-           order by j.rule, j.key limit 100 for update of j"#,
+           order by j.deadline limit 1 for update of j"#,
         i16::from(partition),
         now
     )
-    .fetch_all(transaction)
+    .fetch_optional(transaction)
     .await?;
-    Ok(rows.into_iter().map(Join::from).collect())
+    Ok(row.map(Join::from))
+}
+
+/// Deletes what a replay has opened and not completed.
+pub(crate) async fn end_replay(executor: impl PgExecutor<'_>) -> sqlx::Result<()> {
+    sqlx::query!("delete from event_joins where state = 'open' and deadline = $1", NEVER)
+        .execute(executor)
+        .await?;
+    Ok(())
 }
 
 /// Deletes joins that have acted long ago.
@@ -192,6 +229,7 @@ struct Row {
     seen: String,
     state: State,
     deadline: DateTime<Utc>,
+    attempts: i32,
 }
 
 impl From<Row> for Join {
@@ -203,6 +241,8 @@ impl From<Row> for Join {
             seen: serde_json::from_str(&row.seen).unwrap_or_default(),
             state: row.state,
             deadline: row.deadline,
+            attempts: row.attempts,
+            is_changed: false,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The log of events: appended to in order of commit, read by partition.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use chrono::{DateTime, Datelike as _, NaiveDate, TimeDelta, Utc};
@@ -9,8 +10,8 @@ use sqlx::{PgConnection, PgExecutor};
 
 use super::envelope::Envelope;
 
-/// For how long a repeated event is known to be one. Senders repeat for some days at most.
-const DEDUPE_DAYS: i64 = 8;
+/// For how long an event that a sender repeats is known to be one; none repeats for longer than some days.
+pub(crate) const KNOWN_FOR: TimeDelta = TimeDelta::days(8);
 
 /// An event that is in the log.
 #[derive(Clone, Debug)]
@@ -19,8 +20,10 @@ pub(crate) struct Logged {
     pub(crate) position: i64,
     /// When it was stored.
     pub(crate) received_at: DateTime<Utc>,
-    /// The event; its payload is null once its user was forgotten.
+    /// The event.
     pub(crate) envelope: Envelope,
+    /// Whether its payload is gone because its user was forgotten; it is null then.
+    pub(crate) is_erased: bool,
 }
 
 /// What became of an event that was to be appended.
@@ -60,8 +63,8 @@ impl Log {
 /// Appends events in their order; durable, and seen by workers, once the transaction commits. [`Log::make_room`] comes
 /// before.
 ///
-/// Holds a lock on the log until then, so nothing slow may follow in the transaction. An event that was appended in the
-/// last eight days, or stands twice in `events`, is stored once.
+/// Holds a lock on the log until then, so nothing slow may follow in the transaction. An event that was appended since
+/// `known_since`, or stands twice in `events`, is stored once.
 ///
 /// # Errors
 /// When the database cannot; then nothing is stored.
@@ -69,39 +72,57 @@ pub(crate) async fn append(
     connection: &mut PgConnection,
     events: &[&Envelope],
     now: DateTime<Utc>,
+    known_since: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Appended>> {
-    let column = |of: fn(&Envelope) -> &str| events.iter().map(|event| of(event).to_owned()).collect::<Vec<_>>();
-    let optional = |of: fn(&Envelope) -> &Option<String>| events.iter().map(|event| of(event).clone()).collect();
-    let users: Vec<Option<String>> = optional(|event| &event.user_id);
-    let traces: Vec<Option<String>> = optional(|event| &event.traceparent);
-    let partitions: Vec<i16> = events.iter().map(|event| event.partition().into()).collect();
-    let versions: Vec<i32> = events.iter().map(|event| event.schema_version.cast_signed()).collect();
-    let times: Vec<DateTime<Utc>> = events.iter().map(|event| event.timestamp).collect();
+    let (once, places) = once_each(events);
+    let column = |of: fn(&Envelope) -> &str| once.iter().map(|event| of(event)).collect::<Vec<_>>();
+    let users: Vec<Option<&str>> = once.iter().map(|event| event.user_id.as_deref()).collect();
+    let traces: Vec<Option<&str>> = once.iter().map(|event| event.traceparent.as_deref()).collect();
+    let partitions: Vec<i16> = once.iter().map(|event| event.partition().into()).collect();
+    let versions: Vec<i32> = once.iter().map(|event| event.schema_version.cast_signed()).collect();
+    let times: Vec<DateTime<Utc>> = once.iter().map(|event| event.timestamp).collect();
     let rows = sqlx::query!(
         r#"select is_new as "is_new!", at_position as "position!"
            from append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"#,
         &partitions,
-        &column(|event| &event.source),
-        &column(|event| &event.event_id),
-        &column(|event| &event.event_type),
-        &column(|event| &event.entity_id),
-        &users as &[Option<String>],
+        &column(|event| &event.source) as &[&str],
+        &column(|event| &event.event_id) as &[&str],
+        &column(|event| &event.event_type) as &[&str],
+        &column(|event| &event.entity_id) as &[&str],
+        &users as &[Option<&str>],
         &versions,
         &times,
-        &column(|event| event.payload.get()),
-        &traces as &[Option<String>],
+        &column(|event| event.payload.get()) as &[&str],
+        &traces as &[Option<&str>],
         now,
-        now - TimeDelta::days(DEDUPE_DAYS),
+        known_since,
     )
     .fetch_all(connection)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Appended {
-            is_new: row.is_new,
+    let stored = |(place, is_first): (usize, bool)| {
+        let row = rows.get(place).ok_or(sqlx::Error::RowNotFound)?;
+        Ok(Appended {
+            is_new: row.is_new && is_first,
             position: row.position,
         })
-        .collect())
+    };
+    places.into_iter().map(stored).collect()
+}
+
+/// Each event once, and for all of them which one that is, and whether it is the first.
+fn once_each<'a>(events: &[&'a Envelope]) -> (Vec<&'a Envelope>, Vec<(usize, bool)>) {
+    let mut seen = HashMap::with_capacity(events.len());
+    let mut once = Vec::with_capacity(events.len());
+    let places = events.iter().map(|event| {
+        let next = once.len();
+        let place = *seen.entry((&*event.source, event.event_id.as_str())).or_insert(next);
+        if place == next {
+            once.push(*event);
+        }
+        (place, place == next)
+    });
+    let places = places.collect();
+    (once, places)
 }
 
 /// The next events of a partition after `position`, in order: at most `limit`, and no more once they have `bytes` of
@@ -150,21 +171,26 @@ pub(crate) async fn at(executor: impl PgExecutor<'_>, partition: u8, positions: 
     Ok(rows.into_iter().map(Logged::from).collect())
 }
 
-/// How many events wait to be applied, counted up to about `limit`.
-pub(crate) async fn lag(executor: impl PgExecutor<'_>, limit: u32) -> sqlx::Result<u64> {
+/// How many events wait to be applied: exactly while few do, estimated when a partition has 200 of them.
+pub(crate) async fn lag(executor: impl PgExecutor<'_>) -> sqlx::Result<u64> {
     let waiting = sqlx::query_scalar!(
-        r#"select coalesce(sum(waiting.events), 0)::bigint as "events!"
+        r#"select coalesce(sum(case when head.events < 200 then head.events
+               -- As dense as its first ones; to count them all would take the longer the more there are.
+               else 200 + (last.position - head.last) * 199.0 / (head.last - head.first) end), 0)::bigint as "events!"
            from generate_series(0, 31) p (partition)
            cross join lateral (
                select coalesce((select c.position from event_cursors c where c.partition = p.partition
                                 order by c.seq desc limit 1), 0) as position
            ) done
            cross join lateral (
-               select count(*) as events
-               from (select from event_log l where l.partition = p.partition and l.position > done.position
-                     limit $1) l
-           ) waiting"#,
-        i64::from(limit)
+               select count(*) as events, min(l.position) as first, max(l.position) as last
+               from (select l.position from event_log l
+                     where l.partition = p.partition and l.position > done.position
+                     order by l.position limit 200) l
+           ) head
+           cross join lateral (
+               select max(l.position) as position from event_log l where l.partition = p.partition
+           ) last"#
     )
     .fetch_one(executor)
     .await?;
@@ -193,8 +219,10 @@ struct Row {
 
 impl From<Row> for Logged {
     fn from(row: Row) -> Self {
+        let is_erased = row.payload.is_none();
         let payload = row.payload.and_then(|text| RawValue::from_string(text).ok());
         Self {
+            is_erased,
             position: row.position,
             received_at: row.received_at,
             envelope: Envelope {

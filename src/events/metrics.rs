@@ -29,7 +29,7 @@ pub(crate) struct EventMetrics {
     pub(crate) retried: Counter,
     /// Events that became dead letters.
     pub(crate) dead: Counter,
-    /// Events that wait to be applied, counted up to a bound.
+    /// Events that wait to be applied, estimated when many do.
     pub(crate) backlog: Gauge,
     store: Histogram,
     apply: Histogram,
@@ -94,7 +94,7 @@ impl EventMetrics {
         registry.register("events_dead", "Events that became dead letters", m.dead.clone());
         registry.register(
             "events_backlog",
-            "Events that wait to be applied, up to a bound",
+            "Events that wait to be applied, estimated when many do",
             m.backlog.clone(),
         );
         let (store, apply) = (m.store.clone(), m.apply.clone());

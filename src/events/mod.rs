@@ -49,13 +49,13 @@ use self::worker::Worker;
 use crate::bot::Bot;
 use crate::clock::Clock;
 use crate::config::{EventSettings, NotificationSettings};
-use crate::conversation::{Channels, Conversation, Sender};
+use crate::conversation::{Conversation, Sender};
 use crate::postgres::Database;
 use crate::reactions::{Actions, Rulebook};
 use crate::telemetry::Metrics;
 use crate::upstream::{self, Breakers};
 
-/// How often the files of rules and schemas are looked at.
+/// How often the files of rules, schemas and channels are looked at.
 const RELOAD: Duration = Duration::from_secs(2);
 
 /// What the events door is made of.
@@ -151,9 +151,7 @@ impl Events {
     }
 
     fn work_on(&mut self, parts: Parts, rulebook: Arc<Rulebook>, id: Uuid, wake: Wake) -> anyhow::Result<()> {
-        let dir = parts.settings.events_dir.join("channels");
-        let channels = Channels::load(&dir).map_err(|errors| wrong(&errors))?;
-        let sender = Sender::new(Arc::clone(&parts.conversation), Arc::new(channels), parts.breakers)?;
+        let sender = Sender::new(Arc::clone(&parts.conversation), Arc::clone(&rulebook), parts.breakers)?;
         let applier = Applier {
             worker: id,
             pool: parts.pool.clone(),

@@ -1,6 +1,6 @@
 //! What came of each event that a rule listens to, kept to be explained later.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -63,6 +63,19 @@ pub(crate) async fn of(executor: impl PgExecutor<'_>, position: i64) -> sqlx::Re
         rules: RawValue::from_string(row.outcome).unwrap_or_else(|_| RawValue::NULL.to_owned()),
     });
     Ok(outcomes.collect())
+}
+
+/// Which rules have acted on which of these events, whenever that was.
+pub(crate) async fn acted(executor: impl PgExecutor<'_>, events: &[Logged]) -> sqlx::Result<HashSet<(i64, String)>> {
+    let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
+    let rows = sqlx::query!(
+        r#"select o.position, r.value->>'rule' as "rule!" from event_outcomes o, json_array_elements(o.outcome) r
+           where o.position = any($1) and r.value->>'why_not' is null and r.value->>'rule' is not null"#,
+        &positions
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.position, row.rule)).collect())
 }
 
 /// What came of each of these events the last time, where a rule listened.

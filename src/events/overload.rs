@@ -50,8 +50,7 @@ impl Backlog {
         let mut sheds = false;
         loop {
             tokio::time::sleep(MEASURE).await;
-            // Counted up to a bound, so that a long backlog is not counted at length.
-            match log::lag(&pool, (self.limit / 4).max(1_000)).await {
+            match log::lag(&pool).await {
                 Ok(waiting) => {
                     self.waiting.store(waiting, Ordering::Relaxed);
                     metrics.backlog.set(waiting.cast_signed());

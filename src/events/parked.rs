@@ -136,3 +136,19 @@ pub(crate) async fn done(
     .await?;
     Ok(next.rows_affected() > 0)
 }
+
+/// Ends the wait of an event that is gone.
+pub(crate) async fn drop(executor: impl PgExecutor<'_>, partition: u8, position: i64) -> sqlx::Result<()> {
+    sqlx::query!(
+        "with gone as (delete from parked_events where partition = $1 and position = $2 returning entity_id)
+         update parked_events p set retry_at = now() from gone
+         where p.partition = $1 and p.entity_id = gone.entity_id and p.position = (
+             select min(next.position) from parked_events next
+             where next.partition = $1 and next.entity_id = gone.entity_id and next.position <> $2)",
+        i16::from(partition),
+        position
+    )
+    .execute(executor)
+    .await?;
+    Ok(())
+}

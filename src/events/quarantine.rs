@@ -25,34 +25,42 @@ pub(crate) struct Quarantined {
     pub(crate) expires_at: DateTime<Utc>,
 }
 
-/// Keeps an event with what is wrong with it, a JSON array; one that is there already is kept anew. Of too many the
-/// oldest goes.
+/// Keeps events, each with what is wrong with it, a JSON array; one that is there already is kept anew. Of too many the
+/// oldest go. No event may stand twice in `events`.
 pub(crate) async fn keep(
     executor: impl PgExecutor<'_>,
-    event: &Envelope,
-    violations: &str,
+    events: &[(&Envelope, String)],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let envelope = serde_json::to_string(event).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    if events.is_empty() {
+        return Ok(());
+    }
+    let text = |of: fn(&Envelope) -> &str| events.iter().map(|(event, _)| of(event)).collect::<Vec<_>>();
+    let ids: Vec<Uuid> = events.iter().map(|_| Uuid::new_v4()).collect();
+    let envelopes: Result<Vec<String>, _> = events.iter().map(|(event, _)| serde_json::to_string(event)).collect();
+    let violations: Vec<&str> = events.iter().map(|(_, violations)| violations.as_str()).collect();
     sqlx::query!(
         "with surplus as (
              delete from quarantined_events where id in
                  (select id from quarantined_events order by received_at desc offset $9)
          )
          insert into quarantined_events (id, source, event_id, event_type, envelope, violations, received_at, expires_at)
-         values ($1, $2, $3, $4, $5::text::json, $6::text::json, $7, $8)
+         select n.id, n.source, n.event_id, n.event_type, n.envelope::json, n.violations::json, $7, $8
+         from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+             n (id, source, event_id, event_type, envelope, violations)
+         order by n.source, n.event_id
          on conflict (source, event_id) do update
          set envelope = excluded.envelope, violations = excluded.violations, received_at = excluded.received_at,
              expires_at = excluded.expires_at",
-        Uuid::new_v4(),
-        &*event.source,
-        event.event_id,
-        event.event_type,
-        envelope,
-        violations,
+        &ids,
+        &text(|event| &event.source) as &[&str],
+        &text(|event| &event.event_id) as &[&str],
+        &text(|event| &event.event_type) as &[&str],
+        &envelopes.map_err(|error| sqlx::Error::Encode(error.into()))?,
+        &violations as &[&str],
         now,
         now + KEPT,
-        MOST - 1
+        MOST - i64::try_from(events.len()).unwrap_or(MOST)
     )
     .execute(executor)
     .await?;

@@ -38,7 +38,7 @@ pub(crate) async fn release(
     drop(connection);
     let mut transaction = pool.begin().await?;
     if quarantine::take(&mut transaction, kept.id).await? {
-        let appended = log::append(&mut transaction, &[&event], now).await?;
+        let appended = log::append(&mut transaction, &[&event], now, now - log::KNOWN_FOR).await?;
         let entry = Entry {
             actor,
             action: "release",

@@ -10,7 +10,7 @@ use sqlx::PgPool;
 use super::apply::{Applier, Fate, Halt, Lane};
 use super::envelope::PARTITIONS;
 use super::log::{self, Logged};
-use super::outcome;
+use super::{join, outcome};
 
 /// How many events one transaction applies again.
 const BATCH: i64 = 100;
@@ -95,6 +95,7 @@ pub(crate) async fn replay(
             progress(replayed.events);
         }
     }
+    join::end_replay(&applier.pool).await?;
     Ok(replayed)
 }
 

@@ -1,14 +1,16 @@
 //! A worker: applies the events of the partitions that it holds, each partition in order, several at once.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use sqlx::postgres::PgListener;
+use futures_util::FutureExt as _;
+use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::{PgExecutor, PgPool};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
 use super::apply::{Applier, Halt, Lane};
@@ -103,8 +105,17 @@ impl Worker {
             let Ok(_place) = self.places.acquire().await else {
                 return;
             };
-            match self.drain(&mut lane, partition).await {
-                Ok(()) => {}
+            let worked = AssertUnwindSafe(self.advance(&mut lane, partition))
+                .catch_unwind()
+                .await;
+            let worked = worked.unwrap_or_else(|_| {
+                error!(partition, "applying events has panicked; trying again");
+                Err(Halt::Database(sqlx::Error::WorkerCrashed))
+            });
+            match worked {
+                // After the others that wait for a place.
+                Ok(true) => self.lanes[usize::from(partition)].notify_one(),
+                Ok(false) => {}
                 Err(Halt::Fenced) => {
                     debug!(partition, "another worker has been in the partition");
                     lane = None;
@@ -119,28 +130,34 @@ impl Worker {
         }
     }
 
-    /// Applies all there is in a partition, for as long as it is this worker's.
-    async fn drain(&self, known: &mut Option<Lane>, partition: u8) -> Result<(), Halt> {
-        while self.leases.held().holds(partition) {
-            let lane = match known {
-                Some(lane) => lane,
-                None => known.insert(Lane::load(&self.pool, partition).await?),
-            };
-            let is_due = self.due.fetch_and(!(1 << partition), Ordering::AcqRel) & (1 << partition) != 0;
-            if is_due {
-                for retry in parked::due(&self.pool, partition, self.clock.now()).await? {
-                    self.applier.retry(lane, &retry).await?;
-                }
-            }
-            let events = log::read(&self.pool, partition, lane.position(), BATCH_EVENTS, BATCH_BYTES).await?;
-            if !events.is_empty() {
-                self.applier.apply(lane, &events).await?;
-            } else if !is_due || !self.applier.time_out(lane).await? {
-                return Ok(());
+    /// Applies what is due in a partition, and the next events; true when there may be more.
+    async fn advance(&self, known: &mut Option<Lane>, partition: u8) -> Result<bool, Halt> {
+        if !self.leases.held().holds(partition) {
+            *known = None;
+            return Ok(false);
+        }
+        let lane = match known {
+            Some(lane) => lane,
+            None => known.insert(Lane::load(&self.pool, partition).await?),
+        };
+        let bit = 1 << partition;
+        let is_due = self.due.fetch_and(!bit, Ordering::AcqRel) & bit != 0;
+        let mut has_retried = false;
+        if is_due {
+            for retry in parked::due(&self.pool, partition, self.clock.now()).await? {
+                has_retried |= self.applier.retry(lane, &retry).await?;
             }
         }
-        *known = None;
-        Ok(())
+        let events = log::read(&self.pool, partition, lane.position(), BATCH_EVENTS, BATCH_BYTES).await?;
+        if !events.is_empty() {
+            self.applier.apply(lane, &events).await?;
+        }
+        let is_over = is_due && events.is_empty() && !has_retried && self.applier.time_out(lane).await?;
+        if has_retried || is_over || (is_due && !events.is_empty()) {
+            // What waited behind one that is done is due at once, and there may be more joins whose time is over.
+            self.due.fetch_or(bit, Ordering::AcqRel);
+        }
+        Ok(has_retried || is_over || !events.is_empty())
     }
 
     async fn beat(self: Arc<Self>) {
@@ -186,7 +203,11 @@ impl Worker {
     }
 
     async fn listen_once(&self) -> sqlx::Result<()> {
-        let mut listener = PgListener::connect_with(&self.pool).await?;
+        // On a connection of its own: those of the pool are for work.
+        let own = PgPoolOptions::new()
+            .max_connections(1)
+            .connect_lazy_with(self.pool.connect_options().as_ref().clone());
+        let mut listener = PgListener::connect_with(&own).await?;
         listener.listen(CHANNEL).await?;
         while let Some(notification) = listener.try_recv().await? {
             let Some((from, partitions)) = notification.payload().split_once(' ') else {

@@ -8,7 +8,8 @@ use sqlx::PgConnection;
 use super::{FromTurn, Scope};
 use crate::clock::Clock;
 pub use crate::conversation::fact::{Fact, Facts};
-use crate::conversation::{Conversation, fact, subscription, user};
+pub use crate::conversation::preferences::Preferences;
+use crate::conversation::{Conversation, fact, preferences, subscription, user};
 use crate::fail::Fail;
 use crate::postgres::Database;
 use crate::reactions::FactScope;
@@ -116,6 +117,27 @@ impl Memory {
     pub async fn subscriptions(&self) -> Result<Vec<String>, Fail> {
         self.database.expect_up()?;
         Ok(subscription::of_session(self.database.primary(), self.session.as_str()).await?)
+    }
+
+    /// When and how often the user wants to be notified; the default where they have not said so.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn preferences(&self) -> Result<Preferences, Fail> {
+        self.database.expect_up()?;
+        Ok(preferences::of_session(self.database.primary(), self.session.as_str()).await?)
+    }
+
+    /// The user wants to be notified so from now on, instead of as they said before. What is held for quiet hours that
+    /// are over then is sent at once.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn prefer(&self, preferences: Preferences) -> Result<(), Fail> {
+        self.database.expect_up()?;
+        let mut transaction = self.database.primary().begin().await?;
+        preferences::set(&mut transaction, self.session.as_str(), &preferences, self.clock.now()).await?;
+        Ok(transaction.commit().await?)
     }
 
     async fn facts(&self, scope: FactScope, subject: &str) -> Result<Facts, Fail> {

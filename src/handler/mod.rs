@@ -17,7 +17,7 @@ use futures_util::future::BoxFuture;
 pub use self::context::Context;
 pub use self::data::Data;
 pub use self::database::{Db, Tx};
-pub use self::memory::{Fact, Facts, Memory};
+pub use self::memory::{Fact, Facts, Memory, Preferences};
 pub use self::params::Params;
 pub use self::turn::{Deadline, Raw, Session};
 use crate::cache::Cache;

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use sha2::{Digest as _, Sha256};
 
 use super::rules::Rules;
+use crate::conversation::Channels;
 use crate::events::catalogue::Catalogue;
 use crate::events::file::{self, FileError};
 use crate::events::source;
@@ -29,6 +30,8 @@ pub(crate) struct Edition {
     pub(crate) catalogue: Arc<Catalogue>,
     /// The rules.
     pub(crate) rules: Rules,
+    /// Where notifications go besides the chat.
+    pub(crate) channels: Channels,
 }
 
 /// What a look at the files came to.
@@ -45,8 +48,7 @@ pub(crate) enum Reload {
 type FilesDigest = [u8; 32];
 
 impl Rulebook {
-    /// Reads `schemas`, `reactions` and the names of `channels` in `events_dir`. `run_names` are the actions written in
-    /// Rust.
+    /// Reads `schemas`, `reactions` and `channels` in `events_dir`. `run_names` are the actions written in Rust.
     ///
     /// # Errors
     /// All that is wrong with all files.
@@ -118,20 +120,23 @@ impl Edition {
         let prefixes = source::prefixes(&events_dir.join("sources")).unwrap_or_default();
         let (catalogue, mut errors) = Catalogue::read(&events_dir.join("schemas"), &prefixes);
         let catalogue = Arc::new(catalogue);
-        let channels = channels(events_dir).map_err(|error| vec![error])?;
-        let rules = Rules::load(&events_dir.join("reactions"), &catalogue, run_names, &channels);
-        match rules {
-            Ok(rules) if errors.is_empty() => Ok(Self { catalogue, rules }),
-            Ok(_) => Err(errors),
-            Err(of_rules) => {
-                errors.extend(of_rules);
-                Err(errors)
-            }
+        // A channel whose file is wrong is there all the same: its rules are not wrong too.
+        let names = channels(events_dir).map_err(|error| vec![error])?;
+        let channels = Channels::load(&events_dir.join("channels")).map_err(|of_channels| errors.extend(of_channels));
+        let rules = Rules::load(&events_dir.join("reactions"), &catalogue, run_names, &names);
+        let rules = rules.map_err(|of_rules| errors.extend(of_rules));
+        match (rules, channels) {
+            (Ok(rules), Ok(channels)) if errors.is_empty() => Ok(Self {
+                catalogue,
+                rules,
+                channels,
+            }),
+            _ => Err(errors),
         }
     }
 }
 
-/// All that is wrong with all schemas and rules.
+/// All that is wrong with all schemas, rules and channels.
 pub(crate) fn check(events_dir: &Path, run_names: &[&str]) -> Vec<FileError> {
     Edition::load(events_dir, run_names).err().unwrap_or_default()
 }
@@ -145,10 +150,9 @@ fn channels(events_dir: &Path) -> Result<Vec<String>, FileError> {
 /// Of the names and contents of all files that an edition is made of.
 fn digest(events_dir: &Path) -> Result<FilesDigest, FileError> {
     let mut digest = Sha256::new();
-    for name in channels(events_dir)? {
-        digest.update(format!("channel {name}\n"));
-    }
-    let mut open = vec![events_dir.join("schemas"), events_dir.join("reactions")];
+    let mut open = ["schemas", "reactions", "channels"]
+        .map(|name| events_dir.join(name))
+        .to_vec();
     while let Some(dir) = open.pop() {
         let mut entries = match std::fs::read_dir(&dir) {
             Ok(entries) => entries

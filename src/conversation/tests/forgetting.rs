@@ -49,7 +49,8 @@ async fn nothing_of_a_forgotten_user_is_left() {
                  'no such street: Lovelace Street 1', now());
              insert into quarantined_events values (gen_random_uuid(), 's', 'e9', 't',
                  '{\"user_id\":\"ada\",\"payload\":{\"to\":\"Lovelace Street 1\"}}', '[]', now(), now());
-             insert into event_joins values ('r', '10042', 12,
+             insert into event_joins (rule, key, partition, seen, state, deadline, changed_at) values
+                 ('r', '10042', 12,
                  '{\"t\":{\"position\":1,\"payload\":{\"to\":\"Lovelace Street 1\"}},\"u\":{\"position\":3,\"payload\":{\"to\":\"Bob Road\"}}}',
                  'open', now(), now());
              insert into late_replies (key, body, expires_at, session) values

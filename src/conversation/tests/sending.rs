@@ -1,6 +1,7 @@
 //! What receivers get: once, signed, again when they were down, and nothing at private addresses.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,8 +12,8 @@ use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::{SESSION, Stage, ada, eventually, notify};
-use crate::conversation::{Channels, Conversation, Sender, chat};
-use crate::reactions::{Effect, HttpCall};
+use crate::conversation::{Conversation, Sender, chat};
+use crate::reactions::{Effect, HttpCall, Rulebook};
 use crate::telemetry::Metrics;
 use crate::upstream::Breakers;
 
@@ -27,10 +28,9 @@ impl Stage {
 
     fn run_sender(&self, running: &mut JoinSet<()>, conversation: Arc<Conversation>, url: &str) {
         let dir = tempfile::tempdir().unwrap();
-        let file = format!("url = \"{url}\"\nsecret_env = \"{SECRET_ENV}\"\nallow_private = true\n");
-        std::fs::write(dir.path().join("crm.toml"), file).unwrap();
-        let channels = Arc::new(Channels::load(dir.path()).unwrap());
-        let sender = Sender::new(conversation, channels, Breakers::default()).unwrap();
+        channel(dir.path(), "crm", url);
+        let rulebook = Rulebook::load(dir.path(), &[]).unwrap();
+        let sender = Sender::new(conversation, Arc::new(rulebook), Breakers::default()).unwrap();
         running.spawn(sender.run());
     }
 
@@ -40,6 +40,13 @@ impl Stage {
             .await
             .unwrap()
     }
+}
+
+/// Writes a channel's file.
+fn channel(events_dir: &Path, name: &str, url: &str) {
+    let file = format!("url = \"{url}\"\nsecret_env = \"{SECRET_ENV}\"\nallow_private = true\n");
+    std::fs::create_dir_all(events_dir.join("channels")).unwrap();
+    std::fs::write(events_dir.join(format!("channels/{name}.toml")), file).unwrap();
 }
 
 async fn receiver(answer: ResponseTemplate) -> MockServer {
@@ -98,6 +105,32 @@ async fn webhook_is_signed_as_the_standard_says() {
         json!({"id": id.to_string(), "type": "notification", "topic": "orders", "text": "shipped", "user_id": "ada",
             "session": null, "event_id": "evt-1", "event_type": "order.shipped", "entity_id": "10042"})
     );
+}
+
+#[tokio::test]
+async fn channel_whose_file_is_new_or_changed_is_used_without_a_restart() {
+    let stage = Stage::set().await.with_ada().await;
+    let (old, new) = (
+        receiver(ResponseTemplate::new(204)).await,
+        receiver(ResponseTemplate::new(204)).await,
+    );
+    let dir = tempfile::tempdir().unwrap();
+    channel(dir.path(), "crm", &old.uri());
+    let rulebook = Arc::new(Rulebook::load(dir.path(), &[]).unwrap());
+    let conversation = Arc::clone(&stage.conversation);
+    let sender = Sender::new(conversation, Arc::clone(&rulebook), Breakers::default()).unwrap();
+    let mut running = JoinSet::new();
+    running.spawn(sender.run());
+    channel(dir.path(), "crm", &new.uri());
+    channel(dir.path(), "sms", &new.uri());
+    rulebook.reload_if_changed();
+    stage
+        .apply(1, &[notify(ada(), "crm", "shipped"), notify(ada(), "sms", "shipped")])
+        .await;
+    let sent = "select count(*) from outbox where state = 'sent'";
+    eventually("both are sent", async || stage.count(sent).await == 2).await;
+    assert_eq!(old.received_requests().await.unwrap().len(), 0);
+    assert_eq!(new.received_requests().await.unwrap().len(), 2);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use sqlx::{Postgres, Transaction};
-use tracing::{Instrument as _, info_span, warn};
+use tracing::{Instrument as _, debug, info_span, warn};
 
 use super::{Applier, Fate, Halt, Kind, Lane};
 use crate::conversation::{self, Applied, Done};
@@ -31,6 +31,8 @@ pub(super) struct Batch<'a> {
     pub(super) memory: HashMap<String, Map<String, Value>>,
     /// Events that rules emit.
     pub(super) emitted: Vec<Envelope>,
+    /// Positions and rules that have acted before; only where events are replayed.
+    pub(super) acted: HashSet<(i64, String)>,
 }
 
 /// An event that rules listen to.
@@ -61,6 +63,10 @@ impl<'a> Batch<'a> {
             .cursor
             .advance(&mut transaction, lane.partition, position, applier.worker);
         let cursor = cursor.await?.ok_or(Halt::Fenced)?;
+        let acted = match kind {
+            Kind::Replay { .. } => outcome::acted(&mut *transaction, events).await?,
+            Kind::New | Kind::Retry { .. } => HashSet::new(),
+        };
         let batch = Self {
             applier,
             book: applier.rulebook.edition(),
@@ -72,6 +78,7 @@ impl<'a> Batch<'a> {
             joins: BTreeMap::new(),
             memory: HashMap::new(),
             emitted: Vec::new(),
+            acted,
         };
         Ok((batch, transaction))
     }
@@ -108,9 +115,12 @@ impl<'a> Batch<'a> {
                 }
                 Err(error) => Fate::Failed(error),
             };
-            if let Fate::Failed(error) = &fate {
-                span.in_scope(|| warn!(error, "event not applied"));
-                held_up.insert(entity);
+            match &fate {
+                Fate::Failed(error) => {
+                    span.in_scope(|| warn!(error, "event not applied"));
+                    held_up.insert(entity);
+                }
+                Fate::Unheard | Fate::Applied(_) | Fate::Waits => span.in_scope(|| debug!("applied")),
             }
             self.fates.push(fate);
         }
@@ -121,8 +131,7 @@ impl<'a> Batch<'a> {
     fn hear(&self, event: &Logged) -> Result<Option<Heard>, String> {
         let envelope = &event.envelope;
         let rules: Vec<Arc<Rule>> = self.book.rules.listening(&envelope.event_type).cloned().collect();
-        // What was erased says nothing any more.
-        if rules.is_empty() || envelope.payload.get() == "null" {
+        if rules.is_empty() || event.is_erased {
             return Ok(None);
         }
         let payload = serde_json::from_str(envelope.payload.get()).map_err(|error| error.to_string())?;
@@ -182,7 +191,10 @@ impl<'a> Batch<'a> {
                 let Trigger::Join(join) = &rule.trigger else { continue };
                 // One that has no key fails when it is judged.
                 if let Ok(Some(key)) = rule.key(&scope) {
-                    let deadline = join::deadline(event, join.within, self.now);
+                    let deadline = match self.kind {
+                        Kind::Replay { .. } => join::NEVER,
+                        Kind::New | Kind::Retry { .. } => join::deadline(event, join.within, self.now),
+                    };
                     openings.entry((rule.name.clone(), key)).or_insert(deadline);
                 }
             }
@@ -202,14 +214,14 @@ impl<'a> Batch<'a> {
         mut transaction: Transaction<'static, Postgres>,
     ) -> Result<Vec<Fate>, Halt> {
         self.write_effects(&mut transaction).await?;
-        let joins: Vec<&Join> = self.joins.values().collect();
-        join::save(&mut transaction, &joins, self.now).await?;
+        join::save(&mut transaction, self.joins.values(), self.now).await?;
         outcome::write(&mut transaction, self.events.iter().zip(&self.fates), self.now).await?;
         let parked = self.write_fates(lane, &mut transaction).await?;
         if !self.emitted.is_empty() {
             // Last: it locks the log until the commit.
             let events: Vec<&Envelope> = self.emitted.iter().collect();
-            log::append(&mut transaction, &events, self.now).await?;
+            // An event that is replayed emits what it has emitted before, however long ago.
+            log::append(&mut transaction, &events, self.now, DateTime::UNIX_EPOCH).await?;
         }
         if matches!(self.kind, Kind::Replay { dry_run: true }) {
             transaction.rollback().await?;

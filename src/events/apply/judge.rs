@@ -38,6 +38,8 @@ impl Batch<'_> {
         };
         let runs = outcomes
             .iter()
+            // What a replayed event has run before is not run again.
+            .filter(|outcome| !self.acted.contains(&(event.position, outcome.rule.clone())))
             .flat_map(|outcome| &outcome.effects)
             .filter_map(|effect| match effect {
                 Effect::Run { name } => Some(name.as_str()),
@@ -55,9 +57,15 @@ impl Batch<'_> {
                     sqlx::query!("rollback to savepoint actions")
                         .execute(&mut *transaction)
                         .await?;
+                    sqlx::query!("release savepoint actions")
+                        .execute(&mut *transaction)
+                        .await?;
                     return Ok((Fate::Failed(error), transaction));
                 }
             }
+            sqlx::query!("release savepoint actions")
+                .execute(&mut *transaction)
+                .await?;
         }
         self.emitted.extend(emitted);
         for join in joins {
@@ -127,6 +135,7 @@ impl Batch<'_> {
             return Ok(RuleOutcome::none(rule, "its time is over"));
         }
         let mut join = join.clone();
+        join.is_changed = true;
         let seen = join::seen(event, heard.version, heard.payload.clone());
         join.seen.entry(event.envelope.event_type.clone()).or_insert(seen);
         let missing = missing(waits_for, &join.seen);

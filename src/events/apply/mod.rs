@@ -103,15 +103,19 @@ impl Applier {
         }
     }
 
-    /// Tries a parked event again.
-    pub(crate) async fn retry(&self, lane: &mut Lane, due: &Due) -> Result<(), Halt> {
+    /// Tries a parked event again; false when it is not in the log any more.
+    pub(crate) async fn retry(&self, lane: &mut Lane, due: &Due) -> Result<bool, Halt> {
         let found = log::at(&self.pool, lane.partition, &[due.position]).await?;
         let Some(event) = found.first() else {
-            warn!(position = due.position, "a parked event is not in the log");
-            return Ok(());
+            warn!(
+                position = due.position,
+                "a parked event is not in the log any more; it waits no longer"
+            );
+            parked::drop(&self.pool, lane.partition, due.position).await?;
+            return Ok(false);
         };
         let kind = Kind::Retry { attempts: due.attempts };
-        self.apply_alone(lane, event, kind).await
+        self.apply_alone(lane, event, kind).await.map(|()| true)
     }
 
     /// Applies old events of a partition again: what they have done already is not done twice, what new rules make of

@@ -1,23 +1,41 @@
 //! Joins whose time is over.
 
+use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
+use sqlx::{Postgres, Transaction};
 use tracing::{Instrument as _, info_span, warn};
 
 use super::action::event_of;
 use super::emit::emitted_by;
 use super::judge::missing;
-use super::{Applier, Fate, Halt, Lane, RuleOutcome};
-use crate::conversation::{self, Applied};
-use crate::events::join::{self, State};
+use super::{Applier, Fate, Halt, Lane, RuleOutcome, is_about_data};
+use crate::conversation::{self, Applied, Done};
+use crate::events::audit::{self, Entry};
+use crate::events::join::{self, Join, State};
 use crate::events::log::{self, Logged};
+use crate::events::parked::{self, MAX_ATTEMPTS};
 use crate::events::{Envelope, outcome};
 use crate::reactions::{Effect, Scope, SeenEvent, Trigger};
 
+/// What a time-out has come to, or why it has failed.
+type Over = Result<(Vec<Done>, Vec<Envelope>), String>;
+
 impl Applier {
-    /// Acts on the joins of a partition whose time is over; returns whether there were any.
+    /// Acts on a join of a partition whose time is over; returns whether there was one. What fails is tried again, five
+    /// times; then the audit trail says so.
     pub(crate) async fn time_out(&self, lane: &mut Lane) -> Result<bool, Halt> {
+        match self.end_join(lane, None).await {
+            Err(Halt::Database(error)) if is_about_data(&error) => self.end_join(lane, Some(error.to_string())).await,
+            done => done,
+        }
+    }
+
+    /// One transaction; `refused` is why the database refused what came of the join just before.
+    async fn end_join(&self, lane: &mut Lane, refused: Option<String>) -> Result<bool, Halt> {
         let now = self.clock.now();
-        let book = self.rulebook.edition();
+        let mut connection = self.pool.acquire().await?;
+        self.log.make_room(&mut connection, now).await?;
+        drop(connection);
         let mut transaction = self.pool.begin().await?;
         let position = lane.cursor.position;
         let cursor = lane
@@ -25,89 +43,118 @@ impl Applier {
             .advance(&mut transaction, lane.partition, position, self.worker)
             .await?;
         let cursor = cursor.ok_or(Halt::Fenced)?;
-        let mut due = join::lock_due(&mut transaction, lane.partition, now).await?;
-        if due.is_empty() {
+        let Some(mut join) = join::lock_due(&mut transaction, lane.partition, now).await? else {
             transaction.rollback().await?;
             return Ok(false);
-        }
-        let mut done = Vec::new();
-        let mut emitted = Vec::new();
-        for join in &mut due {
-            join.state = State::TimedOut;
-            let Some(first) = join.seen.values().min_by_key(|seen| seen.position) else {
-                continue;
-            };
-            let Some(rule) = book.rules.by_name(&join.rule) else {
-                continue;
-            };
-            let event = logged(first);
-            let span = info_span!(
-                "time-out",
-                rule = rule.name,
-                event.id = event.envelope.event_id,
-                entity.id = event.envelope.entity_id
-            );
-            let Trigger::Join(waits_for) = &rule.trigger else {
-                continue;
-            };
-            let scope = Scope::of_timeout(&first.entity_id, &join.key, &join.seen, &missing(waits_for, &join.seen));
-            let effects = match rule.timeout_effects(&scope) {
-                Ok(effects) => effects,
-                Err(error) => {
-                    span.in_scope(|| warn!(error = %error, "time-out has no effect"));
-                    continue;
-                }
-            };
-            sqlx::query!("savepoint actions").execute(&mut *transaction).await?;
-            let mut failed = None;
-            for effect in &effects {
-                let Effect::Run { name } = effect else { continue };
-                let given = event_of(&event, first.payload.clone());
-                let (ran, given_back) = self.run(name, given, transaction).instrument(span.clone()).await?;
+        };
+        let over = match refused {
+            Some(error) => Err(error),
+            None => {
+                let (over, given_back) = self.act(&join, transaction, now).await?;
                 transaction = given_back;
-                if let Err(error) = ran {
-                    failed = Some(error);
-                    break;
-                }
+                over
             }
-            let mut outcome = RuleOutcome {
-                rule: format!("{} (time-out)", rule.name),
-                why_not: None,
-                effects,
-                done: Vec::new(),
-            };
-            match failed.map_or_else(|| emitted_by(&event, std::slice::from_ref(&outcome), &book, now), Err) {
-                Ok(events) => emitted.extend(events),
-                Err(error) => {
-                    span.in_scope(|| warn!(error, "time-out has no effect"));
-                    sqlx::query!("rollback to savepoint actions")
-                        .execute(&mut *transaction)
-                        .await?;
-                    continue;
-                }
+        };
+        join.is_changed = true;
+        let (done, emitted) = match over {
+            Ok(over) => {
+                join.state = State::TimedOut;
+                over
             }
-            let applied = outcome.effects.iter().enumerate().map(|(index, effect)| Applied {
-                position: event.position,
-                event: &event.envelope,
-                rule: &outcome.rule,
-                index,
-                effect,
-            });
-            let applied: Vec<Applied<'_>> = applied.collect();
-            outcome.done = conversation::apply(&mut transaction, now, &self.notifications, &applied).await?;
-            done.extend(outcome.done.iter().cloned());
-            let fate = Fate::Applied(vec![outcome]);
-            outcome::write(&mut transaction, std::iter::once((&event, &fate)), now).await?;
-        }
-        join::save(&mut transaction, &due.iter().collect::<Vec<_>>(), now).await?;
+            Err(error) => {
+                warn!(rule = join.rule, error, "time-out has failed");
+                join.attempts += 1;
+                if join.attempts < MAX_ATTEMPTS {
+                    join.deadline = now + parked::wait_after(join.attempts);
+                } else {
+                    join.state = State::TimedOut;
+                    let entry = Entry {
+                        actor: "rejoinder",
+                        action: "dead",
+                        position: join.seen.values().map(|seen| seen.position).min(),
+                        detail: &format!("time-out of rule {}: {error}", join.rule),
+                    };
+                    audit::write(&mut transaction, &entry, now).await?;
+                }
+                (Vec::new(), Vec::new())
+            }
+        };
+        join::save(&mut transaction, [&join], now).await?;
         if !emitted.is_empty() {
             let events: Vec<&Envelope> = emitted.iter().collect();
-            log::append(&mut transaction, &events, now).await?;
+            log::append(&mut transaction, &events, now, DateTime::UNIX_EPOCH).await?;
         }
         transaction.commit().await?;
         lane.cursor = cursor;
         self.tell(&emitted, &done).await;
         Ok(true)
+    }
+
+    /// What the rule of a join does when its time is over; all of it, or nothing.
+    async fn act(
+        &self,
+        join: &Join,
+        mut transaction: Transaction<'static, Postgres>,
+        now: DateTime<Utc>,
+    ) -> Result<(Over, Transaction<'static, Postgres>), Halt> {
+        let nothing = || Ok((Vec::new(), Vec::new()));
+        let book = self.rulebook.edition();
+        let first = join.seen.values().min_by_key(|seen| seen.position);
+        // A rule that is gone does nothing.
+        let (Some(first), Some(rule)) = (first, book.rules.by_name(&join.rule)) else {
+            return Ok((nothing(), transaction));
+        };
+        let Trigger::Join(waits_for) = &rule.trigger else {
+            return Ok((nothing(), transaction));
+        };
+        let event = logged(first);
+        let span = info_span!(
+            "time-out",
+            rule = rule.name,
+            event.id = event.envelope.event_id,
+            entity.id = event.envelope.entity_id
+        );
+        let scope = Scope::of_timeout(&first.entity_id, &join.key, &join.seen, &missing(waits_for, &join.seen));
+        let effects = match rule.timeout_effects(&scope) {
+            Ok(effects) => effects,
+            Err(error) => return Ok((Err(error.to_string()), transaction)),
+        };
+        let mut outcome = RuleOutcome {
+            rule: format!("{} (time-out)", rule.name),
+            why_not: None,
+            effects,
+            done: Vec::new(),
+        };
+        let emitted = match emitted_by(&event, std::slice::from_ref(&outcome), &book, now) {
+            Ok(emitted) => emitted,
+            Err(error) => return Ok((Err(error), transaction)),
+        };
+        sqlx::query!("savepoint actions").execute(&mut *transaction).await?;
+        for effect in &outcome.effects {
+            let Effect::Run { name } = effect else { continue };
+            let given = event_of(&event, first.payload.clone());
+            let (ran, given_back) = self.run(name, given, transaction).instrument(span.clone()).await?;
+            transaction = given_back;
+            if let Err(error) = ran {
+                sqlx::query!("rollback to savepoint actions")
+                    .execute(&mut *transaction)
+                    .await?;
+                return Ok((Err(error), transaction));
+            }
+        }
+        let applied = outcome.effects.iter().enumerate().map(|(index, effect)| Applied {
+            position: event.position,
+            event: &event.envelope,
+            rule: &outcome.rule,
+            index,
+            effect,
+        });
+        let applied: Vec<Applied<'_>> = applied.collect();
+        outcome.done = conversation::apply(&mut transaction, now, &self.notifications, &applied).await?;
+        let done = outcome.done.clone();
+        let fate = Fate::Applied(vec![outcome]);
+        outcome::write(&mut transaction, std::iter::once((&event, &fate)), now).await?;
+        Ok((Ok((done, emitted)), transaction))
     }
 }
 
@@ -117,6 +164,7 @@ fn logged(seen: &SeenEvent) -> Logged {
     Logged {
         position: seen.position,
         received_at: seen.received_at,
+        is_erased: false,
         envelope: Envelope {
             source: seen.source.as_str().into(),
             event_id: seen.event_id.clone(),

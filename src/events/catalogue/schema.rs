@@ -13,9 +13,6 @@ use super::place;
 /// At most so many violations are told.
 const MAX_VIOLATIONS: usize = 20;
 
-/// Payloads are nested at most this deep: what reads them later, the database included, has its limits.
-const MAX_DEPTH: usize = 100;
-
 /// A violation's pointer and its message are cut at so many characters: both can hold names that the sender chose.
 const MAX_TEXT: usize = 200;
 
@@ -96,10 +93,6 @@ impl Schema {
 
     /// What is wrong with a payload; at most 20 violations.
     pub(super) fn check(&self, payload: &str) -> Result<(), Vec<Violation>> {
-        if is_too_deep(payload) {
-            let message = format!("found more than {MAX_DEPTH} levels of nesting, expected at most those");
-            return Err(vec![Violation::new("/payload", &message)]);
-        }
         match &self.accepts {
             Accepts::Anything => Ok(()),
             Accepts::AnyObject if payload.starts_with('{') => Ok(()),
@@ -281,25 +274,6 @@ fn kind_of_text(json: &str) -> &'static str {
         Some(b'n') => "null",
         _ => "a number",
     }
-}
-
-/// Whether valid JSON is nested too deep; reads each byte once.
-fn is_too_deep(json: &str) -> bool {
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = in_string,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => depth += 1,
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > MAX_DEPTH {
-            return true;
-        }
-    }
-    false
 }
 
 /// What serde_json says, without the place at its end.

@@ -138,17 +138,12 @@ fn violations_are_few_and_short() {
 
 #[rstest]
 #[case("{}", "[[1]]", true)]
-#[case("{}", "[", false)]
 #[case(r#"{"type": "object"}"#, r#"{"a": {}}"#, true)]
 #[case(r#"{"type": "object"}"#, "[1]", false)]
 #[case(r#"{"type": "object"}"#, "\"{\"", false)]
 fn schema_that_takes_nearly_anything_is_checked_too(#[case] schema: &str, #[case] payload: &str, #[case] valid: bool) {
-    let payload = match payload {
-        "[" => format!("{}{}", "[".repeat(101), "]".repeat(101)),
-        payload => payload.to_owned(),
-    };
     let catalogue = catalogue(&[("a/1.json", schema)]);
-    assert_eq!(catalogue.check("a", 1, &raw(&payload)).is_ok(), valid);
+    assert_eq!(catalogue.check("a", 1, &raw(payload)).is_ok(), valid);
 }
 
 #[test]

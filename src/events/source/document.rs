@@ -56,27 +56,6 @@ fn member<'a>(json: &'a RawValue, name: &str) -> Option<&'a RawValue> {
     members.get(name).copied()
 }
 
-/// How many arrays and objects stand one in the other, at most.
-pub(super) fn nesting(json: &RawValue) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    let (mut in_text, mut escaped) = (false, false);
-    for byte in json.get().bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_text => escaped = true,
-            b'"' => in_text = !in_text,
-            _ if in_text => {}
-            b'[' | b'{' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,13 +66,5 @@ mod tests {
         let path = ["data", "object"].map(str::to_owned);
         assert_eq!(at(&json, &path).unwrap().get(), r#"{"price": 1.10, "b\u0061d": 2}"#);
         assert!(at(&json, &["data".to_owned(), "none".to_owned()]).is_none());
-    }
-
-    #[test]
-    fn nesting_is_counted_outside_of_texts() {
-        for (json, expected) in [("1", 0), ("[]", 1), (r#"[{"a":[]},{}]"#, 3), (r#"["[{\"[\\",{}]"#, 2)] {
-            let raw = RawValue::from_string(json.to_owned()).unwrap();
-            assert_eq!(nesting(&raw), expected, "{json}");
-        }
     }
 }

@@ -39,8 +39,6 @@ use crate::auth::secrets::Live;
 use crate::clock::Clock;
 
 const FORM: &str = "application/x-www-form-urlencoded";
-/// Arrays and objects of a payload that stand one in the other: the database's parser has a stack, too.
-const MAX_NESTING: usize = 100;
 const VERSION_EXPECTED: &str = "a whole number from 1";
 
 /// One sender of events.
@@ -249,16 +247,6 @@ impl Source {
             Format::CloudEvents => cloudevents::read(&self.name, headers, body, received, limit)?,
             Format::Mapped(mapping) => mapping.read_events(&self.name, headers, body, received, limit)?,
         };
-        for item in &mut items {
-            let nesting = item.as_ref().map_or(0, |event| document::nesting(&event.payload));
-            if nesting > MAX_NESTING {
-                *item = Err(bad(
-                    "payload",
-                    format_args!("{nesting} levels"),
-                    format!("at most {MAX_NESTING} levels of arrays and objects"),
-                ));
-            }
-        }
         if let Some(parent) = text(headers, "traceparent").and_then(trace::parent) {
             for event in items.iter_mut().flatten() {
                 event.traceparent.get_or_insert_with(|| parent.clone());

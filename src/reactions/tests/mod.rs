@@ -18,6 +18,9 @@ use crate::events::Envelope;
 /// Actions written in Rust.
 const RUN: &[&str] = &["confirm_order"];
 
+/// A channel's file.
+const CHANNEL: &str = "url = 'https://crm.example.com/'\nsecret_env = 'CRM_SECRET'\n";
+
 /// An events directory with three schemas, a channel and these other files.
 fn events_dir(files: &[(&str, &str)]) -> TempDir {
     let money = r#"{"properties": {"amount": {"type": "number"}, "customer": {"type": "string"}, "order": {}}}"#;
@@ -33,7 +36,7 @@ fn events_dir(files: &[(&str, &str)]) -> TempDir {
             "schemas/out/1.json",
             r#"{"required": ["sum"], "properties": {"sum": {"type": "number"}}}"#,
         ),
-        ("channels/crm.toml", ""),
+        ("channels/crm.toml", CHANNEL),
     ];
     for (name, text) in schemas.iter().chain(files) {
         write(dir.path(), name, text);

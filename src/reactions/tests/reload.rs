@@ -56,7 +56,17 @@ fn channels_are_those_that_have_a_file() {
     let rule = "on = ['any.x']\n[[do]]\nnotify = { topic = 'a', text = 'b', channel = 'sms' }\n";
     write(dir.path(), "reactions/sms.toml", rule);
     assert!(matches!(book.reload_if_changed(), Reload::Refused(_)));
-    write(dir.path(), "channels/sms.toml", "");
+    write(
+        dir.path(),
+        "channels/sms.toml",
+        "url = 'ftp://sms.example.com/'\nsecret_env = 'SMS_SECRET'\n",
+    );
+    let Reload::Refused(errors) = book.reload_if_changed() else {
+        panic!();
+    };
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].file.ends_with("channels/sms.toml"), "{errors:?}");
+    write(dir.path(), "channels/sms.toml", CHANNEL);
     assert_eq!(book.reload_if_changed(), Reload::Swapped);
 }
 

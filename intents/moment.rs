@@ -1,13 +1,13 @@
 //! Dates and times in the shapes that Dialogflow gives them.
 
-use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _, Utc};
 use serde_json::{Map, Value};
 
 /// The moment that `@sys.date-time` holds; `None` where it is none.
 ///
 /// ES gives RFC 3339, also as `{"date_time": …}`, or a period, of which the start counts; CX gives
 /// `{"year": …, "month": …, "day": …, "hours": …, "minutes": …}`. Where there is no offset, it is UTC.
-pub(super) fn date_time(value: &Value) -> Option<DateTime<Utc>> {
+pub(crate) fn date_time(value: &Value) -> Option<DateTime<Utc>> {
     Some(local(value)?.to_utc())
 }
 
@@ -15,7 +15,7 @@ pub(super) fn date_time(value: &Value) -> Option<DateTime<Utc>> {
 ///
 /// ES writes both as a whole moment (`2026-01-05T00:00:00+01:00`): of the first the day and the offset count, of the
 /// second only the time.
-pub(super) fn date_and_time(date: &Value, time: &Value) -> Option<DateTime<Utc>> {
+pub(crate) fn date_and_time(date: &Value, time: &Value) -> Option<DateTime<Utc>> {
     let (day, offset) = match date {
         Value::Object(fields) => (day(fields)?, UTC),
         _ => local(date).map(|date| (date.date_naive(), *date.offset()))?,
@@ -26,6 +26,20 @@ pub(super) fn date_and_time(date: &Value, time: &Value) -> Option<DateTime<Utc>>
     };
     let moment = day.and_time(clock).and_local_timezone(offset).single()?;
     Some(moment.to_utc())
+}
+
+/// The hour and minute that `@sys.time` holds, and the offset where there is one; `None` where it is no time.
+///
+/// ES gives a whole moment (`2026-01-07T22:00:00+01:00`), CX `{"hours": …, "minutes": …}`; `22:00` is a time too.
+pub(crate) fn time(value: &Value) -> Option<(NaiveTime, Option<FixedOffset>)> {
+    let (time, offset) = match value {
+        Value::Object(fields) if fields.contains_key("hours") => (clock(fields)?, None),
+        _ => match value.as_str().map(|text| NaiveTime::parse_from_str(text, "%H:%M")) {
+            Some(Ok(time)) => (time, None),
+            Some(Err(_)) | None => local(value).map(|moment| (moment.time(), Some(*moment.offset())))?,
+        },
+    };
+    Some((NaiveTime::from_hms_opt(time.hour(), time.minute(), 0)?, offset))
 }
 
 // Checked when it is compiled.
@@ -99,6 +113,19 @@ mod tests {
     fn day_counts_of_the_date_and_hour_of_the_time(#[case] date: Value, #[case] time: Value) {
         let moment = date_and_time(&date, &time).unwrap();
         assert_eq!(moment, "2030-01-07T09:30:00Z".parse::<DateTime<Utc>>().unwrap());
+    }
+
+    #[rstest]
+    #[case(json!("22:30"), None)]
+    #[case(json!({"hours": 22.0, "minutes": 30.0, "seconds": 0.0, "nanos": 0.0}), None)]
+    #[case(json!("2026-01-07T22:30:00+01:00"), Some(3600))]
+    #[case(json!({"startTime": "2026-01-07T22:30:59+01:00", "endTime": "2026-01-08T07:00:00+01:00"}), Some(3600))]
+    #[case(json!("2026-01-07T22:30:00"), Some(0))]
+    fn time_of_day_is_read_in_every_shape(#[case] value: Value, #[case] offset: Option<i32>) {
+        let (read, found) = time(&value).unwrap();
+        assert_eq!(read.to_string(), "22:30:00");
+        assert_eq!(found.map(|found| found.local_minus_utc()), offset);
+        assert_eq!(time(&json!("at night")), None);
     }
 
     #[rstest]

@@ -1,0 +1,175 @@
+//! Events of a bot under test: sent as a source signs them, waited for, and heard in the chat window.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::{RequestBuilder, Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
+use uuid::Uuid;
+
+use super::TestBot;
+
+/// How long the kit waits for what should come at once.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The open stream of a chat window.
+#[derive(Debug)]
+pub struct ChatStream {
+    response: Response,
+    read: String,
+}
+
+/// What the chat window was told unasked.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Said {
+    /// What a client that comes back sends as `Last-Event-ID`.
+    #[serde(skip)]
+    pub stream_id: String,
+    /// The same each time that the message is sent.
+    pub id: String,
+    /// What the user reads.
+    pub text: String,
+    /// What the user has opted in to.
+    pub topic: Option<String>,
+    /// The sender's id of the event that led to it.
+    pub event_id: String,
+}
+
+impl TestBot {
+    /// An event in the form that the source `generic` takes: a new id, the clock's time, the newest version of its type.
+    pub fn envelope(&self, event_type: &str, entity: &str, payload: &Value) -> Value {
+        let door = self.service.door().expect("a directory of events");
+        let version = door.rulebook.edition().catalogue.latest(event_type);
+        json!({
+            "event_id": Uuid::new_v4().to_string(),
+            "event_type": event_type,
+            "timestamp": self.clock.now(),
+            "entity_id": entity,
+            "schema_version": version.unwrap_or(1),
+            "payload": payload,
+        })
+    }
+
+    /// Sends an event as the source `generic`: the status, and what the sender is told.
+    pub async fn send(&self, event_type: &str, entity: &str, payload: Value) -> (u16, Value) {
+        self.post_event("generic", &self.envelope(event_type, entity, &payload))
+            .await
+    }
+
+    /// Posts an event, or an array of them, as a source that signs as Standard Webhooks.
+    pub async fn post_event(&self, source: &str, event: &Value) -> (u16, Value) {
+        let request = self.signed(source, event.to_string());
+        let response = request.send().await.expect("an answer");
+        let status = response.status().as_u16();
+        let bytes = response.bytes().await.expect("the answer's body");
+        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    /// A request to `/events/{source}` with a body of JSON, signed as Standard Webhooks at the clock's time.
+    pub fn signed(&self, source: &str, body: impl Into<Bytes>) -> RequestBuilder {
+        let body = body.into();
+        let door = self.service.door().expect("a directory of events");
+        let signer = door.sources.get(source).expect("the source");
+        let id = Uuid::new_v4().to_string();
+        let signature = signer
+            .sign(&id, self.clock.now(), &body)
+            .expect("a secret to sign with");
+        let request = self.http.post(self.url(&format!("/events/{source}")));
+        let request = request.header("content-type", "application/json");
+        let signed = signature
+            .into_iter()
+            .fold(request, |request, (name, value)| request.header(name, value));
+        signed.body(body)
+    }
+
+    /// Waits until everything that is due by the clock is done: events, retries, joins and messages.
+    ///
+    /// # Panics
+    /// When it is not in time.
+    pub async fn events_applied(&self) {
+        let patience = Instant::now() + PATIENCE;
+        while self.has_work().await {
+            assert!(Instant::now() < patience, "events or messages are still due");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn has_work(&self) -> bool {
+        sqlx::query_scalar(
+            "select exists (select from event_log l where l.position > coalesce(
+                    (select max(c.position) from event_cursors c where c.partition = l.partition), 0))
+                or exists (select from parked_events where retry_at <= $1)
+                or exists (select from event_joins where state = 'open' and deadline <= $1)
+                or exists (select from outbox where state in ('pending', 'held') and due_at <= $1)",
+        )
+        .bind(self.clock.now())
+        .fetch_one(self.pool())
+        .await
+        .expect("what is due")
+    }
+
+    /// Opens the chat window of a session: it hears what is said from now on.
+    pub async fn stream(&self, session: &str) -> ChatStream {
+        self.open(session, None).await
+    }
+
+    /// Opens it again, after the message with this id of the stream.
+    pub async fn stream_after(&self, session: &str, stream_id: &str) -> ChatStream {
+        self.open(session, Some(stream_id)).await
+    }
+
+    async fn open(&self, session: &str, last_event_id: Option<&str>) -> ChatStream {
+        let mut request = self.http.get(self.url(&format!("/conversations/{session}/stream")));
+        if let Some(id) = last_event_id {
+            request = request.header("last-event-id", id);
+        }
+        let response = request.send().await.expect("an answer");
+        assert_eq!(response.status(), 200, "the stream is refused");
+        ChatStream::from(response)
+    }
+}
+
+impl From<Response> for ChatStream {
+    /// The stream that a service under test answers with.
+    fn from(response: Response) -> Self {
+        Self {
+            response,
+            read: String::new(),
+        }
+    }
+}
+
+impl ChatStream {
+    /// The next message.
+    ///
+    /// # Panics
+    /// When none comes in time, or the stream ends.
+    pub async fn next(&mut self) -> Said {
+        timeout(PATIENCE, self.read_next()).await.expect("a message in time")
+    }
+
+    async fn read_next(&mut self) -> Said {
+        loop {
+            while let Some((block, rest)) = self.read.split_once("\n\n") {
+                let said = said(block);
+                self.read = rest.to_owned();
+                if let Some(said) = said {
+                    return said;
+                }
+            }
+            let chunk = self.response.chunk().await.expect("the stream");
+            let chunk = chunk.expect("a stream that goes on");
+            self.read.push_str(std::str::from_utf8(&chunk).expect("text"));
+        }
+    }
+}
+
+/// The message of a block of lines; none where it is a comment or a setting.
+fn said(block: &str) -> Option<Said> {
+    let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
+    let mut said: Said = serde_json::from_str(field("data: ")?).expect("a message");
+    said.stream_id = field("id: ").expect("the message's id").to_owned();
+    Some(said)
+}
