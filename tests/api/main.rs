@@ -3,6 +3,7 @@
 
 mod budget;
 mod callers;
+mod events;
 mod idempotency;
 mod memory;
 mod observability;

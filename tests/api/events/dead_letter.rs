@@ -1,0 +1,154 @@
+//! Dead letters: what fails five times is kept, mended and applied, or discarded with a reason.
+
+use chrono::TimeDelta;
+use rejoinder::testing::TestBot;
+use serde_json::{Value, json};
+
+use super::command::run;
+use super::shop::{self, count, status_of, times_confirmed};
+
+/// Pays an order that does not exist: the second event of it cannot be applied.
+async fn pay_nothing(bot: &TestBot, order: &str) {
+    bot.send("inventory.reserved", order, json!({})).await;
+    let payment = json!({"event_id": format!("pay-{order}"), "event_type": "payment.confirmed", "timestamp": bot.clock().now(),
+        "entity_id": order, "schema_version": 1, "payload": {"amount": 99.5}});
+    assert_eq!(bot.post_event("generic", &payment).await.0, 202);
+    bot.events_applied().await;
+}
+
+/// Lets the time of all tries pass.
+async fn give_up(bot: &TestBot) {
+    for _ in 0..4 {
+        bot.clock().advance(TimeDelta::seconds(9));
+        bot.events_applied().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn event_that_fails_five_times_is_listed_mended_and_redriven() {
+    let bot = shop::open().await;
+    pay_nothing(&bot, "77001").await;
+    for tries in 1..=4 {
+        let parked: i32 = sqlx::query_scalar("select attempts from parked_events")
+            .fetch_one(bot.pool())
+            .await
+            .unwrap();
+        assert_eq!(parked, tries);
+        bot.clock().advance(TimeDelta::seconds(9));
+        bot.events_applied().await;
+    }
+    let ran = run(&bot, &["events", "dead"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    for told in [
+        "pay-77001",
+        "payment.confirmed",
+        "there is no order 77001",
+        "99.5",
+        "tried 5 times",
+    ] {
+        assert!(ran.out.contains(told), "{told} is not in {}", ran.out);
+    }
+    let ran = run(&bot, &["events", "dead", "--json"]).await;
+    let letters: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(letters[0]["payload"], json!({"amount": 99.5}));
+    assert_eq!(letters[0]["attempts"], 5);
+    assert_eq!(letters[0]["error"], "action confirm_order: there is no order 77001");
+
+    sqlx::query("insert into orders (id, status) values ('77001', 'placed')")
+        .execute(bot.pool())
+        .await
+        .unwrap();
+    let ran = run(&bot, &["events", "redrive", "pay-77001"]).await;
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (0, "1 given back to the workers\n"),
+        "{}",
+        ran.err
+    );
+    bot.clock().advance(TimeDelta::minutes(1));
+    bot.events_applied().await;
+    assert_eq!(times_confirmed(&bot, "77001").await, 1);
+    assert_eq!(status_of(&bot, "77001").await, "confirmed -");
+    assert_eq!(
+        count(&bot, "dead_letters").await + count(&bot, "parked_events").await,
+        0
+    );
+    let audit = run(&bot, &["events", "audit"]).await.out;
+    for told in ["rejoinder", "dead", "there is no order 77001", "ada", "redrive"] {
+        assert!(audit.contains(told), "{told} is not in {audit}");
+    }
+    let again = run(&bot, &["events", "redrive", "pay-77001"]).await;
+    assert_eq!(again.code, 2);
+    assert!(again.err.contains("\"pay-77001\" is no dead letter"), "{}", again.err);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_letter_is_discarded_only_with_a_reason_and_the_audit_keeps_it() {
+    let bot = shop::open().await;
+    pay_nothing(&bot, "77002").await;
+    give_up(&bot).await;
+    for arguments in [
+        &["events", "discard", "pay-77002"][..],
+        &["events", "discard", "pay-77002", "--reason", " "],
+        &["events", "discard", "--reason", "no id"],
+    ] {
+        assert_eq!(run(&bot, arguments).await.code, 2, "{arguments:?}");
+    }
+    assert_eq!(count(&bot, "dead_letters").await, 1);
+    let ran = run(&bot, &["events", "discard", "pay-77002", "--reason", "a test order"]).await;
+    assert_eq!((ran.code, ran.out.as_str()), (0, "1 discarded\n"), "{}", ran.err);
+    assert_eq!(run(&bot, &["events", "dead"]).await.out, "no dead letters\n");
+    let audit: Value = serde_json::from_str(&run(&bot, &["events", "audit", "--json"]).await.out).unwrap();
+    assert_eq!(audit[0]["action"], "discard");
+    assert_eq!(audit[0]["actor"], "ada");
+    assert_eq!(audit[0]["detail"], "a test order");
+    assert_eq!(audit[1]["action"], "dead");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failing_event_holds_up_its_entity_in_order_and_nothing_else() {
+    let bot = shop::open().await;
+    // Both of partition 12: asserted below.
+    let neighbour = "10042";
+    let order = (0..)
+        .map(|n| format!("x{n}"))
+        .find(|name| same_partition(name, neighbour))
+        .unwrap();
+    pay_nothing(&bot, &order).await;
+    bot.send("order.shipped", &order, json!({"tracking_number": "first"}))
+        .await;
+    bot.send("order.shipped", &order, json!({"tracking_number": "second"}))
+        .await;
+    bot.send("order.shipped", neighbour, json!({"tracking_number": "other"}))
+        .await;
+    bot.events_applied().await;
+    let partitions: i64 = sqlx::query_scalar("select count(distinct partition) from event_log")
+        .fetch_one(bot.pool())
+        .await
+        .unwrap();
+    assert_eq!(partitions, 1);
+    assert_eq!(status_of(&bot, neighbour).await, "shipped other");
+    assert_eq!(status_of(&bot, &order).await, "- -");
+    assert_eq!(count(&bot, "parked_events").await, 3);
+    give_up(&bot).await;
+    assert_eq!(status_of(&bot, &order).await, "shipped second");
+    assert_eq!(count(&bot, "parked_events").await, 0);
+    let order_of_work: Vec<i64> = sqlx::query_scalar(
+        "select o.position from event_outcomes o join event_log l using (position)
+         where l.entity_id = $1 and l.event_type = 'order.shipped' order by o.ctid",
+    )
+    .bind(&order)
+    .fetch_all(bot.pool())
+    .await
+    .unwrap();
+    assert!(
+        order_of_work.is_sorted() && order_of_work.len() == 2,
+        "{order_of_work:?}"
+    );
+}
+
+fn same_partition(one: &str, other: &str) -> bool {
+    use sha2::{Digest as _, Sha256};
+    let of = |entity: &str| Sha256::digest(entity)[0] % 32;
+    of(one) == of(other)
+}

@@ -1,0 +1,89 @@
+//! Joins: an order is confirmed once it is paid and its goods are set aside.
+
+use chrono::TimeDelta;
+use rejoinder::testing::TestBot;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::shop::{self, count, messages, shop, status_of, times_confirmed};
+
+const BOTH: [&str; 2] = ["payment.confirmed", "inventory.reserved"];
+
+fn payload(event_type: &str) -> Value {
+    match event_type {
+        "payment.confirmed" => json!({"amount": 12.5, "currency": "USD"}),
+        _ => json!({"warehouse": "north"}),
+    }
+}
+
+async fn tell(bot: &TestBot, event_type: &str) {
+    let (status, answer) = bot.send(event_type, "10042", payload(event_type)).await;
+    assert_eq!(status, 202, "{answer}");
+    bot.events_applied().await;
+}
+
+/// Stops the service, and starts another on its database, so much later.
+async fn restarted(bot: TestBot, later: TimeDelta) -> TestBot {
+    let (database, now) = (bot.database(), bot.clock().now() + later);
+    bot.stop().await;
+    TestBot::start_with(shop(), |settings| {
+        settings.database = Some(database);
+        settings.now = now;
+    })
+    .await
+}
+
+#[rstest]
+#[case::paid_first(0)]
+#[case::reserved_first(1)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn payment_and_goods_in_either_order_confirm_an_order_once_across_a_restart(#[case] first: usize) {
+    let bot = shop::open().await;
+    tell(&bot, BOTH[first]).await;
+    assert_eq!(times_confirmed(&bot, "10042").await, 0);
+    let bot = restarted(bot, TimeDelta::minutes(5)).await;
+    tell(&bot, BOTH[1 - first]).await;
+    bot.clock().advance(TimeDelta::minutes(4));
+    for event_type in BOTH {
+        tell(&bot, event_type).await;
+    }
+    bot.clock().advance(TimeDelta::minutes(20));
+    bot.events_applied().await;
+    assert_eq!(times_confirmed(&bot, "10042").await, 1);
+    assert_eq!(messages(&bot).await, ["Order confirmed: #10042"]);
+    assert_eq!(status_of(&bot, "10042").await, "confirmed -");
+}
+
+#[rstest]
+#[case::paid(0)]
+#[case::reserved(1)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_without_the_other_in_time_gives_the_time_out_once_and_the_late_one_does_nothing(#[case] only: usize) {
+    let bot = shop::open().await;
+    tell(&bot, BOTH[only]).await;
+    bot.clock().advance(TimeDelta::minutes(14));
+    bot.events_applied().await;
+    assert!(messages(&bot).await.is_empty());
+    bot.clock().advance(TimeDelta::minutes(2));
+    bot.events_applied().await;
+    assert_eq!(messages(&bot).await, ["Your order #10042 is delayed"]);
+    tell(&bot, BOTH[1 - only]).await;
+    bot.clock().advance(TimeDelta::minutes(60));
+    bot.events_applied().await;
+    assert_eq!(messages(&bot).await, ["Your order #10042 is delayed"]);
+    assert_eq!(times_confirmed(&bot, "10042").await, 0);
+    assert_eq!(status_of(&bot, "10042").await, "delayed -");
+    assert_eq!(count(&bot, "event_log where event_type = 'order.stalled'").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn time_that_passes_while_no_service_runs_gives_the_time_out_once() {
+    let bot = shop::open().await;
+    tell(&bot, BOTH[0]).await;
+    let bot = restarted(bot, TimeDelta::hours(3)).await;
+    bot.events_applied().await;
+    let bot = restarted(bot, TimeDelta::hours(3)).await;
+    bot.events_applied().await;
+    assert_eq!(messages(&bot).await, ["Your order #10042 is delayed"]);
+    assert_eq!(count(&bot, "event_log where event_type = 'order.stalled'").await, 1);
+}

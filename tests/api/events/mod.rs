@@ -1,0 +1,24 @@
+//! Events, as their senders, users and operators see them.
+
+mod batch;
+mod catalogue;
+mod command;
+mod dead_letter;
+mod directory;
+mod emitted;
+mod explanation;
+mod forgetting;
+mod handshake;
+mod join;
+mod log;
+mod malformed;
+mod metric;
+mod outage;
+mod overload;
+mod quarantine;
+mod refusal;
+mod reload;
+mod replay;
+mod secret;
+mod shop;
+mod story;

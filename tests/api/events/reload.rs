@@ -1,0 +1,77 @@
+//! Rules that change while the service runs, and `rejoinder events check`.
+
+use super::command::run_in;
+use super::directory::Directory;
+use super::shop::{self, shipped, status_of};
+use crate::serve::Running;
+use crate::support::eventually;
+
+fn rule(text: &str) -> String {
+    format!("on = ['order.shipped']\n[[do]]\nremember = {{ name = 'status', value = '{text}' }}\n")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changed_rule_is_in_force_without_a_restart_and_a_broken_one_changes_nothing() {
+    let directory = Directory::copied();
+    directory.write("reactions/order_shipped.toml", &rule("one"));
+    let bot = shop::open_with(|settings| directory.set(settings)).await;
+    let status = async || {
+        assert_eq!(bot.send("order.shipped", "10042", shipped("1Z")).await.0, 202);
+        bot.events_applied().await;
+        status_of(&bot, "10042").await
+    };
+    assert_eq!(status().await, "one -");
+    directory.write("reactions/order_shipped.toml", &rule("two by now"));
+    eventually("the new rule is in force", async || status().await == "two by now -").await;
+    directory.write(
+        "reactions/order_shipped.toml",
+        "on = ['order.shipped']\n[[do]]\nremember = { nam",
+    );
+    directory.write("reactions/another.toml", &rule("three"));
+    // Twice the time in which a change is seen.
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    assert_eq!(status().await, "two by now -");
+    directory.write(
+        "reactions/order_shipped.toml",
+        "on = ['order.delivered']\n[[do]]\nremember = { name = 'status', value = 'x' }\n",
+    );
+    eventually("the mended files are in force", async || status().await == "three -").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn broken_rule_is_logged_with_file_line_and_column() {
+    let directory = Directory::copied();
+    let events = directory.path().to_str().unwrap().to_owned();
+    let mut running = Running::start_logged(&[("EVENTS_DIR", &events)]);
+    directory.write(
+        "reactions/order_shipped.toml",
+        "on = ['order.shipped']\n[[do]]\nremember = { name = 'status', value = '{{ payload.traking }}' }\n",
+    );
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    let logs = running.logs();
+    assert!(logs.contains("order_shipped.toml:3:"), "{logs}");
+}
+
+#[tokio::test]
+async fn check_tells_every_error_with_its_place_and_exit_code() {
+    let directory = Directory::copied();
+    let bot = shop::open().await;
+    let ran = run_in(&bot, directory.path(), &["events", "check"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.out.contains("all files are right"));
+    directory.write("reactions/order_shipped.toml", &rule("{{ payload.traking }}"));
+    directory.write("sources/broken.toml", "format = 'envelope'\nbogus = 1\n");
+    directory.write("schemas/order.odd/1.json", "{\"type\": \"objekt\"}");
+    let ran = run_in(&bot, directory.path(), &["events", "check"]).await;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    for place in [
+        "reactions/order_shipped.toml:3:",
+        "sources/broken.toml:2:1",
+        "schemas/order.odd/1.json:1:",
+    ] {
+        assert!(ran.out.contains(place), "{place} is not in\n{}", ran.out);
+    }
+    let json = run_in(&bot, directory.path(), &["events", "check", "--json"]).await;
+    assert_eq!(json.code, 1);
+    assert!(serde_json::from_str::<Vec<serde_json::Value>>(&json.out).unwrap().len() >= 3);
+}

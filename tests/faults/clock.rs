@@ -1,0 +1,71 @@
+//! The machine's clock is stepped, forward and back, by seconds and by weeks.
+
+use std::fs;
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use rejoinder::testing::TestBot;
+use rejoinder::{Bot, Clock};
+
+use crate::claims;
+use crate::sender::{Senders, Sent};
+use crate::site::{Site, eventually};
+
+#[tokio::test]
+async fn clock_that_is_stepped_loses_nothing_and_keeps_the_order() {
+    let site = Site::start().await;
+    let bot = TestBot::start_with(Bot::new(), |settings| {
+        settings.database = Some(site.database.options());
+        settings.events.events_dir = site.events_dir();
+        settings.data_dir = site.data_dir();
+        settings.notifications.notifications_per_hour = 10_000;
+        settings.now = Clock::system().now();
+    })
+    .await;
+    let secret = fs::read_to_string(site.data_dir().join("secrets/generic")).unwrap();
+    let senders = Arc::new(Senders::by(bot.clock().clone(), secret.trim()));
+    senders.aim([bot.url("")]);
+    // Nobody follows them: a message is due when its event was applied, so one that is not said yet when the clock goes
+    // back is said later than what comes after it.
+    let entities: Vec<String> = (0..8).map(|entity| format!("entity {entity}")).collect();
+
+    let steps = [
+        TimeDelta::hours(1),
+        TimeDelta::hours(-1),
+        TimeDelta::seconds(-90),
+        TimeDelta::seconds(90),
+        TimeDelta::weeks(3),
+        TimeDelta::weeks(-3),
+        TimeDelta::days(-7),
+        TimeDelta::days(7),
+        TimeDelta::hours(1),
+    ];
+    let mut n = 0;
+    for by in steps {
+        for _ in 0..3 {
+            n += 1;
+            for entity in &entities {
+                senders.deliver(&Sent::step(entity, n)).await;
+            }
+        }
+        bot.clock().advance(by);
+        // Known as a duplicate wherever the clock stands within the time for which senders repeat.
+        if by < TimeDelta::weeks(1) {
+            for entity in &entities {
+                let answer = senders.post(&bot.url(""), &Sent::step(entity, n)).await.unwrap();
+                assert_eq!(answer.status(), 200, "after a step of {by}");
+            }
+        }
+        eventually("all is applied", async || {
+            site.number(
+                "select count(*) from facts where name = 'last' and value::text::bigint = (select max(
+                (payload->>'n')::bigint) from event_log)",
+            )
+            .await
+                == entities.len() as i64
+        })
+        .await;
+    }
+    claims::hold(&site, &senders).await;
+    bot.stop().await;
+}

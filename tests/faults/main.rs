@@ -1,0 +1,17 @@
+//! Nothing is lost and nothing is done twice, whatever is killed and whatever fails: real processes on a real PostgreSQL.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod claims;
+mod clock;
+mod kills;
+mod long_transaction;
+mod no_skip;
+mod outage;
+mod parked;
+mod process;
+mod receiver;
+mod segment;
+mod sender;
+mod sharing;
+mod site;
+mod steps;
