@@ -13,11 +13,11 @@
 //! from one thread of one more process, on the same cores. Exits with 1 when a target is missed.
 
 mod bare;
-mod contestant;
 mod figures;
-mod load;
 mod measure;
 mod pool;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod targets;
 
 use std::path::PathBuf;
@@ -58,7 +58,7 @@ enum Part {
     /// The query alone
     Pool(pool::Pool),
     /// The load
-    Load(load::Load),
+    Load(shared::load::Load),
 }
 
 fn main() -> ExitCode {

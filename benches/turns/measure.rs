@@ -1,17 +1,17 @@
 //! The run: starts the contestants, gives each its slices round by round, and watches memory and starts.
 
 use std::fs;
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 use rejoinder::postgres::embedded::Embedded;
-use serde_json::Value;
 
-use crate::contestant::{Contestant, Place};
-use crate::figures::{Figures, Memory, Series, Slice};
-use crate::load::{Ask, CONNECTIONS};
+use crate::figures::{Figures, Memory};
+use crate::shared::contestant::{Contestant, Place, child, default_settings, machine, memory_mb, this_program};
+use crate::shared::load::{Ask, CONNECTIONS};
+use crate::shared::progress::Progress;
+use crate::shared::slice::{Series, Slice};
 
 /// How much of everything.
 struct Extent {
@@ -103,7 +103,7 @@ pub(crate) fn measure(quick: bool, pg_bindir: Option<&Path>) -> anyhow::Result<F
     let mut series = series.into_iter();
     let mut next = || series.next().context("a contestant has no figures");
     Ok(Figures {
-        machine: machine(),
+        machine: format!("{}, {CONNECTIONS} connections", machine()),
         bare: next()?,
         noop: next()?,
         cached: next()?,
@@ -170,7 +170,8 @@ impl Run {
         match started {
             Ok(node) => Some(node),
             Err(error) => {
-                self.progress.note(&format!("e is left out: {error:#}"));
+                self.progress.end();
+                eprintln!("e is left out: {error:#}");
                 None
             }
         }
@@ -205,13 +206,9 @@ impl Run {
     /// Loads one contestant from one more process.
     fn load(&mut self, server: &Contestant, extent: &[&str]) -> anyhow::Result<Slice> {
         self.runs += 1;
-        let ask = match server.ask {
-            Ask::Noop => "noop",
-            Ask::Balance => "balance",
-        };
         let (address, run) = (server.address.to_string(), self.runs.to_string());
         let before = server.cpu_s();
-        let mut slice = child(&[&["load", &address, ask, &run], extent].concat())
+        let mut slice = child(&[&["load", &address, server.ask.name(), &run], extent].concat())
             .with_context(|| format!("contestant {}", server.name))?;
         if let (Some(before), Some(after)) = (before, server.cpu_s()) {
             slice.server_cpu_s = after - before;
@@ -227,11 +224,11 @@ impl Run {
             self.progress
                 .tell(&format!("memory of {}: to {early_turns} turns", server.name));
             self.load(&server, &["--turns", &early_turns.to_string()])?;
-            let early = server.resident_mb();
+            let early = memory_mb(server.process(), "VmRSS:");
             self.progress
                 .tell(&format!("memory of {}: to {late_turns} turns", server.name));
             self.load(&server, &["--turns", &(late_turns - early_turns).to_string()])?;
-            if let (Some(early_mb), Some(late_mb)) = (early, server.resident_mb()) {
+            if let (Some(early_mb), Some(late_mb)) = (early, memory_mb(server.process(), "VmRSS:")) {
                 memory.push(Memory {
                     name: server.name,
                     early_turns,
@@ -262,80 +259,5 @@ impl Run {
             started.stop()?;
         }
         Ok(starts_ms)
-    }
-}
-
-fn this_program() -> anyhow::Result<Command> {
-    Ok(Command::new(
-        std::env::current_exe().context("the bench cannot find itself")?,
-    ))
-}
-
-/// Whatever is set where the bench runs, also in a `.env` file: the contestants have the defaults.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "PATH and the place of PostgreSQL's programs are the machine's"
-)]
-fn default_settings(command: &mut Command) -> &mut Command {
-    let machine = ["PATH", "PG_BINDIR"].map(|name| (name, std::env::var_os(name).unwrap_or_default()));
-    command
-        .env_clear()
-        .envs(machine)
-        .current_dir(env!("CARGO_TARGET_TMPDIR"))
-}
-
-/// Runs a part of this program to its end, and reads the slice that it prints.
-fn child(args: &[&str]) -> anyhow::Result<Slice> {
-    let output = this_program()?
-        .args(args)
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()?;
-    ensure!(output.status.success(), "{} failed", args[0]);
-    let printed: Value = serde_json::from_slice(&output.stdout).context("the child printed something else")?;
-    Ok(Slice::from_json(&printed))
-}
-
-fn machine() -> String {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-        .map_or("unknown processor", |(_, model)| model);
-    format!("{cores} cores, {model}, {CONNECTIONS} connections")
-}
-
-/// One line that is written over on a terminal; a line each where it goes elsewhere.
-struct Progress {
-    terminal: bool,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self {
-            terminal: std::io::stderr().is_terminal(),
-        }
-    }
-
-    fn tell(&self, what: &str) {
-        if self.terminal {
-            eprint!("\r\x1b[2K{what}");
-        } else {
-            eprintln!("{what}");
-        }
-    }
-
-    fn note(&self, what: &str) {
-        self.tell(what);
-        if self.terminal {
-            eprintln!();
-        }
-    }
-
-    fn end(&self) {
-        if self.terminal {
-            eprint!("\r\x1b[2K");
-        }
     }
 }

@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 use sqlx::PgPool;
 use tokio::task::JoinSet;
 
-use crate::figures::Slice;
+use crate::shared::slice::Slice;
 
 #[derive(clap::Args)]
 pub(crate) struct Pool {

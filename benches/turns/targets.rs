@@ -4,19 +4,12 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::figures::{Figures, Slice, median};
+use crate::figures::Figures;
+use crate::shared::slice::{Slice, median};
+use crate::shared::verdict::{self, Verdict, at_least, under};
 
 /// Growth of resident memory that still counts as flat.
 const FLAT: f64 = 1.1;
-
-/// One figure beside what is wanted.
-pub(crate) struct Verdict {
-    what: String,
-    measured: f64,
-    unit: &'static str,
-    target: String,
-    pub(crate) met: bool,
-}
 
 /// All verdicts; none of what could not be measured here.
 pub(crate) fn judge(figures: &Figures) -> Vec<Verdict> {
@@ -81,16 +74,7 @@ pub(crate) fn table(figures: &Figures, verdicts: &[Verdict]) -> String {
             of(load_micros),
         );
     }
-    let _ = writeln!(text, "\n  {:<34}{:>12}{:>12}", "", "measured", "wanted");
-    for verdict in verdicts {
-        let measured = format!("{:.2}{}", verdict.measured, verdict.unit);
-        let met = if verdict.met { "ok" } else { "MISSED" };
-        let _ = writeln!(
-            text,
-            "  {:<34}{measured:>12}{:>12}  {met}",
-            verdict.what, verdict.target
-        );
-    }
+    text.push_str(&verdict::table(verdicts));
     if figures.node.is_none() {
         text.push_str("  b over e: not measured, no Node\n");
     }
@@ -106,16 +90,7 @@ pub(crate) fn json(figures: &Figures, verdicts: &[Verdict]) -> Value {
             (series.name.to_owned(), Value::Array(slices))
         })
         .collect();
-    let verdicts: Vec<Value> = verdicts
-        .iter()
-        .map(|verdict| {
-            json!({
-                "what": verdict.what, "measured": verdict.measured, "unit": verdict.unit.trim(),
-                "wanted": verdict.target, "met": verdict.met,
-            })
-        })
-        .collect();
-    json!({"machine": figures.machine, "rounds": series, "starts_ms": figures.starts_ms, "verdicts": verdicts})
+    json!({"machine": figures.machine, "rounds": series, "starts_ms": figures.starts_ms, "verdicts": verdict::json(verdicts)})
 }
 
 fn server_micros(slice: &Slice) -> f64 {
@@ -124,24 +99,4 @@ fn server_micros(slice: &Slice) -> f64 {
 
 fn load_micros(slice: &Slice) -> f64 {
     slice.load_cpu_s * 1e6 / slice.turns as f64
-}
-
-fn at_least(what: &str, measured: f64, least: f64) -> Verdict {
-    Verdict {
-        what: what.to_owned(),
-        measured,
-        unit: "",
-        target: format!("≥ {least}"),
-        met: measured >= least,
-    }
-}
-
-fn under(what: impl Into<String>, measured: f64, unit: &'static str, bound: f64) -> Verdict {
-    Verdict {
-        what: what.into(),
-        measured,
-        unit,
-        target: format!("< {bound}{unit}"),
-        met: measured < bound,
-    }
 }

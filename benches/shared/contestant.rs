@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 
-use crate::load::{self, Ask};
+use super::load::{self, Ask};
+use super::slice::Slice;
 
 /// How long a contestant may take to answer its first turn.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -80,17 +82,14 @@ impl Contestant {
         }
     }
 
-    /// Processor time that it has taken, in seconds.
-    pub(crate) fn cpu_s(&self) -> Option<f64> {
-        cpu_s(self.child.id())
+    /// Its process's id.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
     }
 
-    /// Its resident memory, in MB; `None` where the system does not say.
-    pub(crate) fn resident_mb(&self) -> Option<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        let kib: f64 = kib.trim().trim_end_matches(" kB").parse().ok()?;
-        Some(kib * 1_024.0 / 1e6)
+    /// Processor time that it has taken, in seconds.
+    pub(crate) fn cpu_s(&self) -> Option<f64> {
+        cpu_s(self.process())
     }
 
     /// Ends it in order.
@@ -123,4 +122,55 @@ pub(crate) fn cpu_s(process: u32) -> Option<f64> {
     let user: f64 = fields.next()?.parse().ok()?;
     let system: f64 = fields.next()?.parse().ok()?;
     Some((user + system) / TICKS_A_SECOND)
+}
+
+/// Memory of a process, in MB, by its name in the system's list: `VmRSS:` now, `VmHWM:` at most so far; `None` where the
+/// system does not say.
+pub(crate) fn memory_mb(process: u32, name: &str) -> Option<f64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let kib = status.lines().find_map(|line| line.strip_prefix(name))?;
+    let kib: f64 = kib.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kib * 1_024.0 / 1e6)
+}
+
+pub(crate) fn this_program() -> anyhow::Result<Command> {
+    Ok(Command::new(
+        std::env::current_exe().context("the bench cannot find itself")?,
+    ))
+}
+
+/// Whatever is set where the bench runs, also in a `.env` file: the contestants have the defaults.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "PATH and the place of PostgreSQL's programs are the machine's"
+)]
+pub(crate) fn default_settings(command: &mut Command) -> &mut Command {
+    let machine = ["PATH", "PG_BINDIR"].map(|name| (name, std::env::var_os(name).unwrap_or_default()));
+    command
+        .env_clear()
+        .envs(machine)
+        .current_dir(env!("CARGO_TARGET_TMPDIR"))
+}
+
+/// Runs a part of this program to its end, and reads the slice that it prints.
+pub(crate) fn child(args: &[&str]) -> anyhow::Result<Slice> {
+    let output = this_program()?
+        .args(args)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()?;
+    ensure!(output.status.success(), "{} failed", args[0]);
+    let printed: Value = serde_json::from_slice(&output.stdout).context("the child printed something else")?;
+    Ok(Slice::from_json(&printed))
+}
+
+/// What all of it runs on.
+pub(crate) fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("unknown processor", |(_, model)| model);
+    format!("{cores} cores, {model}")
 }
