@@ -45,6 +45,8 @@ with socket.socket() as s:
     s.bind(('127.0.0.1', 0)); port = s.getsockname()[1]
 env = {k: v for k, v in os.environ.items() if not k.startswith('AUTH_') and k != 'DATABASE_URL'}
 env |= {'LISTEN': f'127.0.0.1:{port}', 'DATA_DIR': os.path.abspath('target/oracle-data'), 'RUST_LOG': 'warn'}
+# A database of an earlier run may have other tables.
+shutil.rmtree('target/oracle-data', ignore_errors=True)
 log = open(work + '/service.log', 'wb')
 service = subprocess.Popen([program], env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 url = f'http://127.0.0.1:{port}'
