@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::PgPool;
+use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::warn;
@@ -14,7 +14,7 @@ use super::metrics::EventMetrics;
 use super::wake::Wake;
 use crate::clock::{Clock, before};
 
-/// What one commit takes: so many events, or so many bytes of payload, whichever comes first.
+/// What is appended at a time: so many events, or so many bytes of payload, whichever comes first.
 const BATCH_EVENTS: usize = 1_000;
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
@@ -22,8 +22,8 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 const QUEUE_KIB: usize = 64 * 1024;
 const QUEUE_REQUESTS: usize = 10_000;
 
-/// How long one commit may take.
-const FLUSH_LIMIT: Duration = Duration::from_secs(10);
+/// How long one step of storing may take.
+const STEP_LIMIT: Duration = Duration::from_secs(10);
 
 /// The way into the log. Events of requests that come while a commit is under way go into the next one together, so a
 /// commit serves one request when few come and hundreds when many do, and none waits for a timer.
@@ -46,6 +46,7 @@ pub(crate) enum NotStored {
 struct Request {
     events: Vec<Envelope>,
     bytes: usize,
+    waits_since: Instant,
     done: oneshot::Sender<Vec<Appended>>,
     _room: OwnedSemaphorePermit,
 }
@@ -86,6 +87,7 @@ impl Ingest {
         let request = Request {
             events,
             bytes,
+            waits_since: Instant::now(),
             done,
             _room: room,
         };
@@ -104,6 +106,13 @@ impl Ingest {
     }
 }
 
+/// Stores what waits, in two steps that overlap: while one connection makes a batch durable, the other appends the next.
+///
+/// An append commits without waiting for the disk. A later commit that does wait makes durable whatever was committed
+/// before it, for there is one write-ahead log; so one such commit ends each batch, on the other connection. If the
+/// database crashed between the two, the batch could be lost and the commit succeed after the restart: therefore both
+/// connections are opened before the append, and are given up together. One that has outlived the append has seen no
+/// crash.
 struct Flusher {
     pool: PgPool,
     clock: Clock,
@@ -112,58 +121,100 @@ struct Flusher {
     log: Log,
 }
 
+/// The connection that appends, and the one that makes it durable.
+struct Line {
+    appends: PgConnection,
+    confirms: PgConnection,
+}
+
+/// A request whose events are appended; they are durable once a later commit is.
+struct Visible {
+    request: Request,
+    appended: Vec<Appended>,
+}
+
+impl Line {
+    async fn open(pool: &PgPool) -> sqlx::Result<Self> {
+        let options = pool.connect_options();
+        let confirms = PgConnection::connect_with(&options).await?;
+        let no_wait = options.as_ref().clone().options([("synchronous_commit", "off")]);
+        let appends = PgConnection::connect_with(&no_wait).await?;
+        Ok(Self { appends, confirms })
+    }
+}
+
 impl Flusher {
     async fn run(self, mut waiting: mpsc::Receiver<Request>) {
         while let Some(first) = waiting.recv().await {
-            let (mut events, mut bytes) = (first.events.len(), first.bytes);
-            let mut batch = vec![first];
-            while events < BATCH_EVENTS && bytes < BATCH_BYTES {
-                let Ok(next) = waiting.try_recv() else { break };
-                (events, bytes) = (events + next.events.len(), bytes + next.bytes);
-                batch.push(next);
+            if first.done.is_closed() {
+                continue;
             }
-            // Nobody may be left who waits for one.
-            batch.retain(|request| !request.done.is_closed());
-            self.flush(batch).await;
+            if let Err(error) = self.store(first, &mut waiting).await {
+                warn!(error = %error, "events were not stored");
+            }
         }
     }
 
-    async fn flush(&self, batch: Vec<Request>) {
-        match self.store(&batch).await {
-            Ok(appended) => self.tell(batch, &appended),
+    /// Stores what comes until something fails; then those who wait for it are not told that it is stored.
+    async fn store(&self, first: Request, waiting: &mut mpsc::Receiver<Request>) -> sqlx::Result<()> {
+        let mut line = in_time(Line::open(&self.pool)).await?;
+        let mut visible = self.append(&mut line.appends, batch(first, waiting)).await?;
+        loop {
+            let append_next = async {
+                match waiting.recv().await {
+                    Some(first) => self.append(&mut line.appends, batch(first, waiting)).await.map(Some),
+                    None => Ok(None),
+                }
+            };
+            let ((), next) = tokio::try_join!(self.confirm(&mut line.confirms, visible), append_next)?;
+            let Some(next) = next else { return Ok(()) };
+            visible = next;
+        }
+    }
+
+    /// Appends the events of some requests, for workers to see; returns the requests of which that is done.
+    async fn append(&self, connection: &mut PgConnection, requests: Vec<Request>) -> sqlx::Result<Vec<Visible>> {
+        match self.append_together(connection, &requests).await {
+            Ok(appended) => Ok(self.visible(requests, &appended)),
             // What one sender sent must not keep the others' from being stored.
-            Err(sqlx::Error::Database(error)) if batch.len() > 1 => {
-                warn!(error = %error, requests = batch.len(), "events were not stored together; storing each request's alone");
-                for request in batch {
+            Err(sqlx::Error::Database(error)) if requests.len() > 1 => {
+                warn!(error = %error, requests = requests.len(), "events were not stored together; storing each request's alone");
+                let mut visible = Vec::new();
+                for request in requests {
                     let alone = vec![request];
-                    match self.store(&alone).await {
-                        Ok(appended) => self.tell(alone, &appended),
-                        Err(error) => warn!(error = %error, "events of a request were not stored"),
+                    match self.append_together(connection, &alone).await {
+                        Ok(appended) => visible.extend(self.visible(alone, &appended)),
+                        Err(sqlx::Error::Database(error)) => {
+                            warn!(error = %error, "events of a request were not stored")
+                        }
+                        Err(error) => return Err(error),
                     }
                 }
+                Ok(visible)
             }
-            Err(error) => warn!(error = %error, requests = batch.len(), "events were not stored"),
+            Err(error) => Err(error),
         }
     }
 
-    async fn store(&self, batch: &[Request]) -> sqlx::Result<Vec<Appended>> {
-        let events: Vec<&Envelope> = batch.iter().flat_map(|request| &request.events).collect();
-        let started = Instant::now();
-        let stored = tokio::time::timeout(FLUSH_LIMIT, async {
-            let now = self.clock.now();
-            let mut connection = self.pool.acquire().await?;
-            self.log.make_room(&mut connection, now).await?;
-            log::append(&mut connection, &events, now, now - log::KNOWN_FOR).await
-        });
-        let appended = stored.await.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
-        self.metrics.stored(started.elapsed());
-        Ok(appended)
+    async fn append_together(
+        &self,
+        connection: &mut PgConnection,
+        requests: &[Request],
+    ) -> sqlx::Result<Vec<Appended>> {
+        let events: Vec<&Envelope> = requests.iter().flat_map(|request| &request.events).collect();
+        let now = self.clock.now();
+        in_time(async {
+            self.log.make_room(&self.pool, now).await?;
+            log::append(connection, &events, now, now - log::KNOWN_FOR).await
+        })
+        .await
     }
 
-    fn tell(&self, batch: Vec<Request>, appended: &[Appended]) {
+    /// Tells workers what they can see.
+    fn visible(&self, requests: Vec<Request>, appended: &[Appended]) -> Vec<Visible> {
         let mut partitions = 0;
         let mut rest = appended;
-        for request in batch {
+        let visible = requests.into_iter().map(|request| {
             let (own, after) = rest.split_at(request.events.len());
             rest = after;
             for (event, appended) in request.events.iter().zip(own) {
@@ -171,11 +222,48 @@ impl Flusher {
                     partitions |= 1 << event.partition();
                 }
             }
-            // Who waited may have gone; the sender comes again and is told that it is a duplicate.
-            request.done.send(own.to_vec()).ok();
-        }
+            Visible {
+                request,
+                appended: own.to_vec(),
+            }
+        });
+        let visible = visible.collect();
         for wake in &self.wakes {
             wake.add(partitions);
         }
+        visible
     }
+
+    /// Makes durable what was appended, and tells those who wait for it.
+    async fn confirm(&self, connection: &mut PgConnection, visible: Vec<Visible>) -> sqlx::Result<()> {
+        // It writes to the write-ahead log and nowhere else; a commit that wrote nothing would not wait for the disk.
+        let commit = sqlx::query!("select from pg_logical_emit_message(true, 'rejoinder', '')");
+        in_time(commit.execute(connection)).await?;
+        for Visible { request, appended } in visible {
+            self.metrics.stored(request.waits_since.elapsed());
+            // Who waited may have gone; the sender comes again and is told that it is a duplicate.
+            request.done.send(appended).ok();
+        }
+        Ok(())
+    }
+}
+
+/// The requests that go into one append: those that wait, up to a bound.
+fn batch(first: Request, waiting: &mut mpsc::Receiver<Request>) -> Vec<Request> {
+    let (mut events, mut bytes) = (first.events.len(), first.bytes);
+    let mut requests = vec![first];
+    while events < BATCH_EVENTS && bytes < BATCH_BYTES {
+        let Ok(next) = waiting.try_recv() else { break };
+        // Nobody may be left who waits for it.
+        if !next.done.is_closed() {
+            (events, bytes) = (events + next.events.len(), bytes + next.bytes);
+            requests.push(next);
+        }
+    }
+    requests
+}
+
+async fn in_time<T>(step: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    let done = tokio::time::timeout(STEP_LIMIT, step).await;
+    done.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use chrono::{DateTime, Datelike as _, NaiveDate, TimeDelta, Utc};
 use futures_util::TryStreamExt as _;
 use serde_json::value::RawValue;
-use sqlx::{PgConnection, PgExecutor};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 
 use super::envelope::Envelope;
 
@@ -45,15 +45,15 @@ pub(crate) struct Log {
 impl Log {
     /// Makes sure that there is a segment for what is appended at `now`; does nothing when this process knows it.
     ///
-    /// On a connection that is in no transaction: what a rollback undoes must not be remembered as done.
-    pub(crate) async fn make_room(&self, connection: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<()> {
+    /// In no transaction of the caller's: what a rollback undoes must not be remembered as done.
+    pub(crate) async fn make_room(&self, pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<()> {
         let monday = monday(now);
         let week = monday.num_days_from_ce();
         if self.week.load(Ordering::Relaxed) == week {
             return Ok(());
         }
         sqlx::query!("select create_event_segment($1)", monday)
-            .execute(connection)
+            .execute(pool)
             .await?;
         self.week.store(week, Ordering::Relaxed);
         Ok(())

@@ -100,7 +100,7 @@ impl EventMetrics {
         let (store, apply) = (m.store.clone(), m.apply.clone());
         registry.register_with_unit(
             "events_store_duration",
-            "Time of a commit to the log",
+            "Time from when a request's events are checked until they are durable",
             Unit::Seconds,
             store,
         );
@@ -113,7 +113,7 @@ impl EventMetrics {
         metrics
     }
 
-    /// A commit to the log took so long.
+    /// The events of a request are durable, so long after they were checked.
     pub(crate) fn stored(&self, elapsed: Duration) {
         self.store.observe(elapsed.as_secs_f64());
     }

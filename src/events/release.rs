@@ -33,9 +33,7 @@ pub(crate) async fn release(
     {
         return Ok(Released::Refused);
     }
-    let mut connection = pool.acquire().await?;
-    Log::default().make_room(&mut connection, now).await?;
-    drop(connection);
+    Log::default().make_room(pool, now).await?;
     let mut transaction = pool.begin().await?;
     if quarantine::take(&mut transaction, kept.id).await? {
         let appended = log::append(&mut transaction, &[&event], now, now - log::KNOWN_FOR).await?;

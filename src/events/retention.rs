@@ -168,7 +168,7 @@ mod tests {
         let mut connection = pool.acquire().await.unwrap();
         for week in 0..3 {
             let now = first + TimeDelta::weeks(week);
-            log::Log::default().make_room(&mut connection, now).await.unwrap();
+            log::Log::default().make_room(&pool, now).await.unwrap();
             let event = event(&week.to_string());
             log::append(&mut connection, &[&event], now, now).await.unwrap();
         }

@@ -31,17 +31,60 @@ async fn database_that_restarts_is_told_as_503_and_loses_nothing() {
             answer.status() == 503 && answer.headers()["retry-after"].to_str().unwrap().parse::<u32>().is_ok()
         })
         .await;
-        let acknowledged = load.senders.acknowledged().len();
-        let answer = load.senders.post(&url, &event).await.unwrap();
-        assert_eq!(answer.status(), 503);
-        assert_eq!(
-            load.senders.acknowledged().len(),
-            acknowledged,
-            "what cannot be stored is not acknowledged"
-        );
+        // What was acknowledged before may still be on its way to its sender.
+        eventually("what cannot be stored is not acknowledged", async || {
+            let acknowledged = load.senders.acknowledged().len();
+            let answer = load.senders.post(&url, &event).await.unwrap();
+            assert_eq!(answer.status(), 503);
+            load.senders.acknowledged().len() == acknowledged
+        })
+        .await;
         eventually("the database runs again", async || site.database.revive().unwrap()).await;
     }
     load.end(&site).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_crash_of_the_database_takes_back_was_not_acknowledged() {
+    let (mut site, senders) = (Site::start().await, Arc::new(Senders::new()));
+    let door = site.door().started().await;
+    let url = door.url().unwrap();
+    let [first, second] = [1, 2].map(|number| Sent::step("of nobody", number));
+    assert_eq!(senders.post(&url, &first).await.unwrap().status(), 202);
+
+    // All who could bring what is appended to the disk.
+    let writers: Vec<i32> = sqlx::query_scalar(
+        "select pid from pg_stat_activity where query like '%pg_logical_emit_message(true%' and pid <> pg_backend_pid()
+             or backend_type in ('walwriter', 'background writer', 'checkpointer', 'autovacuum launcher')",
+    )
+    .fetch_all(&site.pool)
+    .await
+    .unwrap();
+    assert!(
+        writers.len() >= 5,
+        "the connection that confirms is not among {writers:?}"
+    );
+    let signal = |signal| {
+        writers
+            .iter()
+            .for_each(|pid| kill(Pid::from_raw(*pid), signal).unwrap())
+    };
+    signal(Signal::SIGSTOP);
+    let answered = tokio::spawn({
+        let (senders, url, second) = (Arc::clone(&senders), url.clone(), second.clone());
+        async move { senders.post(&url, &second).await.unwrap().status() }
+    });
+    let stored = "select count(*) from event_log";
+    eventually("workers can see it", async || site.number(stored).await == 2).await;
+    kill(Pid::from_raw(site.postmaster()), Signal::SIGKILL).unwrap();
+    signal(Signal::SIGKILL);
+    assert_eq!(answered.await.unwrap(), 503);
+    eventually("the database runs again", async || site.database.revive().unwrap()).await;
+    assert_eq!(site.number(stored).await, 1, "the crash has taken it back");
+
+    let again = async || senders.post(&url, &second).await.unwrap().status();
+    eventually("it is stored when it comes again", async || again().await == 202).await;
+    assert_eq!(site.number(stored).await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -51,9 +51,7 @@ impl<'a> Batch<'a> {
         kind: Kind,
     ) -> Result<(Self, Transaction<'static, Postgres>), Halt> {
         let now = applier.clock.now();
-        let mut connection = applier.pool.acquire().await?;
-        applier.log.make_room(&mut connection, now).await?;
-        drop(connection);
+        applier.log.make_room(&applier.pool, now).await?;
         let mut transaction = applier.pool.begin().await?;
         let position = match kind {
             Kind::New => events.last().map_or(lane.cursor.position, |event| event.position),

@@ -33,9 +33,7 @@ impl Applier {
     /// One transaction; `refused` is why the database refused what came of the join just before.
     async fn end_join(&self, lane: &mut Lane, refused: Option<String>) -> Result<bool, Halt> {
         let now = self.clock.now();
-        let mut connection = self.pool.acquire().await?;
-        self.log.make_room(&mut connection, now).await?;
-        drop(connection);
+        self.log.make_room(&self.pool, now).await?;
         let mut transaction = self.pool.begin().await?;
         let position = lane.cursor.position;
         let cursor = lane
