@@ -75,7 +75,10 @@ impl Envelope {
                 });
             }
         }
-        let depth = depth(self.payload.get());
+        let payload = self.payload.get();
+        let opened = payload.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count();
+        // It is as deep as that at most.
+        let depth = if opened > MAX_DEPTH { depth(payload) } else { opened };
         if depth > MAX_DEPTH {
             return Err(BadEnvelope {
                 field: "payload".to_owned(),
