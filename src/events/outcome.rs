@@ -19,6 +19,11 @@ pub(crate) struct Outcome {
     pub(crate) rules: Box<RawValue>,
 }
 
+/// How the outcome of a rule's time-out names the rule: it is none of the event's own.
+pub(crate) fn timed_out(rule: &str) -> String {
+    format!("{rule} (time-out)")
+}
+
 /// Writes the outcomes of those events that rules have looked at.
 pub(crate) async fn write<'a>(
     transaction: &mut PgConnection,
@@ -78,12 +83,14 @@ pub(crate) async fn acted(executor: impl PgExecutor<'_>, events: &[Logged]) -> s
     Ok(rows.into_iter().map(|row| (row.position, row.rule)).collect())
 }
 
-/// What came of each of these events the last time, where a rule listened.
+/// What came of each of these events the last time it was applied, where a rule listened.
 pub(crate) async fn latest(executor: impl PgExecutor<'_>, positions: &[i64]) -> sqlx::Result<HashMap<i64, Value>> {
     let rows = sqlx::query!(
         r#"select distinct on (position) position, outcome::text as "outcome!" from event_outcomes
-           where position = any($1) order by position, applied_at desc"#,
-        positions
+           where position = any($1) and coalesce(outcome->0->>'rule', '') not like $2
+           order by position, applied_at desc"#,
+        positions,
+        timed_out("%")
     )
     .fetch_all(executor)
     .await?;

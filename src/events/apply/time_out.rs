@@ -118,7 +118,7 @@ impl Applier {
             Err(error) => return Ok((Err(error.to_string()), transaction)),
         };
         let mut outcome = RuleOutcome {
-            rule: format!("{} (time-out)", rule.name),
+            rule: outcome::timed_out(&rule.name),
             why_not: None,
             effects,
             done: Vec::new(),

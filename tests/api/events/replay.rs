@@ -128,3 +128,21 @@ async fn only_events_of_the_range_and_type_are_replayed() {
     assert_eq!(ran.code, 2);
     assert!(ran.err.contains("expected a date such as"), "{ran:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_time_out_has_done_is_no_difference_of_the_event_that_waited() {
+    let directory = Directory::copied();
+    let bot = shop::open_with(|settings| directory.set(settings)).await;
+    assert_eq!(bot.send("inventory.reserved", "10042", json!({})).await.0, 202);
+    bot.events_applied().await;
+    bot.clock().advance(TimeDelta::minutes(16));
+    bot.events_applied().await;
+    assert_eq!(messages(&bot).await, ["Your order #10042 is delayed"]);
+    let ran = replay(&bot, &directory, &["--type", "inventory.reserved", "--dry-run"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(
+        ran.out.contains("1 events would be applied again, 0 differ"),
+        "{}",
+        ran.out
+    );
+}
