@@ -62,6 +62,7 @@ pub(crate) fn seen(event: &Logged, schema_version: u32, payload: Value) -> SeenE
         user_id: envelope.user_id.clone(),
         timestamp: envelope.timestamp,
         schema_version,
+        traceparent: envelope.traceparent.clone(),
         payload,
     }
 }

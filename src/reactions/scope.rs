@@ -36,6 +36,9 @@ pub(crate) struct SeenEvent {
     pub(crate) timestamp: DateTime<Utc>,
     /// Of the payload.
     pub(crate) schema_version: u32,
+    /// The sender's W3C trace context.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) traceparent: Option<String>,
     /// Expressions see it as it stands here, so it is brought up to the newest version before.
     pub(crate) payload: serde_json::Value,
 }

@@ -110,7 +110,8 @@ impl Applier {
             "time-out",
             rule = rule.name,
             event.id = event.envelope.event_id,
-            entity.id = event.envelope.entity_id
+            entity.id = event.envelope.entity_id,
+            traceparent = event.envelope.traceparent,
         );
         let scope = Scope::of_timeout(&first.entity_id, &join.key, &join.seen, &missing(waits_for, &join.seen));
         let effects = match rule.timeout_effects(&scope) {
@@ -172,7 +173,7 @@ fn logged(seen: &SeenEvent) -> Logged {
             user_id: seen.user_id.clone(),
             schema_version: seen.schema_version,
             payload: payload.unwrap_or_else(|_| RawValue::NULL.to_owned()),
-            traceparent: None,
+            traceparent: seen.traceparent.clone(),
         },
     }
 }

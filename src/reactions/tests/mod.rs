@@ -88,6 +88,7 @@ fn seen(payload: Value) -> SeenEvent {
         user_id: None,
         timestamp: DateTime::UNIX_EPOCH,
         schema_version: 1,
+        traceparent: None,
         payload,
     }
 }

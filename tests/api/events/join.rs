@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::shop::{self, count, messages, shop, status_of, times_confirmed};
 
+const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const BOTH: [&str; 2] = ["payment.confirmed", "inventory.reserved"];
 
 fn payload(event_type: &str) -> Value {
@@ -52,6 +53,22 @@ async fn payment_and_goods_in_either_order_confirm_an_order_once_across_a_restar
     assert_eq!(times_confirmed(&bot, "10042").await, 1);
     assert_eq!(messages(&bot).await, ["Order confirmed: #10042"]);
     assert_eq!(status_of(&bot, "10042").await, "confirmed -");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_of_a_time_out_carries_the_trace_of_the_event_that_came() {
+    let bot = shop::open().await;
+    let event = bot.envelope(BOTH[0], "10042", &payload(BOTH[0])).to_string();
+    let post = bot.signed("generic", event).header("traceparent", TRACEPARENT);
+    assert_eq!(post.send().await.unwrap().status().as_u16(), 202);
+    bot.events_applied().await;
+    bot.clock().advance(TimeDelta::minutes(16));
+    bot.events_applied().await;
+    assert_eq!(messages(&bot).await, ["Your order #10042 is delayed"]);
+    let of_message = sqlx::query_scalar("select traceparent from outbox").fetch_one(bot.pool());
+    assert_eq!(of_message.await.ok(), Some(TRACEPARENT.to_owned()));
+    let of_event = sqlx::query_scalar("select traceparent from event_log where event_type = 'order.stalled'");
+    assert_eq!(of_event.fetch_one(bot.pool()).await.ok(), Some(TRACEPARENT.to_owned()));
 }
 
 #[rstest]
