@@ -1,8 +1,14 @@
 //! The trail of what was done to events, by hand or at the end of their tries.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sqlx::{PgConnection, PgExecutor};
+
+/// For how long it is kept.
+const KEPT: TimeDelta = TimeDelta::days(366);
+
+/// A sweep deletes at most so many entries.
+const MAX_DELETED: i64 = 10_000;
 
 /// What is written.
 pub(crate) struct Entry<'a> {
@@ -56,4 +62,18 @@ pub(crate) async fn list(
     )
     .fetch_all(executor)
     .await
+}
+
+/// Deletes entries that are past their time.
+pub(crate) async fn delete_old(executor: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result<()> {
+    // Entries stand in order of time, so looking at the first ones is enough.
+    sqlx::query!(
+        "delete from event_audit a using (select id, at from event_audit order by id limit $2) first
+         where a.id = first.id and first.at < $1",
+        now - KEPT,
+        MAX_DELETED
+    )
+    .execute(executor)
+    .await?;
+    Ok(())
 }

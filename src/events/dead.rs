@@ -4,9 +4,13 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::{PgConnection, PgExecutor};
+use tracing::warn;
 
 use super::audit::{self, Entry};
 use super::log::Logged;
+
+/// How many there may be; beyond, what fails stays parked.
+const MOST: i64 = 10_000;
 
 /// One of them.
 #[derive(Clone, Debug, Serialize)]
@@ -20,6 +24,24 @@ pub(crate) struct DeadLetter {
     pub(crate) attempts: i32,
     pub(crate) error: String,
     pub(crate) died_at: DateTime<Utc>,
+}
+
+/// Whether another may be added. Where none may, the senders are told to come later before anything is lost: parked
+/// events count as waiting.
+pub(crate) async fn has_room(executor: impl PgExecutor<'_>) -> sqlx::Result<bool> {
+    let letters = sqlx::query_scalar!(
+        r#"select count(*) as "letters!" from (select from dead_letters limit $1) l"#,
+        MOST
+    )
+    .fetch_one(executor)
+    .await?;
+    if letters >= MOST {
+        warn!(
+            letters,
+            "no more dead letters are taken; events that fail stay parked until some are redriven or discarded"
+        );
+    }
+    Ok(letters < MOST)
 }
 
 /// Gives an event up.

@@ -171,12 +171,14 @@ pub(crate) async fn at(executor: impl PgExecutor<'_>, partition: u8, positions: 
     Ok(rows.into_iter().map(Logged::from).collect())
 }
 
-/// How many events wait to be applied: exactly while few do, estimated when a partition has 200 of them.
-pub(crate) async fn lag(executor: impl PgExecutor<'_>) -> sqlx::Result<u64> {
+/// How many events wait to be applied, parked ones too: exactly while few do, estimated when a partition has 200 of them.
+/// Parked ones are counted up to `limit`.
+pub(crate) async fn lag(executor: impl PgExecutor<'_>, limit: u32) -> sqlx::Result<u64> {
     let waiting = sqlx::query_scalar!(
         r#"select coalesce(sum(case when head.events < 200 then head.events
                -- As dense as its first ones; to count them all would take the longer the more there are.
-               else 200 + (last.position - head.last) * 199.0 / (head.last - head.first) end), 0)::bigint as "events!"
+               else 200 + (last.position - head.last) * 199.0 / (head.last - head.first) end), 0)::bigint
+               + (select count(*) from (select from parked_events limit $1) parked) as "events!"
            from generate_series(0, 31) p (partition)
            cross join lateral (
                select coalesce((select c.position from event_cursors c where c.partition = p.partition
@@ -190,7 +192,8 @@ pub(crate) async fn lag(executor: impl PgExecutor<'_>) -> sqlx::Result<u64> {
            ) head
            cross join lateral (
                select max(l.position) as position from event_log l where l.partition = p.partition
-           ) last"#
+           ) last"#,
+        i64::from(limit)
     )
     .fetch_one(executor)
     .await?;

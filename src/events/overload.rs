@@ -50,7 +50,7 @@ impl Backlog {
         let mut sheds = false;
         loop {
             tokio::time::sleep(MEASURE).await;
-            match log::lag(&pool).await {
+            match log::lag(&pool, self.limit).await {
                 Ok(waiting) => {
                     self.waiting.store(waiting, Ordering::Relaxed);
                     metrics.backlog.set(waiting.cast_signed());

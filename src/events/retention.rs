@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use tracing::{info, warn};
 
-use super::{cursor, join, log, quarantine};
+use super::{audit, cursor, join, log, quarantine};
 use crate::clock::Clock;
 use crate::conversation;
 
@@ -35,6 +35,7 @@ pub(crate) async fn sweep(pool: &PgPool, now: DateTime<Utc>, keep: TimeDelta) ->
     cursor::prune(pool).await?;
     join::delete_old(pool, now).await?;
     quarantine::delete_expired(pool, now).await?;
+    audit::delete_old(pool, now).await?;
     let mut connection = pool.acquire().await?;
     // Next week's in advance, so that no sender waits for it.
     sqlx::query!("select create_event_segment($1)", log::monday(now + WEEK))
@@ -247,6 +248,27 @@ mod tests {
         assert_eq!(kept().await, 1);
         sweep(&pool, monday() + TimeDelta::days(7), KEEP).await.unwrap();
         assert_eq!(kept().await, 0);
+    }
+
+    #[tokio::test]
+    async fn audit_trail_is_kept_for_a_year() {
+        let pool = three_weeks(monday()).await;
+        let entry = audit::Entry {
+            actor: "ada",
+            action: "forget",
+            position: None,
+            detail: "",
+        };
+        let mut connection = pool.acquire().await.unwrap();
+        for days in [0, 1] {
+            let at = monday() + TimeDelta::days(days);
+            audit::write(&mut connection, &entry, at).await.unwrap();
+        }
+        let kept = async || audit::list(&pool, None, 10).await.unwrap().len();
+        sweep(&pool, monday() + TimeDelta::days(366), KEEP).await.unwrap();
+        assert_eq!(kept().await, 2);
+        sweep(&pool, monday() + TimeDelta::days(367), KEEP).await.unwrap();
+        assert_eq!(kept().await, 1);
     }
 
     /// The outbox after a sweep at noon of 2026-09-21 (so that 2026-08-15 is past retention and a week), by position.

@@ -227,10 +227,10 @@ impl<'a> Batch<'a> {
         }
         transaction.commit().await?;
         lane.cursor = self.cursor;
+        self.count(parked.died);
         parked.learn(lane);
         let done: Vec<Done> = self.fates.iter().flat_map(Fate::done).cloned().collect();
         self.applier.tell(&self.emitted, &done).await;
-        self.count();
         Ok(self.fates)
     }
 
@@ -283,13 +283,15 @@ impl<'a> Batch<'a> {
             let entity = event.envelope.entity_id.as_str();
             if let Fate::Failed(error) = fate {
                 let attempts = attempts + 1;
-                if attempts < MAX_ATTEMPTS {
+                let is_last = attempts >= MAX_ATTEMPTS && dead::has_room(&mut **transaction).await?;
+                if !is_last {
                     let retry_at = self.now + parked::wait_after(attempts);
                     parked::fail(transaction, event, attempts, retry_at, error).await?;
                     parked.held_up.push(entity.to_owned());
                     continue;
                 }
                 dead::bury(transaction, event, attempts, error, self.now).await?;
+                parked.died += 1;
             }
             if let Kind::Retry { .. } = self.kind
                 && !parked::done(transaction, lane.partition, entity, event.position, self.now).await?
@@ -300,28 +302,27 @@ impl<'a> Batch<'a> {
         Ok(parked)
     }
 
-    fn count(&self) {
+    fn count(&self, died: u64) {
         let metrics = &self.applier.metrics;
+        let mut failed = 0;
         for (event, fate) in self.events.iter().zip(&self.fates) {
             match (fate, self.kind) {
                 (_, Kind::Replay { .. }) | (Fate::Waits, _) => {}
                 (Fate::Unheard | Fate::Applied(_), _) => metrics.applied_after(self.now - event.received_at),
-                (Fate::Failed(_), Kind::Retry { attempts }) if attempts + 1 >= MAX_ATTEMPTS => {
-                    metrics.dead.inc();
-                }
-                (Fate::Failed(_), _) => {
-                    metrics.retried.inc();
-                }
+                (Fate::Failed(_), _) => failed += 1,
             }
         }
+        metrics.dead.inc_by(died);
+        metrics.retried.inc_by(failed - died);
     }
 }
 
-/// Entities that a transaction has held up, and released.
+/// Entities that a transaction has held up, and released, and how many events it has given up.
 #[derive(Default)]
 struct Parked {
     held_up: Vec<String>,
     released: Vec<String>,
+    died: u64,
 }
 
 impl Parked {

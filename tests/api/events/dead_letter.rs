@@ -83,6 +83,32 @@ async fn event_that_fails_five_times_is_listed_mended_and_redriven() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_dead_letters_are_full_an_event_stays_parked_until_there_is_room() {
+    let bot = shop::open().await;
+    sqlx::query(
+        "insert into dead_letters (position, partition, entity_id, received_at, source, event_id, event_type, attempts,
+             error, died_at)
+         select -n, 0, 'old', now(), 'generic', 'old-' || n, 'order.shipped', 5, 'no', now()
+         from generate_series(1, 10000) n",
+    )
+    .execute(bot.pool())
+    .await
+    .unwrap();
+    pay_nothing(&bot, "77003").await;
+    give_up(&bot).await;
+    assert_eq!(count(&bot, "dead_letters").await, 10_000);
+    assert_eq!(count(&bot, "parked_events").await, 1);
+    let discard = ["events", "discard", "old-1", "--reason", "room"];
+    assert_eq!(run(&bot, &discard).await.code, 0);
+    bot.clock().advance(TimeDelta::seconds(17));
+    bot.events_applied().await;
+    assert_eq!(count(&bot, "parked_events").await, 0);
+    let letters: Value = serde_json::from_str(&run(&bot, &["events", "dead", "--json"]).await.out).unwrap();
+    assert_eq!(letters[0]["event_id"], "pay-77003");
+    assert_eq!(letters[0]["attempts"], 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_letter_is_discarded_only_with_a_reason_and_the_audit_keeps_it() {
     let bot = shop::open().await;
     pay_nothing(&bot, "77002").await;

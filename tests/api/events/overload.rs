@@ -82,3 +82,22 @@ async fn low_priority_is_sent_away_first_then_normal_never_high_until_the_backlo
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_that_are_parked_count_as_waiting() {
+    let directory = three_sources();
+    let bot = shop::open_with(|settings| {
+        directory.set(settings);
+        settings.events.events_backlog_limit = 200;
+    })
+    .await;
+    assert_eq!(admitted(&bot).await, [true, true, true]);
+    sqlx::query(
+        "insert into parked_events (partition, entity_id, position, received_at, attempts, retry_at)
+         select 0, 'hot', n, now(), 0, 'infinity' from generate_series(1000, 1099) n",
+    )
+    .execute(bot.pool())
+    .await
+    .unwrap();
+    eventually("low is sent away", async || admitted(&bot).await == [false, true, true]).await;
+}
