@@ -71,7 +71,7 @@ struct Worker(Child);
 impl Drop for Worker {
     fn drop(&mut self) {
         // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        self.0.kill().ok();
+        self.0.wait().ok();
     }
 }

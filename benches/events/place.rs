@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use rejoinder::postgres::embedded::Embedded;
 
 use crate::shared::contestant::{self, Contestant, default_settings, this_program};
+use crate::shared::empty_dir;
 use crate::shared::load::{Ask, SECRET};
 
 /// As the file that is delivered, but of a priority that is never sent away: the load sends more than is applied.
@@ -51,7 +52,7 @@ pub(crate) struct Place {
 impl Place {
     /// Starts PostgreSQL, and writes the directory of events.
     pub(crate) fn make(pg_bindir: Option<&Path>) -> anyhow::Result<Self> {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("events");
+        let dir = empty_dir("events")?;
         let events = dir.join("events");
         for (path, text) in [
             ("sources/generic.toml", SOURCE),

@@ -9,6 +9,7 @@ use rejoinder::postgres::embedded::Embedded;
 
 use crate::figures::{Figures, Memory};
 use crate::shared::contestant::{Contestant, Place, child, default_settings, machine, memory_mb, this_program};
+use crate::shared::empty_dir;
 use crate::shared::load::{Ask, CONNECTIONS};
 use crate::shared::progress::Progress;
 use crate::shared::slice::{Series, Slice};
@@ -44,11 +45,10 @@ const QUICK: Extent = Extent {
 /// Measures all there is; tells on standard error how far it is.
 pub(crate) fn measure(quick: bool, pg_bindir: Option<&Path>) -> anyhow::Result<Figures> {
     let extent = if quick { QUICK } else { FULL };
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("turns");
-    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let mut run = Run {
-        data_dir: dir.join("data"),
-        dir,
+        data_dir: empty_dir("turns/data")?,
+        // What npm has installed stays.
+        dir: Path::new(env!("CARGO_TARGET_TMPDIR")).join("turns"),
         extent,
         progress: Progress::new(),
         runs: 0,
