@@ -70,7 +70,9 @@ impl Database {
             .acquire_timeout(settings.patience)
             .test_before_acquire(false);
         // One connection first: a wrong address is told at once, not after the pool's patience.
-        let mut first = PgConnection::connect_with(&settings.primary)
+        // It need not say each time that the table of migrations is there.
+        let quiet = settings.primary.clone().options([("client_min_messages", "warning")]);
+        let mut first = PgConnection::connect_with(&quiet)
             .await
             .context("cannot connect to the database")?;
         MIGRATIONS
