@@ -47,6 +47,9 @@ const SAID: &str = "(select l.position, count(m.id) as times from event_log l
 impl Faults {
     /// Looks for them in what the processes of a site have left.
     pub(crate) async fn find(site: &Site, senders: &Senders) -> Self {
+        // The questions below ask by entity, often.
+        site.run("create index if not exists event_log_entity_id on event_log (entity_id)")
+            .await;
         let acknowledged = senders.acknowledged();
         let not_stored: i64 = sqlx::query_scalar(
             "select count(*) from unnest($1::text[]) id where not exists (

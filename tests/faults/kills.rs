@@ -24,7 +24,7 @@ async fn kills_at_random_lose_nothing_and_do_nothing_twice() {
     kill(300).await;
 }
 
-/// `cargo test --release --test faults kills -- --ignored --nocapture` prints the table in the README.
+/// `cargo test --test faults kills -- --ignored --nocapture` prints the table in the README.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes a quarter of an hour"]
 async fn three_thousand_kills_lose_nothing_and_do_nothing_twice() {
