@@ -1,9 +1,13 @@
 //! Dead letters: events that could not be applied, until somebody redrives or discards them.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::{PgConnection, PgExecutor};
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::audit::{self, Entry};
@@ -11,6 +15,9 @@ use super::log::Logged;
 
 /// How many there may be; beyond, what fails stays parked.
 const MOST: i64 = 10_000;
+
+/// How soon those that were too many are counted again.
+const RECOUNT: Duration = Duration::from_secs(5);
 
 /// One of them.
 #[derive(Clone, Debug, Serialize)]
@@ -26,22 +33,36 @@ pub(crate) struct DeadLetter {
     pub(crate) died_at: DateTime<Utc>,
 }
 
-/// Whether another may be added. Where none may, the senders are told to come later before anything is lost: parked
-/// events count as waiting.
-pub(crate) async fn has_room(executor: impl PgExecutor<'_>) -> sqlx::Result<bool> {
-    let letters = sqlx::query_scalar!(
-        r#"select count(*) as "letters!" from (select from dead_letters limit $1) l"#,
-        MOST
-    )
-    .fetch_one(executor)
-    .await?;
-    if letters >= MOST {
-        warn!(
-            letters,
-            "no more dead letters are taken; events that fail stay parked until some are redriven or discarded"
-        );
+/// Whether there may be more of them, as this process knows it.
+#[derive(Debug, Default)]
+pub(crate) struct DeadLetters {
+    full_since: Mutex<Option<Instant>>,
+}
+
+impl DeadLetters {
+    /// Whether another may be added; where none may, that is believed for some seconds. What fails stays parked then, and
+    /// parked events count as waiting: so senders are told to come later, but for those of high priority.
+    pub(crate) async fn have_room(&self, executor: impl PgExecutor<'_>) -> sqlx::Result<bool> {
+        let full_since = *self.full_since.lock().unwrap_or_else(PoisonError::into_inner);
+        if full_since.is_some_and(|since| since.elapsed() < RECOUNT) {
+            return Ok(false);
+        }
+        let letters = sqlx::query_scalar!(
+            r#"select count(*) as "letters!" from (select from dead_letters limit $1) l"#,
+            MOST
+        )
+        .fetch_one(executor)
+        .await?;
+        let is_full = letters >= MOST;
+        if is_full {
+            warn!(
+                letters,
+                "no more dead letters are taken; events that fail stay parked until some are redriven or discarded"
+            );
+        }
+        *self.full_since.lock().unwrap_or_else(PoisonError::into_inner) = is_full.then(Instant::now);
+        Ok(!is_full)
     }
-    Ok(letters < MOST)
 }
 
 /// Gives an event up.

@@ -37,6 +37,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use self::apply::Applier;
+use self::dead::DeadLetters;
 use self::door::Door;
 pub(crate) use self::envelope::{BadEnvelope, Envelope, PARTITIONS};
 use self::file::FileError;
@@ -159,12 +160,13 @@ impl Events {
             rulebook: Arc::clone(&rulebook),
             actions: parts.actions,
             log: log::Log::default(),
+            dead_letters: DeadLetters::default(),
             wake: wake.clone(),
             conversation: parts.conversation,
             notifications: parts.notifications,
             metrics: parts.metrics,
         };
-        // One connection is left to what stores, and one to what keeps time.
+        // One connection is left to quarantine, and one to what keeps time.
         let places = usize::try_from(parts.settings.events_pool_size.saturating_sub(2).max(1))?;
         let worker = Worker::new(id, parts.pool.clone(), parts.clock.clone(), applier, wake, places);
         let keep = TimeDelta::days(parts.settings.events_retention_days.into());
@@ -212,6 +214,7 @@ pub(crate) fn applier(
         rulebook: Arc::new(rulebook),
         actions,
         log: log::Log::default(),
+        dead_letters: DeadLetters::default(),
         wake: Wake::default(),
         conversation: Conversation::new(database.clone(), clock, metrics.clone()),
         notifications,

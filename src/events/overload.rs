@@ -63,7 +63,7 @@ impl Backlog {
                 if shed {
                     warn!(
                         waiting,
-                        "events come faster than they are applied; sources of low priority are sent away"
+                        "too many events wait or are parked; sources of low priority are sent away"
                     )
                 } else {
                     info!(waiting, "sources of low priority are taken again")

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use self::batch::Batch;
 pub(crate) use self::fate::{Fate, RuleOutcome};
 use super::cursor::Cursor;
+use super::dead::DeadLetters;
 use super::envelope::Envelope;
 use super::log::{self, Log, Logged};
 use super::metrics::EventMetrics;
@@ -36,6 +37,7 @@ pub(crate) struct Applier {
     pub(crate) actions: Actions,
     pub(crate) log: Log,
     pub(crate) wake: Wake,
+    pub(crate) dead_letters: DeadLetters,
     pub(crate) conversation: Arc<Conversation>,
     pub(crate) notifications: NotificationSettings,
     pub(crate) metrics: EventMetrics,
