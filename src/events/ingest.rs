@@ -1,18 +1,21 @@
 //! Storing events: one commit for the requests of many senders.
 
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{debug, warn};
+use uuid::Uuid;
 
 use super::envelope::Envelope;
 use super::log::{self, Appended, Log};
 use super::metrics::EventMetrics;
 use super::wake::Wake;
 use crate::clock::{Clock, before};
+use crate::postgres::is_about_data;
 
 /// What is appended at a time: so many events, or so many bytes of payload, whichever comes first.
 const BATCH_EVENTS: usize = 1_000;
@@ -24,6 +27,16 @@ const QUEUE_REQUESTS: usize = 10_000;
 
 /// How long one step of storing may take.
 const STEP_LIMIT: Duration = Duration::from_secs(10);
+
+/// How soon a database that cannot be reached is tried again, and for how long before those who wait are told.
+const REOPEN: Duration = Duration::from_millis(100);
+const REACH_LIMIT: Duration = Duration::from_secs(2);
+
+/// A line on which nothing comes for so long is given up, before what stands between us and the database forgets it.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// How many connections of lines that were given up may still wait in the database, for its disk or its standby.
+const LEFT: i64 = 4;
 
 /// The way into the log. Events of requests that come while a commit is under way go into the next one together, so a
 /// commit serves one request when few come and hundreds when many do, and none waits for a timer.
@@ -57,6 +70,7 @@ impl Ingest {
     pub(crate) fn start(pool: PgPool, clock: Clock, wakes: [Wake; 2], metrics: EventMetrics) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_REQUESTS);
         let flusher = Flusher {
+            name: format!("rejoinder ingest {}", Uuid::new_v4().simple()),
             pool,
             clock,
             wakes,
@@ -114,6 +128,8 @@ impl Ingest {
 /// connections are opened before the append, and are given up together. One that has outlived the append has seen no
 /// crash.
 struct Flusher {
+    /// What the database calls its connections.
+    name: String,
     pool: PgPool,
     clock: Clock,
     wakes: [Wake; 2],
@@ -133,37 +149,35 @@ struct Visible {
     appended: Vec<Appended>,
 }
 
-impl Line {
-    async fn open(pool: &PgPool) -> sqlx::Result<Self> {
-        let options = pool.connect_options();
-        let confirms = PgConnection::connect_with(&options).await?;
-        let no_wait = options.as_ref().clone().options([("synchronous_commit", "off")]);
-        let appends = PgConnection::connect_with(&no_wait).await?;
-        Ok(Self { appends, confirms })
-    }
-}
-
 impl Flusher {
     async fn run(self, mut waiting: mpsc::Receiver<Request>) {
         while let Some(first) = waiting.recv().await {
-            if first.done.is_closed() {
-                continue;
-            }
-            if let Err(error) = self.store(first, &mut waiting).await {
-                warn!(error = %error, "events were not stored");
+            match tokio::time::timeout(REACH_LIMIT, self.reach()).await {
+                Ok(line) => {
+                    if let Err(error) = self.store(line, first, &mut waiting).await {
+                        warn!(error = %error, "events were not stored");
+                    }
+                }
+                Err(_) => {
+                    let others = std::iter::from_fn(|| waiting.try_recv().ok()).count();
+                    warn!(
+                        requests = 1 + others,
+                        "the database cannot be reached; events were not stored"
+                    );
+                }
             }
         }
     }
 
-    /// Stores what comes until something fails; then those who wait for it are not told that it is stored.
-    async fn store(&self, first: Request, waiting: &mut mpsc::Receiver<Request>) -> sqlx::Result<()> {
-        let mut line = in_time(Line::open(&self.pool)).await?;
+    /// Stores what comes, until nothing does for a while, or something fails; then those who wait for it are not told that
+    /// it is stored.
+    async fn store(&self, mut line: Line, first: Request, waiting: &mut mpsc::Receiver<Request>) -> sqlx::Result<()> {
         let mut visible = self.append(&mut line.appends, batch(first, waiting)).await?;
         loop {
             let append_next = async {
-                match waiting.recv().await {
-                    Some(first) => self.append(&mut line.appends, batch(first, waiting)).await.map(Some),
-                    None => Ok(None),
+                match tokio::time::timeout(IDLE, waiting.recv()).await {
+                    Ok(Some(first)) => self.append(&mut line.appends, batch(first, waiting)).await.map(Some),
+                    Ok(None) | Err(_) => Ok(None),
                 }
             };
             let ((), next) = tokio::try_join!(self.confirm(&mut line.confirms, visible), append_next)?;
@@ -172,19 +186,62 @@ impl Flusher {
         }
     }
 
+    /// Opens a line as soon as the database can be reached.
+    async fn reach(&self) -> Line {
+        loop {
+            match self.open().await {
+                Ok(line) => return line,
+                Err(error) => debug!(error = %error, "no connection to store events on; trying again"),
+            }
+            tokio::time::sleep(REOPEN).await;
+        }
+    }
+
+    async fn open(&self) -> sqlx::Result<Line> {
+        let options = self
+            .pool
+            .connect_options()
+            .as_ref()
+            .clone()
+            .application_name(&self.name);
+        let mut confirms = PgConnection::connect_with(&options).await?;
+        // What `local`, `remote_write` or `remote_apply` says is left as it is.
+        sqlx::query!(
+            "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'"
+        )
+        .fetch_optional(&mut confirms)
+        .await?;
+        // A connection that is dropped while its commit waits is not gone: the database looks at it after the wait.
+        let left = sqlx::query_scalar!(
+            r#"select count(pg_terminate_backend(pid)) as "left!" from pg_stat_activity
+               where application_name = $1 and pid <> pg_backend_pid()"#,
+            self.name
+        )
+        .fetch_one(&mut confirms)
+        .await?;
+        if left > LEFT {
+            return Err(io::Error::other(format!("{left} connections of before still wait in the database")).into());
+        }
+        let appends = PgConnection::connect_with(&options.options([("synchronous_commit", "off")])).await?;
+        Ok(Line { appends, confirms })
+    }
+
     /// Appends the events of some requests, for workers to see; returns the requests of which that is done.
     async fn append(&self, connection: &mut PgConnection, requests: Vec<Request>) -> sqlx::Result<Vec<Visible>> {
+        if requests.is_empty() {
+            return Ok(Vec::new());
+        }
         match self.append_together(connection, &requests).await {
             Ok(appended) => Ok(self.visible(requests, &appended)),
             // What one sender sent must not keep the others' from being stored.
-            Err(sqlx::Error::Database(error)) if requests.len() > 1 => {
+            Err(error) if is_about_data(&error) && requests.len() > 1 => {
                 warn!(error = %error, requests = requests.len(), "events were not stored together; storing each request's alone");
                 let mut visible = Vec::new();
                 for request in requests {
                     let alone = vec![request];
                     match self.append_together(connection, &alone).await {
                         Ok(appended) => visible.extend(self.visible(alone, &appended)),
-                        Err(sqlx::Error::Database(error)) => {
+                        Err(error) if is_about_data(&error) => {
                             warn!(error = %error, "events of a request were not stored")
                         }
                         Err(error) => return Err(error),
@@ -236,6 +293,9 @@ impl Flusher {
 
     /// Makes durable what was appended, and tells those who wait for it.
     async fn confirm(&self, connection: &mut PgConnection, visible: Vec<Visible>) -> sqlx::Result<()> {
+        if visible.is_empty() {
+            return Ok(());
+        }
         // It writes to the write-ahead log and nowhere else; a commit that wrote nothing would not wait for the disk.
         let commit = sqlx::query!("select from pg_logical_emit_message(true, 'rejoinder', '')");
         in_time(commit.execute(connection)).await?;
@@ -248,22 +308,23 @@ impl Flusher {
     }
 }
 
-/// The requests that go into one append: those that wait, up to a bound.
+/// The requests that go into one append: those that wait, up to a bound, and are waited for.
 fn batch(first: Request, waiting: &mut mpsc::Receiver<Request>) -> Vec<Request> {
-    let (mut events, mut bytes) = (first.events.len(), first.bytes);
-    let mut requests = vec![first];
-    while events < BATCH_EVENTS && bytes < BATCH_BYTES {
-        let Ok(next) = waiting.try_recv() else { break };
-        // Nobody may be left who waits for it.
-        if !next.done.is_closed() {
-            (events, bytes) = (events + next.events.len(), bytes + next.bytes);
-            requests.push(next);
+    let (mut events, mut bytes) = (0, 0);
+    let mut requests = Vec::new();
+    let mut next = Some(first);
+    while let Some(request) = next {
+        if !request.done.is_closed() {
+            (events, bytes) = (events + request.events.len(), bytes + request.bytes);
+            requests.push(request);
         }
+        let is_full = events >= BATCH_EVENTS || bytes >= BATCH_BYTES;
+        next = if is_full { None } else { waiting.try_recv().ok() };
     }
     requests
 }
 
 async fn in_time<T>(step: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
     let done = tokio::time::timeout(STEP_LIMIT, step).await;
-    done.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+    done.unwrap_or_else(|_| Err(io::Error::from(ErrorKind::TimedOut).into()))
 }

@@ -60,8 +60,8 @@ impl Log {
     }
 }
 
-/// Appends events in their order; durable, and seen by workers, once the transaction commits. [`Log::make_room`] comes
-/// before.
+/// Appends events in their order; seen by workers once the transaction commits, and durable if its commit waits for that.
+/// [`Log::make_room`] comes before.
 ///
 /// Holds a lock on the log until then, so nothing slow may follow in the transaction. An event that was appended since
 /// `known_since`, or stands twice in `events`, is stored once.
@@ -154,6 +154,23 @@ pub(crate) async fn read(
         }
     }
     Ok(events)
+}
+
+/// Whether an event that was read before is still there. What another process has appended is seen before it is durable: a
+/// crash of the database can take it back, with all that came after it, and give its position to another event.
+pub(crate) async fn holds(executor: impl PgExecutor<'_>, event: &Logged) -> sqlx::Result<bool> {
+    let envelope = &event.envelope;
+    sqlx::query_scalar!(
+        r#"select exists (select from event_log where partition = $1 and position = $2 and received_at = $3
+               and source = $4 and event_id = $5) as "holds!""#,
+        i16::from(envelope.partition()),
+        event.position,
+        event.received_at,
+        &*envelope.source,
+        envelope.event_id
+    )
+    .fetch_one(executor)
+    .await
 }
 
 /// The events of a partition at these positions, in order; those whose segment was dropped are missing.

@@ -117,7 +117,7 @@ impl Worker {
                 Ok(true) => self.lanes[usize::from(partition)].notify_one(),
                 Ok(false) => {}
                 Err(Halt::Fenced) => {
-                    debug!(partition, "another worker has been in the partition");
+                    debug!(partition, "the partition is not as it was read");
                     lane = None;
                 }
                 Err(Halt::Database(error)) => {

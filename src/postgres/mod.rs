@@ -188,8 +188,18 @@ fn events_options(options: PgConnectOptions) -> PgConnectOptions {
         .options([
             ("statement_timeout", EVENTS_STATEMENT_MS),
             ("idle_in_transaction_session_timeout", EVENTS_IDLE_MS),
+            // So that it notices in a minute.
+            ("tcp_keepalives_idle", "30"),
+            ("tcp_keepalives_interval", "10"),
+            ("tcp_keepalives_count", "3"),
         ])
         .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(5))
+}
+
+/// Whether the database refuses what it was given, and would again: a data exception, a broken constraint, or a limit.
+pub(crate) fn is_about_data(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
 }
 
 async fn pulse(connection: Option<PgConnection>, options: &PgConnectOptions) -> sqlx::Result<PgConnection> {

@@ -10,6 +10,7 @@ use crate::claims;
 use crate::process::Process;
 use crate::sender::{Senders, Sent};
 use crate::site::{Site, eventually};
+use crate::steps::Held;
 
 const ENTITIES: usize = 6;
 
@@ -85,6 +86,36 @@ async fn what_a_crash_of_the_database_takes_back_was_not_acknowledged() {
     let again = async || senders.post(&url, &second).await.unwrap().status();
     eventually("it is stored when it comes again", async || again().await == 202).await;
     assert_eq!(site.number(stored).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_crash_takes_back_after_a_worker_has_read_it_is_not_applied() {
+    let (site, senders) = (Site::start().await, Senders::new());
+    site.follow(&["entity".to_owned()]).await;
+    let service = site.serve().started().await;
+    let url = service.url().unwrap();
+    let send = async |number| {
+        senders
+            .post(&url, &Sent::step("entity", number))
+            .await
+            .unwrap()
+            .status()
+    };
+    assert_eq!(send(1).await, 202);
+    site.drain().await;
+    let held = Held::take(&site, "lock table event_cursors in share mode").await;
+    assert_eq!(send(2).await, 202);
+    let caught = held.caught(&site).await;
+    // As if another event had been given its place since.
+    site.run("update event_log set event_id = 'another' where event_id = 'entity/2'")
+        .await;
+    held.release(&site, &caught).await;
+    site.drain().await;
+    let told: Vec<String> = sqlx::query_scalar("select event_id from chat_messages order by position")
+        .fetch_all(&site.pool)
+        .await
+        .unwrap();
+    assert_eq!(told, ["entity/1", "another"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

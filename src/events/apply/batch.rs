@@ -61,6 +61,12 @@ impl<'a> Batch<'a> {
             .cursor
             .advance(&mut transaction, lane.partition, position, applier.worker);
         let cursor = cursor.await?.ok_or(Halt::Fenced)?;
+        // It stands for all before it. Those of a retry or a replay were durable long ago.
+        if let (Kind::New, Some(last)) = (kind, events.last())
+            && !log::holds(&mut *transaction, last).await?
+        {
+            return Err(Halt::Fenced);
+        }
         let acted = match kind {
             Kind::Replay { .. } => outcome::acted(&mut *transaction, events).await?,
             Kind::New | Kind::Retry { .. } => HashSet::new(),

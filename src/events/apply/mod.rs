@@ -26,6 +26,7 @@ use super::wake::Wake;
 use crate::clock::Clock;
 use crate::config::NotificationSettings;
 use crate::conversation::{Conversation, Done};
+use crate::postgres::is_about_data;
 use crate::reactions::{Actions, Rulebook};
 
 /// What applying events needs.
@@ -36,8 +37,8 @@ pub(crate) struct Applier {
     pub(crate) rulebook: Arc<Rulebook>,
     pub(crate) actions: Actions,
     pub(crate) log: Log,
-    pub(crate) wake: Wake,
     pub(crate) dead_letters: DeadLetters,
+    pub(crate) wake: Wake,
     pub(crate) conversation: Arc<Conversation>,
     pub(crate) notifications: NotificationSettings,
     pub(crate) metrics: EventMetrics,
@@ -46,8 +47,8 @@ pub(crate) struct Applier {
 /// Why nothing was applied.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Halt {
-    /// Another worker has been in the partition.
-    #[error("another worker has been in the partition")]
+    /// The partition is not as it was read: another worker has been there, or a crash has taken events back.
+    #[error("the partition is not as it was read")]
     Fenced,
     /// The database cannot.
     #[error(transparent)]
@@ -155,10 +156,4 @@ impl Applier {
             .add(emitted.iter().fold(0, |bits, event| bits | 1 << event.partition()));
         self.conversation.committed(done).await;
     }
-}
-
-/// Whether the database refuses what it was given, and would again: a data exception, a broken constraint, or a limit.
-fn is_about_data(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
-    code.is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
 }

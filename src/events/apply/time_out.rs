@@ -8,13 +8,14 @@ use tracing::{Instrument as _, info_span, warn};
 use super::action::event_of;
 use super::emit::emitted_by;
 use super::judge::missing;
-use super::{Applier, Fate, Halt, Lane, RuleOutcome, is_about_data};
+use super::{Applier, Fate, Halt, Lane, RuleOutcome};
 use crate::conversation::{self, Applied, Done};
 use crate::events::audit::{self, Entry};
 use crate::events::join::{self, Join, State};
 use crate::events::log::{self, Logged};
 use crate::events::parked::{self, MAX_ATTEMPTS};
 use crate::events::{Envelope, outcome};
+use crate::postgres::is_about_data;
 use crate::reactions::{Effect, Scope, SeenEvent, Trigger};
 
 /// What a time-out has come to, or why it has failed.
