@@ -47,6 +47,28 @@ pub(crate) async fn write(transaction: &mut PgConnection, entry: &Entry<'_>, now
     Ok(())
 }
 
+/// Adds an entry for each of these events, in the transaction that does what it says.
+pub(crate) async fn write_each(
+    transaction: &mut PgConnection,
+    positions: &[i64],
+    actor: &str,
+    action: &str,
+    detail: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into event_audit (at, actor, action, position, detail) select $1, $2, $3, p, $4 from unnest($5::bigint[]) p",
+        now,
+        actor,
+        action,
+        detail,
+        positions
+    )
+    .execute(transaction)
+    .await?;
+    Ok(())
+}
+
 /// The newest entries, at most `limit`; of one event where its position is given.
 pub(crate) async fn list(
     executor: impl PgExecutor<'_>,

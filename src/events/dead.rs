@@ -1,13 +1,11 @@
 //! Dead letters: events that could not be applied, until somebody redrives or discards them.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::{PgConnection, PgExecutor};
-use tokio::time::Instant;
 use tracing::warn;
 
 use super::audit::{self, Entry};
@@ -17,7 +15,7 @@ use super::log::Logged;
 const MOST: i64 = 10_000;
 
 /// How soon those that were too many are counted again.
-const RECOUNT: Duration = Duration::from_secs(5);
+const RECOUNT: TimeDelta = TimeDelta::seconds(5);
 
 /// One of them.
 #[derive(Clone, Debug, Serialize)]
@@ -36,15 +34,15 @@ pub(crate) struct DeadLetter {
 /// Whether there may be more of them, as this process knows it.
 #[derive(Debug, Default)]
 pub(crate) struct DeadLetters {
-    full_since: Mutex<Option<Instant>>,
+    full_since: Mutex<Option<DateTime<Utc>>>,
 }
 
 impl DeadLetters {
     /// Whether another may be added; where none may, that is believed for some seconds. What fails stays parked then, and
     /// parked events count as waiting: so senders are told to come later, but for those of high priority.
-    pub(crate) async fn have_room(&self, executor: impl PgExecutor<'_>) -> sqlx::Result<bool> {
+    pub(crate) async fn have_room(&self, executor: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result<bool> {
         let full_since = *self.full_since.lock().unwrap_or_else(PoisonError::into_inner);
-        if full_since.is_some_and(|since| since.elapsed() < RECOUNT) {
+        if full_since.is_some_and(|since| (now - since).abs() < RECOUNT) {
             return Ok(false);
         }
         let letters = sqlx::query_scalar!(
@@ -60,7 +58,7 @@ impl DeadLetters {
                 "no more dead letters are taken; events that fail stay parked until some are redriven or discarded"
             );
         }
-        *self.full_since.lock().unwrap_or_else(PoisonError::into_inner) = is_full.then(Instant::now);
+        *self.full_since.lock().unwrap_or_else(PoisonError::into_inner) = is_full.then_some(now);
         Ok(!is_full)
     }
 }
@@ -150,15 +148,7 @@ pub(crate) async fn redrive(
     )
     .fetch_all(&mut *transaction)
     .await?;
-    for position in &redriven {
-        let entry = Entry {
-            actor,
-            action: "redrive",
-            position: Some(*position),
-            detail: "",
-        };
-        audit::write(&mut *transaction, &entry, now).await?;
-    }
+    audit::write_each(transaction, &redriven, actor, "redrive", "", now).await?;
     Ok(redriven)
 }
 
@@ -176,14 +166,6 @@ pub(crate) async fn discard(
     )
     .fetch_all(&mut *transaction)
     .await?;
-    for position in &discarded {
-        let entry = Entry {
-            actor,
-            action: "discard",
-            position: Some(*position),
-            detail: reason,
-        };
-        audit::write(&mut *transaction, &entry, now).await?;
-    }
+    audit::write_each(transaction, &discarded, actor, "discard", reason, now).await?;
     Ok(discarded)
 }

@@ -32,12 +32,8 @@ pub(super) struct Dead {
 #[derive(Args)]
 #[group(skip)]
 pub(super) struct Redrive {
-    /// Of which events; several may be given
-    #[arg(required_unless_present = "all")]
-    event_ids: Vec<String>,
-    /// All of them
-    #[arg(long, conflicts_with = "event_ids")]
-    all: bool,
+    #[command(flatten)]
+    which: Which,
     #[command(flatten)]
     actor: Actor,
     #[command(flatten)]
@@ -48,9 +44,8 @@ pub(super) struct Redrive {
 #[derive(Args)]
 #[group(skip)]
 pub(super) struct Discard {
-    /// Of which events; several may be given
-    #[arg(required = true)]
-    event_ids: Vec<String>,
+    #[command(flatten)]
+    which: Which,
     /// Why, for the audit trail
     #[arg(long, value_parser = reason)]
     reason: String,
@@ -58,6 +53,17 @@ pub(super) struct Discard {
     actor: Actor,
     #[command(flatten)]
     database: DatabaseSettings,
+}
+
+/// Which of the dead letters.
+#[derive(Args)]
+struct Which {
+    /// Of which events; several may be given
+    #[arg(required_unless_present = "all")]
+    event_ids: Vec<String>,
+    /// All of them
+    #[arg(long, conflicts_with = "event_ids")]
+    all: bool,
 }
 
 impl Dead {
@@ -81,8 +87,7 @@ impl Dead {
 impl Redrive {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let database = Reached::find(&self.database, CONNECTIONS).await?;
-        let letters = find(&database, &self.event_ids).await?;
-        let positions: Vec<i64> = letters.iter().map(|letter| letter.position).collect();
+        let positions = self.which.positions(&database).await?;
         let mut transaction = database.pool().begin().await?;
         let now = Clock::system().now();
         let redriven = dead::redrive(&mut transaction, &positions, &self.actor.name, now).await?;
@@ -95,8 +100,7 @@ impl Redrive {
 impl Discard {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let database = Reached::find(&self.database, CONNECTIONS).await?;
-        let letters = find(&database, &self.event_ids).await?;
-        let positions: Vec<i64> = letters.iter().map(|letter| letter.position).collect();
+        let positions = self.which.positions(&database).await?;
         let mut transaction = database.pool().begin().await?;
         let now = Clock::system().now();
         let discarded = dead::discard(&mut transaction, &positions, &self.actor.name, &self.reason, now).await?;
@@ -106,20 +110,26 @@ impl Discard {
     }
 }
 
-/// The letters of these events, or all; an event that has none is an error, before anything is done.
-async fn find(database: &Reached, event_ids: &[String]) -> anyhow::Result<Vec<DeadLetter>> {
-    if event_ids.is_empty() {
-        return Ok(dead::list(database.pool(), None, MOST).await?);
-    }
-    let mut letters = Vec::new();
-    for event_id in event_ids {
-        let found = dead::list(database.pool(), Some(event_id), MOST).await?;
-        if found.is_empty() {
-            bail!("event {event_id:?} is no dead letter");
+impl Which {
+    /// Where they stand; an event that has none is an error, before anything is done.
+    async fn positions(&self, database: &Reached) -> anyhow::Result<Vec<i64>> {
+        let positions = async |event_id| {
+            let letters = dead::list(database.pool(), event_id, MOST).await?;
+            Ok::<_, anyhow::Error>(letters.iter().map(|letter| letter.position).collect::<Vec<i64>>())
+        };
+        if self.all {
+            return positions(None).await;
         }
-        letters.extend(found);
+        let mut all = Vec::new();
+        for event_id in &self.event_ids {
+            let found = positions(Some(event_id)).await?;
+            if found.is_empty() {
+                bail!("event {event_id:?} is no dead letter");
+            }
+            all.extend(found);
+        }
+        Ok(all)
     }
-    Ok(letters)
 }
 
 fn row(letter: &DeadLetter) -> [String; 6] {

@@ -289,8 +289,12 @@ impl<'a> Batch<'a> {
             let entity = event.envelope.entity_id.as_str();
             if let Fate::Failed(error) = fate {
                 let attempts = attempts + 1;
-                let is_last =
-                    attempts >= MAX_ATTEMPTS && self.applier.dead_letters.have_room(&mut **transaction).await?;
+                let is_last = attempts >= MAX_ATTEMPTS
+                    && self
+                        .applier
+                        .dead_letters
+                        .have_room(&mut **transaction, self.now)
+                        .await?;
                 if !is_last {
                     let retry_at = self.now + parked::wait_after(attempts);
                     parked::fail(transaction, event, attempts, retry_at, error).await?;

@@ -98,8 +98,13 @@ async fn where_dead_letters_are_full_an_event_stays_parked_until_there_is_room()
     give_up(&bot).await;
     assert_eq!(count(&bot, "dead_letters").await, 10_000);
     assert_eq!(count(&bot, "parked_events").await, 1);
-    let discard = ["events", "discard", "old-1", "--reason", "room"];
-    assert_eq!(run(&bot, &discard).await.code, 0);
+    let discarded = run(&bot, &["events", "discard", "--all", "--reason", "an old mistake"]).await;
+    assert_eq!(
+        (discarded.code, discarded.out.as_str()),
+        (0, "10000 discarded\n"),
+        "{}",
+        discarded.err
+    );
     bot.clock().advance(TimeDelta::seconds(17));
     bot.events_applied().await;
     assert_eq!(count(&bot, "parked_events").await, 0);
