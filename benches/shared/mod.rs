@@ -8,6 +8,7 @@ use anyhow::Context as _;
 
 pub(crate) mod contestant;
 pub(crate) mod load;
+pub(crate) mod options;
 pub(crate) mod progress;
 pub(crate) mod slice;
 pub(crate) mod verdict;

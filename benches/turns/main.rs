@@ -20,12 +20,13 @@ mod pool;
 mod shared;
 mod targets;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
 use rejoinder::{Bot, Fail, Reply};
+
+use self::shared::options::Options;
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -33,18 +34,8 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 /// Measures turns against what they could cost at best.
 #[derive(Parser)]
 struct Line {
-    /// Fewer and shorter rounds, about a minute: for a look, not for a verdict
-    #[arg(long)]
-    quick: bool,
-    /// Writes the figures to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Directory of PostgreSQL's server programs
-    #[arg(long, env = "PG_BINDIR")]
-    pg_bindir: Option<PathBuf>,
-    /// What cargo bench passes, and cargo test does not
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    options: Options,
     #[command(subcommand)]
     part: Option<Part>,
 }
@@ -61,26 +52,20 @@ enum Part {
     Load(shared::load::Load),
 }
 
-fn main() -> ExitCode {
+fn main() -> anyhow::Result<ExitCode> {
     // Contestant (b) is a deployment like any other, command line included.
     if std::env::args().nth(1).as_deref() == Some("serve") {
-        return rejoinder::run(|_: &NoSettings| Bot::new().intent("Noop", noop));
+        return Ok(rejoinder::run(|_: &NoSettings| Bot::new().intent("Noop", noop)));
     }
     let line = Line::parse();
-    let done = match line.part {
-        Some(Part::Bare(bare)) => bare.serve(),
-        Some(Part::Pool(pool)) => pool.run(),
-        Some(Part::Load(load)) => load.run(),
-        None if !line.bench => {
-            println!("nothing is measured but by: cargo bench --bench turns");
-            return ExitCode::SUCCESS;
-        }
-        None => return judge(&line),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+    match line.part {
+        Some(Part::Bare(bare)) => bare.serve()?,
+        Some(Part::Pool(pool)) => pool.run()?,
+        Some(Part::Load(load)) => load.run()?,
+        None if line.options.bench => return judge(&line.options),
+        None => println!("nothing is measured but by: cargo bench --bench turns"),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn noop() -> Result<Reply, Fail> {
@@ -91,23 +76,9 @@ async fn noop() -> Result<Reply, Fail> {
 #[derive(Clone, Debug, clap::Args)]
 struct NoSettings {}
 
-fn judge(line: &Line) -> ExitCode {
-    let judged = measure::measure(line.quick, line.pg_bindir.as_deref()).and_then(|figures| {
-        let verdicts = targets::judge(&figures);
-        print!("{}", targets::table(&figures, &verdicts));
-        if let Some(file) = &line.json {
-            std::fs::write(file, targets::json(&figures, &verdicts).to_string())?;
-        }
-        Ok(verdicts.iter().all(|verdict| verdict.met))
-    });
-    match judged {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => fail(&error),
-    }
-}
-
-fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("turns: {error:#}");
-    ExitCode::FAILURE
+fn judge(options: &Options) -> anyhow::Result<ExitCode> {
+    let figures = measure::measure(options.quick, options.pg_bindir.as_deref())?;
+    let verdicts = targets::judge(&figures);
+    let table = targets::table(&figures, &verdicts);
+    options.tell(&table, &targets::json(&figures, &verdicts), &verdicts)
 }
