@@ -54,7 +54,7 @@ async fn kill(times: u32) {
     };
     let mut processes = [start(0), start(1), start(2)];
     let mut during_start = 0;
-    for _ in 0..times {
+    for done in 1..=times {
         let which = random(3) as usize;
         // As often as not it is at work; else it may be starting still, where the machine is slow.
         if random(2) == 0 {
@@ -75,6 +75,9 @@ async fn kill(times: u32) {
         // on in the database.
         if random(2) == 0 {
             site.age_workers().await;
+        }
+        if done % 100 == 0 {
+            eprintln!("{done} of {times} kills, {} s", began.elapsed().as_secs());
         }
     }
     for process in &processes {
