@@ -23,7 +23,7 @@ struct Extent {
     apply_rounds: usize,
     events: i64,
     backlog: i64,
-    /// How many of those that wait are applied.
+    /// How many of those that wait are applied: as many as where none do, so that both take the same time.
     of_backlog: i64,
     delays: usize,
 }
@@ -34,7 +34,7 @@ const FULL: Extent = Extent {
     apply_rounds: 3,
     events: 100_000,
     backlog: 1_000_000,
-    of_backlog: 200_000,
+    of_backlog: 100_000,
     delays: 200,
 };
 
@@ -80,6 +80,7 @@ pub(crate) fn measure(quick: bool, pg_bindir: Option<&Path>) -> anyhow::Result<F
     let Extent {
         apply_rounds,
         events,
+        backlog: backlog_events,
         of_backlog,
         ..
     } = run.extent;
@@ -92,9 +93,9 @@ pub(crate) fn measure(quick: bool, pg_bindir: Option<&Path>) -> anyhow::Result<F
         plain.push(runtime.block_on(apply(&run.place, events, events, Beside::Nothing))?);
         tell("beside an open transaction");
         held.push(runtime.block_on(apply(&run.place, events, events, Beside::Transaction))?);
+        tell("while many wait");
+        waiting.push(runtime.block_on(apply(&run.place, backlog_events, of_backlog, Beside::Nothing))?);
     }
-    run.progress.tell("applying while many wait");
-    waiting.push(runtime.block_on(apply(&run.place, run.extent.backlog, of_backlog, Beside::Nothing))?);
     run.progress.end();
     Ok(Figures {
         machine: machine(),
