@@ -233,23 +233,20 @@ impl Flusher {
         }
         match self.append_together(connection, &requests).await {
             Ok(appended) => Ok(self.visible(requests, &appended)),
+            Err(error) if !is_about_data(&error) => Err(error),
+            Err(error) if requests.len() == 1 => {
+                warn!(error = %error, "events of a request were not stored");
+                Ok(Vec::new())
+            }
             // What one sender sent must not keep the others' from being stored.
-            Err(error) if is_about_data(&error) && requests.len() > 1 => {
+            Err(error) => {
                 warn!(error = %error, requests = requests.len(), "events were not stored together; storing each request's alone");
                 let mut visible = Vec::new();
                 for request in requests {
-                    let alone = vec![request];
-                    match self.append_together(connection, &alone).await {
-                        Ok(appended) => visible.extend(self.visible(alone, &appended)),
-                        Err(error) if is_about_data(&error) => {
-                            warn!(error = %error, "events of a request were not stored")
-                        }
-                        Err(error) => return Err(error),
-                    }
+                    visible.extend(Box::pin(self.append(connection, vec![request])).await?);
                 }
                 Ok(visible)
             }
-            Err(error) => Err(error),
         }
     }
 

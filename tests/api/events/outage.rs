@@ -37,6 +37,44 @@ async fn event_that_cannot_be_stored_is_503_with_retry_after_and_is_taken_once_i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn event_that_the_database_refuses_holds_up_no_other() {
+    let bot = shop::open().await;
+    sqlx::raw_sql(
+        "create function refuse() returns trigger language plpgsql as
+         $$ begin raise exception using errcode = '22023', message = 'no'; end $$;
+         create trigger refuse before insert on event_log for each row when (new.entity_id = 'refused')
+             execute function refuse()",
+    )
+    .execute(bot.pool())
+    .await
+    .unwrap();
+    assert_eq!(bot.send("order.shipped", "10042", shipped("1Z")).await.0, 202);
+    let connections = async || -> Vec<i32> {
+        let pids = "select pid from pg_stat_activity where application_name like 'rejoinder ingest%'
+            and datname = current_database() order by pid";
+        sqlx::query_scalar(pids).fetch_all(bot.pool()).await.unwrap()
+    };
+    let before = connections().await;
+    assert_eq!(before.len(), 2);
+    for _ in 0..3 {
+        assert_eq!(bot.send("order.shipped", "refused", shipped("1Z")).await.0, 503);
+        let sends = (0..20).map(|n: i32| {
+            let (bot, entity) = (&bot, if n % 4 == 0 { "refused" } else { "10042" });
+            async move {
+                (
+                    entity,
+                    bot.send("order.shipped", entity, shipped(&n.to_string())).await.0,
+                )
+            }
+        });
+        for (entity, status) in futures_util::future::join_all(sends).await {
+            assert_eq!(status, if entity == "refused" { 503 } else { 202 }, "{entity}");
+        }
+    }
+    assert_eq!(connections().await, before, "both connections are kept");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn turns_are_answered_while_every_connection_for_events_waits() {
     let bot = shop::open().await;
     assert_eq!(bot.send("order.shipped", "10042", shipped("1Z")).await.0, 202);
