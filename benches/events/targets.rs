@@ -34,7 +34,7 @@ pub(crate) fn judge(figures: &Figures) -> Vec<Verdict> {
         under("p99, 64", service_64.median(|slice| slice.p99_ms), " ms", 50.0),
         under("p99, 256", service_256.median(|slice| slice.p99_ms), " ms", 50.0),
     ];
-    for (name, applied) in [("plain", plain), ("transaction held", held), ("many wait", waiting)] {
+    for (name, applied) in applied(figures) {
         verdicts.push(at_least(format!("applied/s, {name}"), rate(applied), 8_000.0));
     }
     verdicts.push(at_least("applied/s, held over plain", rate(held) / rate(plain), 0.8));
@@ -103,6 +103,7 @@ pub(crate) fn table(figures: &Figures, verdicts: &[Verdict]) -> String {
 pub(crate) fn json(figures: &Figures, verdicts: &[Verdict]) -> Value {
     let turns = [&figures.turns, &figures.turns_beside_events];
     let rounds: serde_json::Map<String, Value> = stored(figures)
+        .into_iter()
         .chain(turns)
         .map(|series| {
             let slices = series.slices.iter().map(|slice| slice.to_json()).collect();
@@ -124,26 +125,21 @@ pub(crate) fn json(figures: &Figures, verdicts: &[Verdict]) -> Value {
     })
 }
 
-fn stored(figures: &Figures) -> impl Iterator<Item = &Series> {
-    let Figures {
-        service_64,
-        service_256,
-        alone_64,
-        alone_256,
-        pgbench,
-        ..
-    } = figures;
-    [service_64, service_256, alone_64, alone_256, pgbench].into_iter()
+fn stored(figures: &Figures) -> [&Series; 5] {
+    [
+        &figures.service_64,
+        &figures.service_256,
+        &figures.alone_64,
+        &figures.alone_256,
+        &figures.pgbench,
+    ]
 }
 
 fn applied(figures: &Figures) -> [(&'static str, &[Applied]); 3] {
-    let Figures {
-        plain, held, waiting, ..
-    } = figures;
     [
-        ("plain", plain.as_slice()),
-        ("transaction held", held),
-        ("many wait", waiting),
+        ("plain", figures.plain.as_slice()),
+        ("transaction held", &figures.held),
+        ("many wait", &figures.waiting),
     ]
 }
 

@@ -156,7 +156,7 @@ pub(crate) async fn read(
     Ok(events)
 }
 
-/// Whether an event that was read before is still there. What another process has appended is seen before it is durable: a
+/// Whether an event that was read before is still there. What is appended is seen before it is durable: a
 /// crash of the database can take it back, with all that came after it, and give its position to another event.
 pub(crate) async fn holds(executor: impl PgExecutor<'_>, event: &Logged) -> sqlx::Result<bool> {
     let envelope = &event.envelope;
