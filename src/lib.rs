@@ -3,6 +3,8 @@
 //! A chatbot platform understands a sentence and posts a *turn*; a handler answers it from Postgres or an API, always
 //! within the platform's time. A deployment is a [`Bot`], a list of intents with their handlers, run by [`run`].
 
+#![warn(clippy::print_stdout)] // `println!` panics where nobody reads on; `cli::out` does not
+
 pub mod auth;
 mod backoff;
 mod body;

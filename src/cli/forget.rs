@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::actor::Actor;
 use super::database::{CONNECTIONS, Reached};
-use super::table;
+use super::{out, table};
 use crate::clock::Clock;
 use crate::config::DatabaseSettings;
 use crate::conversation::forget;
@@ -40,7 +40,7 @@ impl Forget {
             let forgotten = forget(&reached.database, &self.user, &self.actor.name, now).await?;
             let counts = serde_json::to_value(&forgotten).context("counts cannot be printed")?;
             if self.json {
-                println!("{}", serde_json::to_string_pretty(&counts)?);
+                out::print_json(&counts)?;
                 return Ok(ExitCode::SUCCESS);
             }
             let counts: Map<String, Value> = counts.as_object().cloned().unwrap_or_default();
@@ -48,7 +48,7 @@ impl Forget {
                 .into_iter()
                 .map(|(kind, count)| [kind.replace('_', " "), count.to_string()])
                 .collect();
-            table::print(["WHAT", "ERASED"], &rows);
+            table::print(["WHAT", "ERASED"], &rows)?;
             Ok(ExitCode::SUCCESS)
         })
     }

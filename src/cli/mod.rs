@@ -4,6 +4,7 @@ mod actor;
 mod database;
 mod events;
 mod forget;
+mod out;
 mod record;
 mod replay;
 mod routes;
@@ -54,11 +55,14 @@ pub fn run<B: Args>(bot: impl FnOnce(&B) -> Bot) -> ExitCode {
         Some(Command::Work(work)) => work.run(bot),
         Some(Command::Forget(forget)) => forget.run(),
     };
-    match done {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("rejoinder: {error:#}");
-            ExitCode::FAILURE
-        }
+    done.unwrap_or_else(|error| failed(&error, ExitCode::FAILURE))
+}
+
+/// Says why a command failed, on standard error; nothing where all that failed is printing to one who is gone.
+fn failed(error: &anyhow::Error, code: ExitCode) -> ExitCode {
+    if out::is_closed(error) {
+        return ExitCode::SUCCESS;
     }
+    eprintln!("rejoinder: {error:#}");
+    code
 }

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
+use super::out;
 use crate::recorded::{self, Came, RecordedTurn, Redactor};
 use crate::upstream;
 
@@ -149,10 +150,10 @@ async fn until_full(listener: TcpListener, relay: Data<Relay>) -> anyhow::Result
         .run();
     let handle = server.handle();
     let serving = tokio::spawn(server);
-    println!(
+    out::announce(format_args!(
         "Relaying http://{address}/fulfillment to {}; Ctrl-C ends",
         recorded::shown(&relay.url)
-    );
+    ));
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
@@ -187,7 +188,7 @@ async fn pass_on(request: HttpRequest, body: Bytes, relay: Data<Relay>) -> HttpR
     match kept.map_err(|error| anyhow!(error)).flatten() {
         Ok(Kept { line, is_last }) => {
             if let Some(line) = line {
-                println!("{line}");
+                out::announce(line);
             }
             if is_last {
                 relay.full.notify_one();

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 
+use super::failed;
 use crate::recorded::{RecordedTurn, Report, Service, play};
 use crate::upstream;
 
@@ -45,10 +46,7 @@ impl Replay {
             Ok(report) if report.errors() > 0 => ExitCode::from(2),
             Ok(report) if report.failed() > 0 => ExitCode::from(1),
             Ok(_) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("rejoinder: {error:#}");
-                ExitCode::from(2)
-            }
+            Err(error) => failed(&error, ExitCode::from(2)),
         }
     }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
+use super::out;
 use crate::bot::Bot;
 
 /// Prints the table of intents.
@@ -31,7 +32,7 @@ impl<B: Args> Routes<B> {
                 .iter()
                 .map(|[by, name, handler]| json!({"by": by, "name": name, "handler": handler}))
                 .collect();
-            println!("{}", serde_json::to_string_pretty(&rows)?);
+            out::print_json(&rows)?;
             return Ok(ExitCode::SUCCESS);
         }
         let header = ["MATCHED BY", "NAME", "HANDLER"];
@@ -44,7 +45,7 @@ impl<B: Args> Routes<B> {
         };
         let (first, second) = (width(0), width(1));
         for [by, name, handler] in [&header].into_iter().chain(&rows) {
-            println!("{by:first$}  {name:second$}  {handler}");
+            out::print(format_args!("{by:first$}  {name:second$}  {handler}"))?;
         }
         Ok(ExitCode::SUCCESS)
     }

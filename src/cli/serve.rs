@@ -11,6 +11,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
+use super::out;
 use crate::bot::Bot;
 use crate::clock::Clock;
 use crate::config::{DatabaseSettings, Settings};
@@ -162,8 +163,10 @@ async fn connect<B: Args>(settings: &Settings<B>, private: Option<PgConnectOptio
 /// Where it serves, and a line to try it.
 fn greet(service: &Service, example: Option<&str>) {
     let url = format!("http://{}", service.address());
-    println!("Rejoinder serves on {url}");
+    out::announce(format_args!("Rejoinder serves on {url}"));
     if let Some(turn) = example {
-        println!("\nTry a turn:\n\n  curl {url}/fulfillment -H 'Content-Type: application/json' -d '{turn}'\n");
+        out::announce(format_args!(
+            "\nTry a turn:\n\n  curl {url}/fulfillment -H 'Content-Type: application/json' -d '{turn}'\n"
+        ));
     }
 }

@@ -1,7 +1,14 @@
 //! A table for people.
 
+use std::io;
+
+use super::out;
+
 /// Prints rows under a header; the last column is as wide as it likes, and may go on over further lines.
-pub(super) fn print<const N: usize>(header: [&str; N], rows: &[[String; N]]) {
+///
+/// # Errors
+/// When standard output is closed.
+pub(super) fn print<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
     let header = header.map(str::to_owned);
     let widths: Vec<usize> = (0..N)
         .map(|column| {
@@ -17,6 +24,7 @@ pub(super) fn print<const N: usize>(header: [&str; N], rows: &[[String; N]]) {
                 format!("{cell:width$}  ")
             }
         });
-        println!("{}", cells.collect::<String>());
+        out::print(cells.collect::<String>())?;
     }
+    Ok(())
 }

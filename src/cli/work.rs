@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
 use super::database::Reached;
+use super::out;
 use crate::bot::Bot;
 use crate::clock::Clock;
 use crate::config::{DatabaseSettings, EventSettings, LogSettings, NotificationSettings};
@@ -63,7 +64,7 @@ impl<B: Args> Work<B> {
             breakers: Upstream::new()?.breakers(),
             metrics: metrics.events().clone(),
         })?;
-        println!("Rejoinder applies events");
+        out::announce("Rejoinder applies events");
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}

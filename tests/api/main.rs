@@ -8,6 +8,7 @@ mod idempotency;
 mod memory;
 mod observability;
 mod outage;
+mod printing;
 mod serve;
 mod settings;
 mod structure;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::super::database::{CONNECTIONS, Reached};
-use super::super::table;
+use super::super::{out, table};
 use crate::config::DatabaseSettings;
 use crate::events::audit;
 
@@ -28,7 +28,7 @@ impl Audit {
         let database = Reached::find(&self.database, CONNECTIONS).await?;
         let entries = audit::list(database.pool(), None, self.limit.into()).await?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&entries)?);
+            out::print_json(&entries)?;
             return Ok(ExitCode::SUCCESS);
         }
         let rows: Vec<[String; 5]> = entries
@@ -43,7 +43,7 @@ impl Audit {
                 ]
             })
             .collect();
-        table::print(["AT", "WHO", "WHAT", "POSITION", "DETAIL"], &rows);
+        table::print(["AT", "WHO", "WHAT", "POSITION", "DETAIL"], &rows)?;
         Ok(ExitCode::SUCCESS)
     }
 }

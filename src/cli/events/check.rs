@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::super::out;
 use crate::bot::Bot;
 use crate::clock::Clock;
 use crate::config::{DatabaseSettings, EventSettings};
@@ -41,11 +42,11 @@ impl<B: Args> Check<B> {
         );
         errors.extend(sources.err().into_iter().flatten());
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&errors)?);
+            out::print_json(&errors)?;
         } else if errors.is_empty() {
-            println!("{}: all files are right", dir.display());
+            out::print(format_args!("{}: all files are right", dir.display()))?;
         } else {
-            println!("{}", super::lines(&errors));
+            out::print(super::lines(&errors))?;
         }
         Ok(if errors.is_empty() {
             ExitCode::SUCCESS

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::super::actor::Actor;
 use super::super::database::{CONNECTIONS, Reached};
-use super::super::table;
+use super::super::{out, table};
 use crate::clock::Clock;
 use crate::config::DatabaseSettings;
 use crate::events::dead::{self, DeadLetter};
@@ -71,15 +71,15 @@ impl Dead {
         let database = Reached::find(&self.database, CONNECTIONS).await?;
         let letters = dead::list(database.pool(), self.event_id.as_deref(), MOST).await?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&letters)?);
+            out::print_json(&letters)?;
             return Ok(ExitCode::SUCCESS);
         }
         if letters.is_empty() {
-            println!("no dead letters");
+            out::print("no dead letters")?;
             return Ok(ExitCode::SUCCESS);
         }
         let rows: Vec<[String; 6]> = letters.iter().map(row).collect();
-        table::print(["EVENT", "TYPE", "ENTITY", "SOURCE", "DIED", "ERROR"], &rows);
+        table::print(["EVENT", "TYPE", "ENTITY", "SOURCE", "DIED", "ERROR"], &rows)?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -92,7 +92,7 @@ impl Redrive {
         let now = Clock::system().now();
         let redriven = dead::redrive(&mut transaction, &positions, &self.actor.name, now).await?;
         transaction.commit().await?;
-        println!("{} given back to the workers", redriven.len());
+        out::print(format_args!("{} given back to the workers", redriven.len()))?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -105,7 +105,7 @@ impl Discard {
         let now = Clock::system().now();
         let discarded = dead::discard(&mut transaction, &positions, &self.actor.name, &self.reason, now).await?;
         transaction.commit().await?;
-        println!("{} discarded", discarded.len());
+        out::print(format_args!("{} discarded", discarded.len()))?;
         Ok(ExitCode::SUCCESS)
     }
 }

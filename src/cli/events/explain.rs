@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::super::database::{CONNECTIONS, Reached};
+use super::super::out;
 use crate::config::DatabaseSettings;
 use crate::events::explain::{Explanation, explain};
 
@@ -28,12 +29,15 @@ impl Explain {
         let database = Reached::find(&self.database, CONNECTIONS).await?;
         let explained = explain(database.pool(), &self.event_id).await?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&explained)?);
+            out::print_json(&explained)?;
         } else if explained.is_empty() {
-            println!("no event {:?} is in the log or in quarantine", self.event_id);
+            out::print(format_args!(
+                "no event {:?} is in the log or in quarantine",
+                self.event_id
+            ))?;
         } else {
             let texts: Vec<String> = explained.iter().map(Explanation::text).collect();
-            println!("{}", texts.join("\n\n"));
+            out::print(texts.join("\n\n"))?;
         }
         Ok(if explained.is_empty() {
             ExitCode::FAILURE

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use super::failed;
 use crate::bot::Bot;
 use crate::events::file::FileError;
 
@@ -46,7 +47,7 @@ impl<B: Args> Events<B> {
             .build()
         {
             Ok(runtime) => runtime,
-            Err(error) => return failed(&error.into()),
+            Err(error) => return failed(&error.into(), ExitCode::from(2)),
         };
         let done = runtime.block_on(async {
             match self.command {
@@ -62,13 +63,8 @@ impl<B: Args> Events<B> {
                 Command::Check(check) => check.run(bot),
             }
         });
-        done.unwrap_or_else(|error| failed(&error))
+        done.unwrap_or_else(|error| failed(&error, ExitCode::from(2)))
     }
-}
-
-fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("rejoinder: {error:#}");
-    ExitCode::from(2)
 }
 
 /// One error a line.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::super::actor::Actor;
 use super::super::database::{CONNECTIONS, Reached};
-use super::super::table;
+use super::super::{out, table};
 use crate::bot::Bot;
 use crate::clock::Clock;
 use crate::config::{DatabaseSettings, EventSettings};
@@ -55,15 +55,15 @@ impl Quarantine {
         let database = Reached::find(&self.database, CONNECTIONS).await?;
         let kept = quarantine::list(database.pool(), self.event_type.as_deref(), MOST).await?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&kept)?);
+            out::print_json(&kept)?;
             return Ok(ExitCode::SUCCESS);
         }
         if kept.is_empty() {
-            println!("no event is in quarantine");
+            out::print("no event is in quarantine")?;
             return Ok(ExitCode::SUCCESS);
         }
         let rows: Vec<[String; 5]> = kept.iter().map(row).collect();
-        table::print(["EVENT", "TYPE", "SOURCE", "CAME", "VIOLATIONS"], &rows);
+        table::print(["EVENT", "TYPE", "SOURCE", "CAME", "VIOLATIONS"], &rows)?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -90,7 +90,9 @@ impl<B: Args> Release<B> {
                 Released::Refused => refused += 1,
             }
         }
-        println!("{released} stored, {refused} still refused by their schema");
+        out::print(format_args!(
+            "{released} stored, {refused} still refused by their schema"
+        ))?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::super::actor::Actor;
 use super::super::database::{CONNECTIONS, Reached};
+use super::super::out;
 use crate::bot::Bot;
 use crate::clock::Clock;
 use crate::config::{DatabaseSettings, EventSettings, NotificationSettings};
@@ -84,22 +85,22 @@ impl<B: Args> Replay<B> {
             audit::write(&mut connection, &entry, Clock::system().now()).await?;
         }
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&replayed)?);
+            out::print_json(&replayed)?;
             return Ok(ExitCode::SUCCESS);
         }
         for difference in &replayed.differences {
-            println!("{}", text(difference));
+            out::print(text(difference))?;
         }
         let would = if self.dry_run {
             "would be applied again"
         } else {
             "applied again"
         };
-        println!(
+        out::print(format_args!(
             "{} events {would}, {} differ",
             replayed.events,
             replayed.differences.len()
-        );
+        ))?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::super::out;
 use crate::clock::Clock;
 use crate::config::{DatabaseSettings, EventSettings};
 use crate::events::catalogue::Catalogue;
@@ -118,7 +119,7 @@ impl Send {
             .with_context(|| format!("nothing answers at {}", self.url))?;
         let status = answer.status();
         let text = answer.text().await?;
-        println!("{status}\n{}", readable(&text));
+        out::print(format_args!("{status}\n{}", readable(&text)))?;
         Ok(if status.is_success() {
             ExitCode::SUCCESS
         } else {
