@@ -11,7 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use crate::dialogflow;
 use crate::fail::Fail;
-use crate::handler::{Handler, Scope, Tx};
+use crate::handler::{Handler, Read, Scope, Tx};
 use crate::lang::Lang;
 use crate::reactions::{self, Actions, Event};
 use crate::reply::Answer;
@@ -78,6 +78,8 @@ pub struct Intent {
     pub fails_with_status: bool,
     prompts: HashMap<&'static str, Texts>,
     example: Option<&'static str>,
+    /// What its handler can read of a turn.
+    pub(crate) reads: Vec<Read>,
     /// How long its replies took.
     pub(crate) replies: OnceLock<Histogram>,
     run: Run,
@@ -294,6 +296,7 @@ impl Bot {
             fails_with_status: false,
             prompts: HashMap::new(),
             example: None,
+            reads: handler.reads(),
             replies: OnceLock::new(),
             run: Arc::new(move |scope| handler.clone().call(scope)),
         });

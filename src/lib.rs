@@ -39,7 +39,7 @@ pub use crate::cli::run;
 pub use crate::clock::Clock;
 pub use crate::fail::Fail;
 pub use crate::handler::{
-    Context, Data, Db, Deadline, Fact, Facts, FromTurn, Handler, Memory, Params, Preferences, Raw, Session, Tx,
+    Context, Data, Db, Deadline, Fact, Facts, FromTurn, Handler, Memory, Params, Preferences, Raw, Read, Session, Tx,
 };
 pub use crate::lang::Lang;
 pub use crate::reactions::Event;

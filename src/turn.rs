@@ -1,6 +1,5 @@
 //! One turn of a conversation in the one form that handlers see, whichever platform sent it.
 
-use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use crate::session::SessionName;
@@ -14,6 +13,17 @@ pub enum Api {
     EsV2beta1,
     /// Dialogflow CX, v3.
     CxV3,
+}
+
+impl Api {
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::EsV2 => "ES v2",
+            Self::EsV2beta1 => "ES v2beta1",
+            Self::CxV3 => "CX v3",
+        }
+    }
 }
 
 /// What the platform understood, and where in the conversation. Text that the platform left out is empty.
@@ -59,8 +69,6 @@ pub struct Turn {
     pub payload: Map<String, Value>,
     /// CX: the page.
     pub page: Option<Page>,
-    /// The request as it came, for [`Raw`](crate::handler::Raw).
-    pub body: Bytes,
 }
 
 /// A context that is active at the time of the turn.

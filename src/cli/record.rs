@@ -254,7 +254,7 @@ impl Tape {
         }
         let mut asked: Value = serde_json::from_slice(&request).context("the request is not JSON")?;
         let mut body: Value = serde_json::from_slice(&answer.body).context("the answer is not JSON")?;
-        let intent = recorded::intent(request);
+        let intent = recorded::intent(&request);
         self.redactor.redact(&mut asked, &mut body);
         let came = Came {
             status: answer.status,

@@ -130,6 +130,19 @@ pub(super) async fn pending(executor: impl PgExecutor<'_>, now: DateTime<Utc>) -
     .await
 }
 
+/// Whether one waits for the next turn of this conversation.
+pub(super) async fn is_waiting(executor: impl PgExecutor<'_>, session: &str, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (
+            select from gotos where session = $1 and taken_by is null and expires_at > $2
+        ) as "waits!""#,
+        session,
+        now
+    )
+    .fetch_one(executor)
+    .await
+}
+
 /// Deletes those that are too old.
 pub(super) async fn delete_expired(executor: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result<()> {
     sqlx::query!("delete from gotos where expires_at <= $1", now)

@@ -154,6 +154,21 @@ impl Conversation {
         self.streams.end();
     }
 
+    /// Whether a goto waits for the next turn of `session`. Without a pending one the database is not asked; where it
+    /// does not answer, there may be one.
+    pub(crate) async fn has_goto(&self, session: &SessionName) -> bool {
+        if self.pending.of(session.as_str()).is_none() {
+            return false;
+        }
+        match goto::is_waiting(self.database.primary(), session.as_str(), self.clock.now()).await {
+            Ok(waits) => waits,
+            Err(error) => {
+                warn!(error = %error, "gotos cannot be read; a late reply is not given");
+                true
+            }
+        }
+    }
+
     /// Takes what a turn of `session` goes to, within the time: half of what is left until `answer_by`. Without a
     /// pending goto the database is not asked.
     pub(crate) async fn take_gotos(&self, session: &SessionName, key: &TurnKey, answer_by: Instant) -> Taken {

@@ -30,7 +30,7 @@ pub(super) fn is_cx(root: &Map<String, Value>) -> bool {
     .any(|name| field::value_of(root, name).is_some())
 }
 
-pub(super) fn decode(root: Map<String, Value>, body: Bytes) -> Result<Turn, NotATurn> {
+pub(super) fn decode(root: Map<String, Value>) -> Result<Turn, NotATurn> {
     let mut root = Fields::root(root);
     let mut session_info = root.message("sessionInfo")?;
     let session = session(&mut session_info, &mut root)?;
@@ -89,7 +89,6 @@ pub(super) fn decode(root: Map<String, Value>, body: Bytes) -> Result<Turn, NotA
             .to_owned(),
         payload,
         page,
-        body,
     })
 }
 

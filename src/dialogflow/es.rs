@@ -19,7 +19,7 @@ pub(super) fn is_es(root: &Map<String, Value>) -> bool {
     field::value_of(root, "queryResult").is_some()
 }
 
-pub(super) fn decode(root: Map<String, Value>, body: Bytes, es_api: EsApi) -> Result<Turn, NotATurn> {
+pub(super) fn decode(root: Map<String, Value>, es_api: EsApi) -> Result<Turn, NotATurn> {
     let mut root = Fields::root(root);
     let session = session(&mut root)?;
     let response_id = root.text("responseId")?;
@@ -88,7 +88,6 @@ pub(super) fn decode(root: Map<String, Value>, body: Bytes, es_api: EsApi) -> Re
         source,
         payload,
         page: None,
-        body,
     })
 }
 

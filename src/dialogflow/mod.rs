@@ -19,6 +19,14 @@ use crate::turn::{Api, Turn};
 /// The largest reply that Dialogflow takes, in bytes.
 pub(crate) const MAX_REPLY: usize = 64 * 1024;
 
+/// The fields of a request that name the platform's answer, in either spelling.
+pub(crate) const RESPONSE_IDS: [&str; 4] = [
+    "responseId",
+    "response_id",
+    "detectIntentResponseId",
+    "detect_intent_response_id",
+];
+
 /// A body that is not a turn.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotATurn {
@@ -53,15 +61,15 @@ pub enum EsApi {
 ///
 /// # Errors
 /// [`NotATurn`] names the place in the JSON, or the field.
-pub(crate) fn decode(body: Bytes, es_api: EsApi) -> Result<Turn, NotATurn> {
-    let root = match json::read(&body)? {
+pub(crate) fn decode(body: &[u8], es_api: EsApi) -> Result<Turn, NotATurn> {
+    let root = match json::read(body)? {
         Value::Object(root) => root,
         other => return Err(field::wrong("(root)", &other, "an object: a Dialogflow WebhookRequest")),
     };
     if es::is_es(&root) {
-        es::decode(root, body, es_api)
+        es::decode(root, es_api)
     } else if cx::is_cx(&root) {
-        cx::decode(root, body)
+        cx::decode(root)
     } else {
         let found_es = ["session", "responseId", "originalDetectIntentRequest"];
         if found_es.iter().any(|name| field::value_of(&root, name).is_some()) {

@@ -1,10 +1,12 @@
 //! What makes two requests the same turn, or the same question.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use crate::bot::{By, Intent};
-use crate::turn::Turn;
+use crate::bot::Intent;
+use crate::dialogflow;
+use crate::handler::Read;
+use crate::turn::{ActiveContext, FormParameter, Page, Sentiment, Turn};
 
 /// SHA-256 of what a key is made of.
 pub(super) type Hash = [u8; 32];
@@ -15,86 +17,212 @@ pub(super) type Hash = [u8; 32];
 /// follow-up events, several fulfillments of one page), so the turn's content is part of the key.
 #[derive(Clone, Debug)]
 pub(crate) struct TurnKey {
-    /// The turn but for its response id: session, intent (CX: and page), query text, parameters, contexts.
+    /// All that the turn holds but for its response id; contexts in any order.
     pub(crate) turn: Hash,
     /// With its response id; `None` where the platform gave none.
     pub(crate) record: Option<Hash>,
-    /// The question: session, intent and parameters, in whatever words it is asked.
+    /// The question: all that the intent's handler can read, and all that its reply is written by.
     pub(crate) question: Hash,
 }
 
 impl TurnKey {
-    /// The keys of `turn`, which `intent` answers.
-    pub(crate) fn of(turn: &Turn, intent: &Intent) -> Self {
-        let mut hasher = Sha256::new();
-        text(&mut hasher, turn.session.as_str());
-        text(&mut hasher, intent.by.name());
-        text(&mut hasher, &intent.name);
-        text(&mut hasher, &turn.language);
-        object(&mut hasher, &turn.parameters);
-        if intent.by == By::Fallback {
-            // Nothing was understood but the words themselves.
-            text(&mut hasher, &turn.text);
+    /// The keys of `turn`, which came as `body` and which `intent` answers.
+    pub(crate) fn of(turn: &Turn, body: &[u8], intent: &Intent) -> Self {
+        let mut content = Hasher::new();
+        content.asked(turn, intent);
+        content.all(turn);
+        if intent.reads.contains(&Read::Request) {
+            content.request(body);
         }
-        let question = hasher.clone().finalize().into();
-        text(&mut hasher, &turn.text);
-        text(&mut hasher, &turn.intent);
-        if let Some(page) = &turn.page {
-            text(&mut hasher, &page.name);
+        let mut question = Hasher::new();
+        question.asked(turn, intent);
+        for read in &intent.reads {
+            match read {
+                Read::Context(id) => question.maybe(turn.kept(id), Hasher::object),
+                Read::Turn | Read::Request => question = content.clone(),
+            }
         }
-        for context in &turn.contexts {
-            text(&mut hasher, &context.id);
-            hasher.update(context.lifespan.unwrap_or(u32::MAX).to_be_bytes());
-            object(&mut hasher, &context.parameters);
-        }
-        let content: Hash = hasher.clone().finalize().into();
         let record = (!turn.response_id.is_empty()).then(|| {
-            text(&mut hasher, &turn.response_id);
-            hasher.finalize().into()
+            let mut record = content.clone();
+            record.text(&turn.response_id);
+            record.hash()
         });
         Self {
-            turn: content,
+            turn: content.hash(),
             record,
-            question,
+            question: question.hash(),
         }
     }
 }
 
-/// Length first, so that two texts never read as two others.
-fn text(hasher: &mut Sha256, text: &str) {
-    hasher.update((text.len() as u64).to_be_bytes());
-    hasher.update(text.as_bytes());
-}
+/// Hashes one value after the other, so that no row of values reads as another.
+#[derive(Clone)]
+struct Hasher(Sha256);
 
-fn object(hasher: &mut Sha256, fields: &serde_json::Map<String, Value>) {
-    hasher.update((fields.len() as u64).to_be_bytes());
-    for (name, value) in fields {
-        text(hasher, name);
-        hash(hasher, value);
+impl Hasher {
+    fn new() -> Self {
+        Self(Sha256::new())
     }
-}
 
-fn hash(hasher: &mut Sha256, value: &Value) {
-    match value {
-        Value::Null => hasher.update(b"n"),
-        Value::Bool(flag) => hasher.update(if *flag { b"t" } else { b"f" }),
-        Value::Number(number) => {
-            hasher.update(b"d");
-            // 7 and 7.0 are one number, and a retry may write it either way.
-            hasher.update(number.as_f64().unwrap_or_default().to_bits().to_be_bytes());
+    fn hash(self) -> Hash {
+        self.0.finalize().into()
+    }
+
+    /// What every handler can read, and what its reply is written for.
+    fn asked(&mut self, turn: &Turn, intent: &Intent) {
+        self.text(turn.api.name());
+        self.text(turn.session.as_str());
+        self.text(intent.by.name());
+        self.text(&intent.name);
+        self.text(&turn.language);
+        self.object(&turn.parameters);
+    }
+
+    /// All else that is in the turn. A field that is added to it has to be looked at here.
+    fn all(&mut self, turn: &Turn) {
+        let Turn {
+            api: _,
+            session: _,
+            response_id: _,
+            intent,
+            action,
+            tag,
+            event,
+            text,
+            language: _,
+            parameters: _,
+            contexts,
+            confidence,
+            is_fallback,
+            all_required_params_present,
+            cancels_slot_filling,
+            sentiment,
+            source,
+            payload,
+            page,
+        } = turn;
+        for text in [intent, action, tag, event, text, source] {
+            self.text(text);
         }
-        Value::String(string) => {
-            hasher.update(b"s");
-            text(hasher, string);
+        for flag in [is_fallback, all_required_params_present, cancels_slot_filling] {
+            self.flag(*flag);
         }
-        Value::Array(items) => {
-            hasher.update(b"a");
-            hasher.update((items.len() as u64).to_be_bytes());
-            items.iter().for_each(|item| hash(hasher, item));
+        self.maybe(confidence.as_ref(), |hasher, confidence| hasher.number(*confidence));
+        self.maybe(sentiment.as_ref(), |hasher, Sentiment { score, magnitude }| {
+            hasher.number(*score);
+            hasher.number(*magnitude);
+        });
+        self.object(payload);
+        self.maybe(page.as_ref(), |hasher, page| {
+            let Page {
+                name,
+                display_name,
+                form,
+            } = page;
+            hasher.text(name);
+            hasher.text(display_name);
+            hasher.list(form, Self::form_parameter);
+        });
+        // A relay may have put them in another order.
+        let mut contexts: Vec<&ActiveContext> = contexts.iter().collect();
+        contexts.sort_by(|one, other| one.id.cmp(&other.id));
+        self.list(&contexts, |hasher, context| {
+            let ActiveContext {
+                id,
+                lifespan,
+                parameters,
+            } = context;
+            hasher.text(id);
+            hasher.maybe(lifespan.as_ref(), |hasher, lifespan| {
+                hasher.number(f64::from(*lifespan))
+            });
+            hasher.object(parameters);
+        });
+    }
+
+    fn form_parameter(&mut self, parameter: &FormParameter) {
+        let FormParameter {
+            name,
+            required,
+            state,
+            value,
+            just_collected,
+        } = parameter;
+        self.text(name);
+        self.flag(*required);
+        self.text(state);
+        self.value(value);
+        self.flag(*just_collected);
+    }
+
+    /// All that is in the request but for the response id.
+    fn request(&mut self, body: &[u8]) {
+        match dialogflow::raw(body) {
+            Ok(Value::Object(mut fields)) => {
+                for id in dialogflow::RESPONSE_IDS {
+                    fields.remove(id);
+                }
+                self.object(&fields);
+            }
+            Ok(_) | Err(_) => self.0.update(body),
         }
-        Value::Object(fields) => {
-            hasher.update(b"o");
-            object(hasher, fields);
+    }
+
+    /// Length first, so that two texts never read as two others.
+    fn text(&mut self, text: &str) {
+        self.0.update((text.len() as u64).to_be_bytes());
+        self.0.update(text.as_bytes());
+    }
+
+    fn flag(&mut self, flag: bool) {
+        self.0.update(if flag { b"t" } else { b"f" });
+    }
+
+    fn number(&mut self, number: f64) {
+        self.0.update(number.to_bits().to_be_bytes());
+    }
+
+    fn maybe<T: ?Sized>(&mut self, value: Option<&T>, hash: impl FnOnce(&mut Self, &T)) {
+        self.flag(value.is_some());
+        if let Some(value) = value {
+            hash(self, value);
+        }
+    }
+
+    fn list<T>(&mut self, items: &[T], mut hash: impl FnMut(&mut Self, &T)) {
+        self.0.update((items.len() as u64).to_be_bytes());
+        items.iter().for_each(|item| hash(self, item));
+    }
+
+    fn object(&mut self, fields: &Map<String, Value>) {
+        self.0.update((fields.len() as u64).to_be_bytes());
+        for (name, value) in fields {
+            self.text(name);
+            self.value(value);
+        }
+    }
+
+    fn value(&mut self, value: &Value) {
+        match value {
+            Value::Null => self.0.update(b"n"),
+            Value::Bool(flag) => self.flag(*flag),
+            Value::Number(number) => {
+                self.0.update(b"d");
+                // 7 and 7.0 are one number, and a retry may write it either way.
+                self.number(number.as_f64().unwrap_or_default());
+            }
+            Value::String(string) => {
+                self.0.update(b"s");
+                self.text(string);
+            }
+            Value::Array(items) => {
+                self.0.update(b"a");
+                self.list(items, Self::value);
+            }
+            Value::Object(fields) => {
+                self.0.update(b"o");
+                self.object(fields);
+            }
         }
     }
 }

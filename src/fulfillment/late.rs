@@ -7,15 +7,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt as _;
 use sqlx::PgExecutor;
 use sqlx::postgres::PgListener;
-use tokio::time::Instant;
-use tokio::time::error::Elapsed;
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::flights::Running;
 use super::key::Hash;
 use super::{TurnKey, record};
-use crate::clock::{Clock, before};
+use crate::clock::Clock;
 use crate::postgres::Database;
 use crate::session::SessionName;
 
@@ -61,17 +59,11 @@ impl Late {
     }
 
     /// Takes what there is; a kept reply is given to one turn, and to that turn again.
-    ///
-    /// # Errors
-    /// When the database does not say before `answer_by` what it keeps.
-    pub(super) async fn find(&self, key: &TurnKey, answer_by: Instant) -> Result<Option<Found>, Elapsed> {
-        match self.questions.get(&key.question).await {
-            None => Ok(None),
-            Some(State::Running(running)) if running.answer.clone().now_or_never().is_none() => {
-                Ok(Some(Found::Running(running)))
-            }
+    pub(super) async fn find(&self, key: &TurnKey) -> Option<Found> {
+        match self.questions.get(&key.question).await? {
+            State::Running(running) if running.answer.clone().now_or_never().is_none() => Some(Found::Running(running)),
             // What has ended since is kept, or failed.
-            Some(State::Running(_) | State::Kept) => before(answer_by, self.take(key)).await,
+            State::Running(_) | State::Kept => self.take(key).await,
         }
     }
 

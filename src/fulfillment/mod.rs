@@ -10,9 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, debug, record_all, warn};
 
@@ -46,6 +45,34 @@ pub(crate) enum Refused {
         /// What it says.
         found: String,
     },
+}
+
+/// A turn that is to be answered.
+#[derive(Clone)]
+struct Asked {
+    turn: Arc<Turn>,
+    /// The request that it came in.
+    body: Bytes,
+    intent: Arc<Intent>,
+    key: TurnKey,
+    arrived: Instant,
+    answer_by: Instant,
+}
+
+impl Asked {
+    fn lang(&self) -> Lang {
+        Lang::new(self.turn.language.as_str())
+    }
+}
+
+/// What comes of asking.
+enum Claimed {
+    /// An answer at once, and what to count it as.
+    Done(&'static str, Answered),
+    /// The handler's run for another, which has the answer.
+    Joined(Running),
+    /// A run of its own.
+    Started(Running),
 }
 
 /// Answers turns.
@@ -91,7 +118,21 @@ impl Fulfillment {
     /// # Errors
     /// [`Refused`] when the body is no turn, or the bot has no handler for it.
     pub(crate) async fn answer(self: &Arc<Self>, body: Bytes, arrived: Instant) -> Result<Answered, Refused> {
-        let turn = Arc::new(dialogflow::decode(body, self.settings.es_api)?);
+        let asked = self.read(body, arrived)?;
+        Ok(match self.claim(&asked).await {
+            Claimed::Done(outcome, answered) => self.count(&asked.intent, outcome, arrived, answered),
+            Claimed::Joined(running) => {
+                let answered = self.wait(&asked, running).await;
+                self.given(&asked, &answered).await;
+                answered
+            }
+            Claimed::Started(running) => self.wait(&asked, running).await,
+        })
+    }
+
+    /// Reads what is asked, and who answers it.
+    fn read(&self, body: Bytes, arrived: Instant) -> Result<Asked, Refused> {
+        let turn = Arc::new(dialogflow::decode(&body, self.settings.es_api)?);
         let span = Span::current();
         if !span.is_disabled() {
             // At once, since each record writes the span's fields anew.
@@ -109,68 +150,104 @@ impl Fulfillment {
         if intent.by == By::Fallback {
             self.metrics.unmatched(turn.name());
         }
-        let answer_by = arrived + self.settings.budget(turn.api);
-        let key = TurnKey::of(&turn, intent);
-        let slow = || self.say(&turn, &intent.slow_text(&Lang::new(turn.language.as_str())));
-        let (running, run) = match self.late.find(&key, answer_by).await {
-            Ok(Some(late::Found::Running(running))) => (running, None),
+        Ok(Asked {
+            key: TurnKey::of(&turn, &body, intent),
+            intent: Arc::clone(intent),
+            arrived,
+            answer_by: arrived + self.settings.budget(turn.api),
+            turn,
+            body,
+        })
+    }
+
+    /// Finds what there is for the turn already, or starts its handler.
+    async fn claim(self: &Arc<Self>, asked: &Asked) -> Claimed {
+        match before(asked.answer_by, self.late(asked)).await {
+            Ok(None) => {}
+            Ok(Some(late::Found::Running(running))) => return Claimed::Joined(running),
             Ok(Some(late::Found::Kept(body))) => {
                 let answered = Answered {
                     body: Some(body),
                     is_reply: true,
                 };
-                self.flights.give(&key.turn, &turn.response_id, &answered);
-                return Ok(self.count(intent, "late", arrived, answered));
-            }
-            Ok(None) => {
-                let place = Arc::clone(&self.places).try_acquire_owned().ok();
-                match self.flights.claim(&key.turn, &turn.response_id, place.is_some()) {
-                    Claim::Join(running) => (running, None),
-                    Claim::Replay(answered) => return Ok(self.count(intent, "replayed", arrived, answered)),
-                    Claim::Start(running, sender) => {
-                        let run = self.run(&turn, intent, &key, answer_by, &running, place, sender);
-                        (running, Some(run))
-                    }
-                    Claim::Full => {
-                        warn!(
-                            in_flight_max = self.settings.turns_in_flight,
-                            "too many turns in flight; said that we are busy"
-                        );
-                        let busy = self.say(&turn, &fail::busy_text(&Lang::new(turn.language.as_str())));
-                        return Ok(self.count(intent, "busy", arrived, busy));
-                    }
-                }
+                self.flights.give(&asked.key.turn, &asked.turn.response_id, &answered);
+                return Claimed::Done("late", answered);
             }
             // The database does not say in time what it keeps.
-            Err(_) => return Ok(self.count(intent, "slow", arrived, slow())),
-        };
-        let is_ours = run.is_some();
-        if let Some(run) = run {
-            // Apart from the threads that serve connections: a handler that blocks its thread holds up no answer.
-            self.runtime.spawn(run.in_current_span());
+            Err(_) => return Claimed::Done("slow", self.slow(asked)),
         }
-        let answered = match before(answer_by, running.answer.clone()).await {
+        let place = Arc::clone(&self.places).try_acquire_owned().ok();
+        let claim = self
+            .flights
+            .claim(&asked.key.turn, &asked.turn.response_id, place.is_some());
+        match claim {
+            Claim::Join(running) => Claimed::Joined(running),
+            Claim::Replay(answered) => Claimed::Done("replayed", answered),
+            Claim::Start(running, sender) => {
+                let run = Run {
+                    fulfillment: Arc::clone(self),
+                    asked: asked.clone(),
+                    progress: Arc::clone(&running.progress),
+                };
+                // Apart from the threads that serve connections: a handler that blocks its thread holds up no answer.
+                self.runtime.spawn(
+                    async move {
+                        let answered = run.answer().await;
+                        drop(place);
+                        // Nobody may be left who waits.
+                        sender.send(answered).ok();
+                    }
+                    .in_current_span(),
+                );
+                Claimed::Started(running)
+            }
+            Claim::Full => {
+                warn!(
+                    in_flight_max = self.settings.turns_in_flight,
+                    "too many turns in flight; said that we are busy"
+                );
+                Claimed::Done("busy", self.say(&asked.turn, &fail::busy_text(&asked.lang())))
+            }
+        }
+    }
+
+    /// The late reply to the question, or the handler that is late with it.
+    async fn late(&self, asked: &Asked) -> Option<late::Found> {
+        if !self.late.is_known(&asked.key).await {
+            return None;
+        }
+        // The handler would read what the conversation has been moved to since; the late one has not.
+        if self.services.conversation.has_goto(&asked.turn.session).await {
+            return None;
+        }
+        self.late.find(&asked.key).await
+    }
+
+    /// Waits for the run within the time; after it, the user hears the slow text.
+    async fn wait(&self, asked: &Asked, running: Running) -> Answered {
+        let answered = match before(asked.answer_by, running.answer.clone()).await {
             Ok(answered) => answered,
             Err(_) if running.progress.give_up() => {
-                self.late.expect(&key, running).await;
-                return Ok(self.count(intent, "slow", arrived, slow()));
+                self.late.expect(&asked.key, running).await;
+                return self.count(&asked.intent, "slow", asked.arrived, self.slow(asked));
             }
             Err(_) => running.answer.await,
         };
         // A run that is lost without an answer has panicked outside of its handler.
-        let Ok(answered) = answered else {
-            return Ok(self.say(&turn, &fail::sorry_text(&Lang::new(turn.language.as_str()))));
-        };
-        if !is_ours {
-            // This turn has the reply of another run: it gets the same when it comes again.
-            self.flights.give(&key.turn, &turn.response_id, &answered);
-            if self.late.is_known(&key).await {
-                let (fulfillment, key) = (Arc::clone(self), key.clone());
-                self.runtime
-                    .spawn(async move { fulfillment.late.delivered(&key).await });
-            }
+        answered.unwrap_or_else(|_| self.say(&asked.turn, &fail::sorry_text(&asked.lang())))
+    }
+
+    /// The turn has the answer of another's run: it gets the same when it comes again, and no other turn does.
+    async fn given(self: &Arc<Self>, asked: &Asked, answered: &Answered) {
+        if !answered.is_reply {
+            return;
         }
-        Ok(answered)
+        self.flights.give(&asked.key.turn, &asked.turn.response_id, answered);
+        if self.late.is_known(&asked.key).await {
+            let (fulfillment, key) = (Arc::clone(self), asked.key.clone());
+            self.runtime
+                .spawn(async move { fulfillment.late.delivered(&key).await });
+        }
     }
 
     /// Counts and logs an outcome.
@@ -203,43 +280,17 @@ impl Fulfillment {
         }
     }
 
+    /// What the user hears instead of a reply that does not come in time.
+    fn slow(&self, asked: &Asked) -> Answered {
+        self.say(&asked.turn, &asked.intent.slow_text(&asked.lang()))
+    }
+
     fn say(&self, turn: &Turn, text: &str) -> Answered {
         let body = dialogflow::encode(turn, &Answer::from(Reply::text(text)));
         Answered {
             body: Some(body),
             is_reply: false,
         }
-    }
-
-    /// One run of the handler, with what it tells to those who wait for it.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "they are the run's parts, and this is where they come together"
-    )]
-    fn run(
-        self: &Arc<Self>,
-        turn: &Arc<Turn>,
-        intent: &Arc<Intent>,
-        key: &TurnKey,
-        answer_by: Instant,
-        running: &Running,
-        place: Option<OwnedSemaphorePermit>,
-        sender: oneshot::Sender<Answered>,
-    ) -> BoxFuture<'static, ()> {
-        let run = Run {
-            fulfillment: Arc::clone(self),
-            turn: Arc::clone(turn),
-            intent: Arc::clone(intent),
-            key: key.clone(),
-            answer_by,
-            progress: Arc::clone(&running.progress),
-        };
-        Box::pin(async move {
-            let answered = run.answer().await;
-            drop(place);
-            // Nobody may be left who waits.
-            sender.send(answered).ok();
-        })
     }
 }
 

@@ -8,24 +8,18 @@ use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use super::flights::Progress;
-use super::{Answered, Fulfillment, TurnKey, record};
-use crate::bot::Intent;
+use super::{Answered, Asked, Fulfillment, record};
 use crate::clock::before;
 use crate::conversation::Taken;
 use crate::dialogflow;
 use crate::fail::Fail;
 use crate::handler::{Deadline, Scope};
-use crate::lang::Lang;
 use crate::reply::{Answer, FormReply, FormState, Reply};
-use crate::turn::Turn;
 
 /// One run of one handler.
 pub(super) struct Run {
     pub(super) fulfillment: Arc<Fulfillment>,
-    pub(super) turn: Arc<Turn>,
-    pub(super) intent: Arc<Intent>,
-    pub(super) key: TurnKey,
-    pub(super) answer_by: Instant,
+    pub(super) asked: Asked,
     pub(super) progress: Arc<Progress>,
 }
 
@@ -35,7 +29,7 @@ impl Run {
         let fulfillment = &self.fulfillment;
         let conversation = &fulfillment.services.conversation;
         let gotos = conversation
-            .take_gotos(&self.turn.session, &self.key, self.answer_by)
+            .take_gotos(&self.asked.turn.session, &self.asked.key, self.asked.answer_by)
             .await;
         let outcome = self.reply(&gotos).await;
         let (answered, outcome, kept) = match outcome {
@@ -54,45 +48,51 @@ impl Run {
         };
         fulfillment
             .flights
-            .finish(&self.key.turn, &self.turn.response_id, &answered);
+            .finish(&self.asked.key.turn, &self.asked.turn.response_id, &answered);
         if self.progress.finish() {
             fulfillment
                 .late
-                .keep(&self.key, &self.turn.session, kept.as_ref())
+                .keep(&self.asked.key, &self.asked.turn.session, kept.as_ref())
                 .await;
         }
-        fulfillment.count(&self.intent, outcome, started, answered)
+        fulfillment.count(&self.asked.intent, outcome, started, answered)
     }
 
     /// The handler's reply, encoded; committed, if it took a transaction.
     async fn reply(&self, gotos: &Taken) -> Result<Bytes, Fail> {
-        if let Some(answer) = gotos.follow_up(self.turn.api) {
-            return Ok(dialogflow::encode(&self.turn, &gotos.kept_in(answer)));
+        if let Some(answer) = gotos.follow_up(self.asked.turn.api) {
+            return Ok(dialogflow::encode(&self.asked.turn, &gotos.kept_in(answer)));
         }
-        let handler_ends = Instant::now() + self.intent.limit.unwrap_or(self.fulfillment.settings.handler_limit());
+        let handler_ends = Instant::now()
+            + self
+                .asked
+                .intent
+                .limit
+                .unwrap_or(self.fulfillment.settings.handler_limit());
         let scope = Scope {
-            turn: gotos.turn(&self.turn),
+            turn: gotos.turn(&self.asked.turn),
+            body: self.asked.body.clone(),
             services: Arc::clone(&self.fulfillment.services),
-            handler: self.intent.handler,
-            deadline: Deadline::new(self.answer_by, handler_ends),
-            key: self.key.clone(),
+            handler: self.asked.intent.handler,
+            deadline: Deadline::new(self.asked.answer_by, handler_ends),
+            key: self.asked.key.clone(),
             transaction: Default::default(),
         };
         let transaction = scope.transaction.clone();
-        let handler = AssertUnwindSafe(async { self.intent.run(scope).await }).catch_unwind();
+        let handler = AssertUnwindSafe(async { self.asked.intent.run(scope).await }).catch_unwind();
         let answer = match before(handler_ends, handler).await {
             Ok(Ok(Ok(answer))) => answer,
             Ok(Ok(Err(Fail::Answered(body)))) => return Ok(body),
             Ok(Ok(Err(fail))) => return Err(fail),
-            Ok(Err(_)) => return Err(Fail::bug(format_args!("{} panicked", self.intent.handler))),
+            Ok(Err(_)) => return Err(Fail::bug(format_args!("{} panicked", self.asked.intent.handler))),
             Err(_) => return Err(Fail::TooSlow),
         };
         if let Some(reason) = answer.broken() {
             return Err(Fail::bug(reason));
         }
-        let body = dialogflow::encode(&self.turn, &gotos.kept_in(answer));
+        let body = dialogflow::encode(&self.asked.turn, &gotos.kept_in(answer));
         if let Some(mut transaction) = transaction.take() {
-            record::save(&mut transaction, &self.key, &body).await?;
+            record::save(&mut transaction, &self.asked.key, &body).await?;
             transaction.commit().await?;
         }
         Ok(body)
@@ -100,20 +100,20 @@ impl Run {
 
     /// What the user hears of a failure, or nothing where the intent leaves that to the platform.
     fn failed(&self, fail: &Fail, gotos: &Taken) -> Answered {
-        if self.intent.fails_with_status && fail.is_ours() {
+        if self.asked.intent.fails_with_status && fail.is_ours() {
             return Answered {
                 body: None,
                 is_reply: false,
             };
         }
-        let lang = self.lang();
+        let lang = self.asked.lang();
         let mut reply = match fail {
-            Fail::TooSlow => Reply::text(self.intent.slow_text(&lang)),
+            Fail::TooSlow => Reply::text(self.asked.intent.slow_text(&lang)),
             Fail::Ask {
                 parameter,
                 prompt: None,
                 ..
-            } => match self.intent.prompt(parameter, &lang) {
+            } => match self.asked.intent.prompt(parameter, &lang) {
                 Some(prompt) => Reply::text(prompt),
                 None => Reply::text(fail.spoken(&lang)),
             },
@@ -132,7 +132,7 @@ impl Run {
                 value: None,
             });
         }
-        let body = dialogflow::encode(&self.turn, &gotos.kept_in(Answer::from(reply)));
+        let body = dialogflow::encode(&self.asked.turn, &gotos.kept_in(Answer::from(reply)));
         Answered {
             body: Some(body),
             is_reply: false,
@@ -140,13 +140,10 @@ impl Run {
     }
 
     fn in_form(&self, parameter: &str) -> bool {
-        self.turn
+        self.asked
+            .turn
             .page
             .as_ref()
             .is_some_and(|page| page.form.iter().any(|field| field.name == parameter))
-    }
-
-    fn lang(&self) -> Lang {
-        Lang::new(self.turn.language.as_str())
     }
 }

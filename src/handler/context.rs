@@ -1,7 +1,7 @@
 //! What an earlier turn kept in the conversation.
 
 use super::lenient::read;
-use super::{FromTurn, Scope};
+use super::{FromTurn, Read, Scope};
 use crate::fail::Fail;
 use crate::lang::Lang;
 use crate::reply::Kept;
@@ -15,6 +15,8 @@ use crate::reply::Kept;
 pub struct Context<T>(pub T);
 
 impl<T: Kept + Send> FromTurn for Context<T> {
+    const READS: &'static [Read] = &[Read::Context(T::CONTEXT)];
+
     async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
         let Some(kept) = scope.turn.kept(T::CONTEXT) else {
             let lang = Lang::new(scope.turn.language.as_str());

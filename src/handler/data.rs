@@ -4,7 +4,7 @@ use std::any::TypeId;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::{FromTurn, Scope};
+use super::{FromTurn, Read, Scope};
 use crate::fail::Fail;
 
 /// A value given to [`Bot::data`](crate::Bot::data), such as the bot's settings.
@@ -26,6 +26,8 @@ impl<T> Deref for Data<T> {
 }
 
 impl<T: Send + Sync + 'static> FromTurn for Data<T> {
+    const READS: &'static [Read] = &[];
+
     async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
         let shared = scope.services.data.get(&TypeId::of::<T>()).cloned();
         let value = shared.and_then(|shared| shared.downcast::<T>().ok());

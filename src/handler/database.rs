@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
-use super::{FromTurn, Scope};
+use super::{FromTurn, Read, Scope};
 use crate::fail::Fail;
 use crate::fulfillment::record;
 use crate::postgres::Database;
@@ -34,6 +34,8 @@ impl Deref for Db {
 }
 
 impl FromTurn for Db {
+    const READS: &'static [Read] = &[];
+
     async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
         scope.services.database.expect_up()?;
         Ok(Self(scope.services.database.clone()))
@@ -77,6 +79,8 @@ impl Tx {
 }
 
 impl FromTurn for Tx {
+    const READS: &'static [Read] = &[];
+
     async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
         scope.services.database.expect_up()?;
         let mut transaction = scope.services.database.primary().begin().await?;

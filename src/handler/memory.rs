@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use super::{FromTurn, Scope};
+use super::{FromTurn, Read, Scope};
 use crate::clock::Clock;
 pub use crate::conversation::fact::{Fact, Facts};
 pub use crate::conversation::preferences::Preferences;
@@ -163,6 +163,8 @@ impl Memory {
 }
 
 impl FromTurn for Memory {
+    const READS: &'static [Read] = &[];
+
     async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
         Ok(Self {
             conversation: Arc::clone(&scope.services.conversation),

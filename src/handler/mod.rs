@@ -12,6 +12,7 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 pub use self::context::Context;
@@ -39,6 +40,22 @@ use crate::upstream::Upstream;
 pub trait Handler<Args>: Clone + Send + Sync + 'static {
     /// Answers one turn.
     fn call(self, scope: Scope) -> BoxFuture<'static, Result<Answer, Fail>>;
+
+    /// What its arguments can read of a turn.
+    fn reads(&self) -> Vec<Read>;
+}
+
+/// What an argument of a handler can read of a turn, beside its session, language and parameters.
+///
+/// Two turns in which all of that is the same ask a handler the same question, and a late reply to one answers the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// What the context of this id holds.
+    Context(&'static str),
+    /// All of the [`Turn`]; only the same turn asks the same.
+    Turn,
+    /// All of the request.
+    Request,
 }
 
 /// Something a handler can ask for.
@@ -48,6 +65,9 @@ pub trait Handler<Args>: Clone + Send + Sync + 'static {
             Data<T>, Turn, Clock, or an Option of one of them"
 )]
 pub trait FromTurn: Sized + Send {
+    /// What it can read of the turn: all, unless it says otherwise.
+    const READS: &'static [Read] = &[Read::Turn];
+
     /// Takes it out of the turn.
     ///
     /// # Errors
@@ -60,6 +80,8 @@ pub trait FromTurn: Sized + Send {
 pub struct Scope {
     /// The turn.
     pub turn: Arc<Turn>,
+    /// The request that it came in.
+    pub(crate) body: Bytes,
     pub(crate) services: Arc<Services>,
     /// Name of the handler, which keeps its cache entries apart.
     pub(crate) handler: &'static str,
@@ -85,24 +107,32 @@ impl FromTurn for Arc<Turn> {
 }
 
 impl FromTurn for Lang {
+    const READS: &'static [Read] = &[];
+
     async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
         Ok(Self::new(scope.turn.language.as_str()))
     }
 }
 
 impl FromTurn for Clock {
+    const READS: &'static [Read] = &[];
+
     async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
         Ok(scope.services.clock.clone())
     }
 }
 
 impl FromTurn for Cache {
+    const READS: &'static [Read] = &[];
+
     async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
         Ok(scope.services.cache.named(scope.handler))
     }
 }
 
 impl FromTurn for Upstream {
+    const READS: &'static [Read] = &[];
+
     async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
         Ok(scope.services.upstream.until(scope.deadline.handler_ends()))
     }
@@ -110,6 +140,8 @@ impl FromTurn for Upstream {
 
 /// `None` where the extractor would have ended the turn.
 impl<T: FromTurn> FromTurn for Option<T> {
+    const READS: &'static [Read] = T::READS;
+
     async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
         Ok(T::from_turn(scope).await.ok())
     }
@@ -130,6 +162,11 @@ macro_rules! handler_of {
                     drop(scope);
                     self($($value),*).await.map(Into::into)
                 })
+            }
+
+            fn reads(&self) -> Vec<Read> {
+                let reads: &[&[Read]] = &[$($arg::READS),*];
+                reads.concat()
             }
         }
     };

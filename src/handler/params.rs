@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::lenient::{Mismatch, read};
-use super::{FromTurn, Scope};
+use super::{FromTurn, Read, Scope};
 use crate::fail::Fail;
 
 /// The turn's parameters, read into `T`.
@@ -15,6 +15,8 @@ use crate::fail::Fail;
 pub struct Params<T>(pub T);
 
 impl<T: DeserializeOwned + Send> FromTurn for Params<T> {
+    const READS: &'static [Read] = &[];
+
     async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
         typed(&scope.turn.parameters).map(Self)
     }

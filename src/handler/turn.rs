@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{FromTurn, Scope};
+use super::{FromTurn, Read, Scope};
 use crate::dialogflow;
 use crate::fail::Fail;
 use crate::session::SessionName;
@@ -24,6 +24,8 @@ impl Deref for Session {
 }
 
 impl FromTurn for Session {
+    const READS: &'static [Read] = &[];
+
     async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
         Ok(Self(scope.turn.session.clone()))
     }
@@ -56,6 +58,8 @@ impl Deadline {
 }
 
 impl FromTurn for Deadline {
+    const READS: &'static [Read] = &[];
+
     async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
         Ok(scope.deadline)
     }
@@ -66,7 +70,9 @@ impl FromTurn for Deadline {
 pub struct Raw(pub Value);
 
 impl FromTurn for Raw {
+    const READS: &'static [Read] = &[Read::Request];
+
     async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
-        dialogflow::raw(&scope.turn.body).map(Self).map_err(Fail::bug)
+        dialogflow::raw(&scope.body).map(Self).map_err(Fail::bug)
     }
 }

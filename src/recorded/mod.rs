@@ -132,7 +132,7 @@ impl RecordedTurn {
 
     /// What the request asks for, by the name it has in the table of intents; empty where it is not a turn.
     pub(crate) fn intent(&self) -> String {
-        intent(self.body())
+        intent(&self.body())
     }
 
     /// The request's bytes.
@@ -221,7 +221,7 @@ pub(crate) fn says_nothing_of_the_turn(status: u16) -> bool {
 }
 
 /// What the request `body` asks for, by the name it has in the table of intents; empty where it is not a turn.
-pub(crate) fn intent(body: Bytes) -> String {
+pub(crate) fn intent(body: &[u8]) -> String {
     let Ok(turn) = dialogflow::decode(body, EsApi::Auto) else {
         return String::new();
     };

@@ -1,14 +1,17 @@
 //! A turn that comes twice runs once, and is answered twice with the same bytes.
 
+use std::sync::Arc;
+
 use futures_util::future::join;
 use rejoinder::testing::TestBot;
-use rejoinder::{Bot, Data, Fail, Params, Reply, Tx};
+use rejoinder::{Bot, Data, Fail, Params, Reply, Turn, Tx};
+use rstest::rstest;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Gate, es, eventually, numbered, said};
 
-async fn bytes(bot: &TestBot, turn: &serde_json::Value) -> Vec<u8> {
+async fn bytes(bot: &TestBot, turn: &Value) -> Vec<u8> {
     let request = bot.http().post(bot.url("/fulfillment")).json(turn);
     request.send().await.unwrap().bytes().await.unwrap().to_vec()
 }
@@ -173,4 +176,81 @@ async fn slow_transaction_commits_once_and_its_reply_is_given_at_the_next_asking
     eventually("the booking is committed", async || booked(&bot).await == 1).await;
     assert_eq!(said(&bot.turn(&es("r2", "Book", json!({}))).await), "booked by run 1");
     assert_eq!(booked(&bot).await, 1);
+}
+
+/// Writes a row each time it runs, and sees all of the turn.
+async fn writes(_: Arc<Turn>, mut tx: Tx, gate: Data<Gate>) -> Result<Reply, Fail> {
+    let run = gate.pass().await;
+    sqlx::query("insert into stock (product, store, quantity) values ($1, 'test', 1)")
+        .bind(format!("booking {run}"))
+        .execute(&mut *tx)
+        .await?;
+    Ok(Reply::text(format!("run {run}")))
+}
+
+fn with_context(ids: [&str; 2]) -> Value {
+    let contexts = ids.map(|id| {
+        let name = format!("projects/p-1/agent/sessions/s-1/contexts/{id}");
+        json!({"name": name, "lifespanCount": 5, "parameters": {"of": id}})
+    });
+    json!(contexts)
+}
+
+/// An ES turn that no intent is for.
+fn es_unknown() -> Value {
+    let mut turn = es("same", "Unknown", json!({}));
+    turn["queryResult"]["action"] = json!("act1");
+    turn["queryResult"]["outputContexts"] = with_context(["a", "b"]);
+    turn["originalDetectIntentRequest"] = json!({"payload": {"x": 1}});
+    turn
+}
+
+/// A fulfillment of a CX turn that no tag is for.
+fn cx_unknown() -> Value {
+    json!({
+        "detectIntentResponseId": "same",
+        "fulfillmentInfo": {"tag": "tag-one"},
+        "languageCode": "en",
+        "triggerEvent": "EV1",
+        "sessionInfo": {
+            "session": "projects/p/locations/global/agents/a/sessions/s",
+            "parameters": {},
+        },
+        "pageInfo": {
+            "currentPage": "projects/p/locations/global/agents/a/flows/f/pages/START_PAGE",
+            "formInfo": {"parameterInfo": [{"displayName": "f", "state": "FILLED", "value": 1, "justCollected": true}]},
+        },
+    })
+}
+
+/// Under one response id, in memory at the replica that ran it and by the database at the other.
+#[rstest]
+#[case::tag(cx_unknown(), "/fulfillmentInfo/tag", json!("tag-two"), 2)]
+#[case::event(cx_unknown(), "/triggerEvent", json!("EV2"), 2)]
+#[case::form(cx_unknown(), "/pageInfo/formInfo/parameterInfo/0/state", json!("INVALID"), 2)]
+#[case::action(es_unknown(), "/queryResult/action", json!("act2"), 2)]
+#[case::payload(es_unknown(), "/originalDetectIntentRequest/payload/x", json!(2), 2)]
+#[case::order_of_contexts(es_unknown(), "/queryResult/outputContexts", with_context(["b", "a"]), 1)]
+#[tokio::test]
+async fn fulfillments_that_differ_in_what_a_handler_sees_are_turns_of_their_own(
+    #[case] one: Value,
+    #[case] field: &str,
+    #[case] changed: Value,
+    #[case] turns: i64,
+) {
+    let gate = Gate::opened();
+    let writing = || Bot::new().data(gate.clone()).fallback(writes);
+    let first = TestBot::start(writing()).await;
+    let second = TestBot::start_with(writing(), |settings| settings.database = Some(first.database())).await;
+    let mut other = one.clone();
+    *other.pointer_mut(field).unwrap() = changed;
+    let reply = bytes(&first, &one).await;
+    let others = bytes(&first, &other).await;
+    assert_eq!(reply == others, turns == 1);
+    assert_eq!(booked(&first).await, turns);
+    for (turn, reply) in [(&one, &reply), (&other, &others)] {
+        assert_eq!(&bytes(&first, turn).await, reply);
+        assert_eq!(&bytes(&second, turn).await, reply);
+    }
+    assert_eq!(booked(&first).await, turns);
 }

@@ -9,6 +9,7 @@ mod memory;
 mod observability;
 mod outage;
 mod printing;
+mod question;
 mod serve;
 mod settings;
 mod structure;

@@ -105,12 +105,7 @@ async fn field_names_may_be_in_snake_case() {
         // Elsewhere, as the same turn again would be given the same reply.
         let stage = Stage::start().await;
         let (snake, _) = stage.sees(snake_case(serde_json::from_str(full).unwrap())).await;
-        let unlike = |turn: &rejoinder::Turn| {
-            let mut turn = turn.clone();
-            turn.body = Default::default();
-            format!("{turn:?}")
-        };
-        assert_eq!(unlike(&camel), unlike(&snake));
+        assert_eq!(format!("{camel:?}"), format!("{snake:?}"));
     }
 }
 
