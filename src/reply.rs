@@ -390,8 +390,9 @@ fn id_of<T: Kept>() -> ContextId {
 fn keep<T: Kept>(contexts: &mut Vec<KeptContext>, broken: &mut Option<String>, lifespan: u32, value: &T) {
     match serde_json::to_value(value) {
         Ok(Value::Object(parameters)) => put(contexts, id_of::<T>(), lifespan, parameters),
-        Ok(other) => *broken = Some(format!("context {} holds {other}, expected an object", T::CONTEXT)),
-        Err(error) => *broken = Some(format!("context {} cannot be written: {error}", T::CONTEXT)),
+        // Of neither are the words told: they may hold what a user said.
+        Ok(_) => *broken = Some(format!("context {} is no JSON object", T::CONTEXT)),
+        Err(_) => *broken = Some(format!("context {} cannot be written as JSON", T::CONTEXT)),
     }
 }
 

@@ -51,9 +51,17 @@ const KEPT: Duration = Duration::from_secs(24 * 3_600);
 /// What the user asks for: currencies by their codes (ISO 4217); without an amount, the rate itself.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Query {
-    from_currency: String,
+    from_currency: Option<String>,
     to_currency: String,
-    amount: Option<Decimal>,
+    amount: Option<Amount>,
+}
+
+/// A figure, or a figure with its currency, as `@sys.unit-currency` has it.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Amount {
+    Money { amount: Decimal, currency: String },
+    Figure(Decimal),
 }
 
 /// What one unit costs, and of which day that is.
@@ -78,7 +86,13 @@ pub(crate) async fn handle(
     upstream: Upstream,
     deadline: Deadline,
 ) -> Result<Reply, Fail> {
-    let from = code(&query.from_currency, &lang)?;
+    let (amount, currency) = match query.amount {
+        Some(Amount::Money { amount, currency }) => (Some(amount), Some(currency)),
+        Some(Amount::Figure(amount)) => (Some(amount), None),
+        None => (None, None),
+    };
+    let from = query.from_currency.or(currency);
+    let from = code(&from.ok_or_else(|| Fail::missing("from_currency"))?, &lang)?;
     let to = code(&query.to_currency, &lang)?;
     if from == to {
         return Ok(Reply::text(lang.pick([
@@ -110,7 +124,7 @@ pub(crate) async fn handle(
         },
     };
     let text = match rate {
-        Some(rate) => told(&rate, is_old, query.amount, [&from, &to], &lang)?,
+        Some(rate) => told(&rate, is_old, amount, [&from, &to], &lang)?,
         None => lang.pick([
             ("en", format!("I have no exchange rate from {from} to {to}.")),
             ("de", format!("Ich habe keinen Wechselkurs von {from} zu {to}.")),

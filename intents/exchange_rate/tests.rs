@@ -53,6 +53,11 @@ async fn rate_is_fetched_once_in_ten_minutes() {
     bot.clock().advance(TimeDelta::seconds(599));
     let amount = bot.turn(&question(json!({"amount": 1234.5}))).await;
     assert_eq!(text(&amount), "€1,234.50 is $1,273.02, as of Sep 21, 2026.");
+    // ES `@sys.unit-currency` says both at once.
+    let sum = json!({"from_currency": "", "amount": {"amount": 1234.5, "currency": "EUR"}});
+    assert_eq!(text(&bot.turn(&question(sum)).await), text(&amount));
+    let both = json!({"amount": [{"amount": 1234.5, "currency": "EUR"}]});
+    assert_eq!(text(&bot.turn(&question(both)).await), text(&amount));
     api.verify().await;
     answer(&api, rate("1.04"), 1).await;
     bot.clock().advance(TimeDelta::seconds(1));

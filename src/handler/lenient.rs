@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{
     self, DeserializeOwned, DeserializeSeed, Deserializer, Expected, IntoDeserializer, MapAccess, SeqAccess,
     Unexpected, Visitor,
@@ -11,9 +12,9 @@ use serde_json::{Map, Value};
 /// A field that is missing or of another kind.
 #[derive(Debug)]
 pub(super) struct Mismatch {
-    /// The outermost field's name; `None` when it is none of them.
-    pub(super) field: Option<String>,
-    /// Path, what was found, and what was expected.
+    /// The steps to it, the outermost first; none when it is no field.
+    pub(super) path: Vec<Step>,
+    /// Path, what was found, and what was expected; never the value itself.
     pub(super) reason: String,
 }
 
@@ -27,7 +28,7 @@ pub(super) fn read<T: DeserializeOwned>(fields: &Map<String, Value>) -> Result<T
             format!("parameter {path}: {}", error.reason)
         };
         Mismatch {
-            field: error.steps.into_iter().next_back().map(|step| step.to_string()),
+            path: error.steps.into_iter().rev().collect(),
             reason,
         }
     })
@@ -40,8 +41,9 @@ struct Wrong {
     steps: Vec<Step>,
 }
 
+/// One step of the way to a value.
 #[derive(Debug)]
-enum Step {
+pub(super) enum Step {
     Field(String),
     Item(usize),
 }
@@ -56,6 +58,13 @@ impl fmt::Display for Step {
 }
 
 impl Wrong {
+    fn because(reason: impl fmt::Display) -> Self {
+        Self {
+            reason: reason.to_string(),
+            steps: Vec::new(),
+        }
+    }
+
     fn under(mut self, step: Step) -> Self {
         self.steps.push(step);
         self
@@ -81,27 +90,47 @@ impl fmt::Display for Wrong {
 
 impl std::error::Error for Wrong {}
 
+/// The reason goes to the log, and what users say never does: only kinds and what a type expects are told.
 impl de::Error for Wrong {
-    fn custom<T: fmt::Display>(reason: T) -> Self {
-        Self {
-            reason: reason.to_string(),
-            steps: Vec::new(),
-        }
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        // The words of somebody's type, which may quote the value.
+        Self::because("found a value that its type does not take")
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::custom(format_args!("found {}, expected {expected}", kind(&found)))
+        Self::because(format_args!("found {}, expected {expected}", kind(&found)))
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::custom(format_args!("found {}, expected {expected}", kind(&found)))
+        Self::because(format_args!("found {}, expected {expected}", kind(&found)))
+    }
+
+    fn invalid_length(found: usize, expected: &dyn Expected) -> Self {
+        Self::because(format_args!("found {found} items, expected {expected}"))
+    }
+
+    fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
+        Self::because(format_args!("found another text, expected {}", one_of(expected)))
+    }
+
+    fn unknown_field(_: &str, expected: &'static [&'static str]) -> Self {
+        Self::because(format_args!("found another field, expected {}", one_of(expected)))
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self {
-            reason: "found nothing".to_owned(),
-            steps: vec![Step::Field(field.to_owned())],
-        }
+        Self::because("found nothing").under(Step::Field(field.to_owned()))
+    }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        Self::because("found two").under(Step::Field(field.to_owned()))
+    }
+}
+
+fn one_of(names: &[&str]) -> String {
+    match names {
+        [] => "none".to_owned(),
+        [name] => (*name).to_owned(),
+        names => format!("one of {}", names.join(", ")),
     }
 }
 
@@ -133,10 +162,7 @@ impl<'de> Deserializer<'de> for Object<'de> {
     type Error = Wrong;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
-        visitor.visit_map(Fields {
-            rest: self.0.iter(),
-            value: None,
-        })
+        visitor.visit_map(Fields::of(self.0))
     }
 
     serde::forward_to_deserialize_any! {
@@ -148,6 +174,15 @@ impl<'de> Deserializer<'de> for Object<'de> {
 struct Fields<'de> {
     rest: serde_json::map::Iter<'de>,
     value: Option<(&'de String, &'de Value)>,
+}
+
+impl<'de> Fields<'de> {
+    fn of(object: &'de Map<String, Value>) -> Self {
+        Self {
+            rest: object.iter(),
+            value: None,
+        }
+    }
 }
 
 impl<'de> MapAccess<'de> for Fields<'de> {
@@ -162,7 +197,7 @@ impl<'de> MapAccess<'de> for Fields<'de> {
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Wrong> {
         let Some((name, value)) = self.value.take() else {
-            return Err(de::Error::custom("a value was read before its key"));
+            return Err(Wrong::because("a value was read before its key"));
         };
         seed.deserialize(Lenient(value))
             .map_err(|error| error.under(Step::Field(name.clone())))
@@ -216,7 +251,10 @@ macro_rules! whole_numbers {
             match whole(self.0) {
                 Some(number) => match i64::try_from(number) {
                     Ok(number) => visitor.visit_i64(number),
-                    Err(_) => u64::try_from(number).map_err(de::Error::custom).and_then(|number| visitor.visit_u64(number)),
+                    Err(_) => match u64::try_from(number) {
+                        Ok(number) => visitor.visit_u64(number),
+                        Err(_) => self.deserialize_any(visitor),
+                    },
                 },
                 None => self.deserialize_any(visitor),
             }
@@ -237,9 +275,9 @@ impl<'de> Deserializer<'de> for Lenient<'de> {
                 (None, None, number) => visitor.visit_f64(number.unwrap_or_default()),
             },
             // PostgreSQL takes it in no text, and no user can mean it.
-            Value::String(text) if text.contains('\0') => Err(de::Error::custom(
-                "found a text that holds U+0000, expected one without",
-            )),
+            Value::String(text) if text.contains('\0') => {
+                Err(Wrong::because("found a text that holds U+0000, expected one without"))
+            }
             Value::String(text) => visitor.visit_borrowed_str(text),
             Value::Array(items) => visitor.visit_seq(Items {
                 rest: items.iter().enumerate(),
@@ -304,6 +342,19 @@ impl<'de> Deserializer<'de> for Lenient<'de> {
         }
     }
 
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Wrong> {
+        match self.0 {
+            // Never by position: a list is a list of such.
+            Value::Array(_) => Err(de::Error::invalid_type(Unexpected::Seq, &visitor)),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Wrong> {
         visitor.visit_newtype_struct(self)
     }
@@ -314,22 +365,25 @@ impl<'de> Deserializer<'de> for Lenient<'de> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Wrong> {
-        match self.0.as_str() {
-            Some(text) if !variants.contains(&text) => {
-                let known = variants
-                    .iter()
-                    .find(|variant| variant.eq_ignore_ascii_case(text.trim()));
-                let variant = known.copied().unwrap_or(text);
+        match self.0 {
+            Value::String(text) => {
+                let is = |variant: &&&str| variant.eq_ignore_ascii_case(text.trim());
+                let variant = match variants.contains(&text.as_str()) {
+                    true => text.as_str(),
+                    false => variants.iter().find(is).copied().unwrap_or(text),
+                };
                 visitor.visit_enum(IntoDeserializer::<Wrong>::into_deserializer(variant))
             }
-            Some(_) | None => self
-                .0
-                .deserialize_enum(name, variants, visitor)
-                .map_err(de::Error::custom),
+            Value::Object(fields) if fields.len() == 1 => {
+                MapAccessDeserializer::new(Fields::of(fields)).deserialize_enum(name, variants, visitor)
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                self.deserialize_any(visitor)
+            }
         }
     }
 
     serde::forward_to_deserialize_any! {
-        i128 u128 char bytes byte_buf unit unit_struct tuple tuple_struct map struct identifier ignored_any
+        i128 u128 char bytes byte_buf unit unit_struct tuple tuple_struct map identifier ignored_any
     }
 }

@@ -6,6 +6,7 @@ mod database;
 mod lenient;
 mod memory;
 mod params;
+mod plain;
 mod turn;
 
 use std::any::{Any, TypeId};

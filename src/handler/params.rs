@@ -4,13 +4,18 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::lenient::{Mismatch, read};
-use super::{FromTurn, Read, Scope};
+use super::{FromTurn, Read, Scope, plain};
 use crate::fail::Fail;
+
+/// How many values of one turn may be read in a plainer form than they came in.
+const MAX_SIMPLIFIED: usize = 16;
 
 /// The turn's parameters, read into `T`.
 ///
 /// An unfilled parameter (`""` in ES, null in CX) is absent: an `Option` is `None`, and a required one asks the user
-/// for it. `7`, `7.0` and `"7"` all read as an integer, and as the string `7`; one value reads as a list of one.
+/// for it. `7`, `7.0` and `"7"` all read as an integer, and as the string `7`; blanks around a text are dropped. One
+/// value reads as a list of one, a list of one as its value, and `{"amount": 100, "currency": "EUR"}`
+/// (`@sys.unit-currency`) as its amount, where `T` does not take them as they are.
 #[derive(Clone, Debug)]
 pub struct Params<T>(pub T);
 
@@ -24,17 +29,29 @@ impl<T: DeserializeOwned + Send> FromTurn for Params<T> {
 
 /// Reads an object of parameters, or asks for the one that is missing or wrong.
 fn typed<T: DeserializeOwned>(parameters: &Map<String, Value>) -> Result<T, Fail> {
-    read(parameters).map_err(|mismatch| match mismatch {
-        Mismatch {
-            field: Some(parameter),
-            reason,
-        } => Fail::Ask {
-            parameter,
+    let mut parameters = plain::trimmed(parameters);
+    let mut simplified = 0;
+    loop {
+        let mismatch = match read(&parameters) {
+            Ok(typed) => return Ok(typed),
+            Err(mismatch) => mismatch,
+        };
+        if simplified == MAX_SIMPLIFIED || !plain::simplify(parameters.to_mut(), &mismatch.path) {
+            return Err(asked(mismatch));
+        }
+        simplified += 1;
+    }
+}
+
+fn asked(Mismatch { path, reason }: Mismatch) -> Fail {
+    match path.first() {
+        Some(parameter) => Fail::Ask {
+            parameter: parameter.to_string(),
             prompt: None,
             reason,
         },
-        Mismatch { field: None, reason } => Fail::bug(format_args!("parameters cannot be read: {reason}")),
-    })
+        None => Fail::bug(format_args!("parameters cannot be read: {reason}")),
+    }
 }
 
 #[cfg(test)]

@@ -72,11 +72,43 @@ async fn logs_name_the_turn_and_hold_no_parameter_body_or_credential() {
         post().bearer_auth("wrong-marked-token").send().await.unwrap().status(),
         401
     );
+    let session = "projects/p-1/agent/sessions/s-1";
+    let mut more = es("response-78", "Recent Transactions - more", json!({}));
+    more["queryResult"]["outputContexts"] = json!([{
+        "name": format!("{session}/contexts/transactions-list"),
+        "lifespanCount": 3,
+        "parameters": {"user_id": "12345", "account_type": "marked-account", "offset": 5},
+    }]);
+    for unread in [
+        es(
+            "response-79",
+            "Get Account Balance",
+            json!({"user_id": "12345", "account_type": "marked-kind"}),
+        ),
+        es(
+            "response-80",
+            "Get Account Balance",
+            json!({"user_id": "12345", "account_type": {"marked-key": 1}}),
+        ),
+        es(
+            "response-81",
+            "Exchange Rate",
+            json!({"to_currency": "USD", "amount": "marked-amount"}),
+        ),
+        more,
+    ] {
+        let post = http.post(format!("{}/fulfillment", running.url)).json(&unread);
+        assert_eq!(post.bearer_auth("hush-hush-token").send().await.unwrap().status(), 200);
+    }
     let logs = running.logs();
+    assert!(
+        logs.contains("parameter account_type: found another text, expected one of checking, savings, credit"),
+        "{logs}"
+    );
     for present in ["response-77", "Verify Identity", "s-1"] {
         assert!(logs.contains(present), "{present} is not in the logs:\n{logs}");
     }
-    for absent in ["marked-user-id", "marked-pin", "hush-hush-token", "wrong-marked-token"] {
+    for absent in ["marked-", "hush-hush-token"] {
         assert!(!logs.contains(absent), "{absent} is in the logs:\n{logs}");
     }
 }

@@ -4,6 +4,7 @@ mod bad_input;
 mod defects;
 mod limits;
 mod messages;
+mod parameters;
 mod properties;
 mod replies;
 mod requests;
