@@ -48,8 +48,8 @@ pub struct Turn {
     pub text: String,
     /// BCP 47 tag, as the platform wrote it; `en` where it gave none.
     pub language: String,
-    /// Parameters of the intent (ES), or of the session, the form and the intent (CX; the later wins). An unfilled
-    /// one is `""` in ES.
+    /// Parameters of the intent (ES), or of the session (CX), with those that only the page's form has; those of the
+    /// intent count in CX where there are no session parameters at all. An unfilled one is `""` in ES.
     pub parameters: Map<String, Value>,
     /// ES: the contexts that are active now.
     pub contexts: Vec<ActiveContext>,

@@ -36,22 +36,9 @@ pub(super) fn decode(root: Map<String, Value>) -> Result<Turn, NotATurn> {
     let session = session(&mut session_info, &mut root)?;
     let mut intent = root.message("intentInfo")?;
     let page = page(&mut root)?;
-    let mut parameters = session_info.object("parameters")?;
-    for parameter in page.iter().flat_map(|page| &page.form) {
-        if !parameter.value.is_null() {
-            parameters.insert(parameter.name.clone(), parameter.value.clone());
-        }
-    }
-    for (name, value) in intent.object("parameters")? {
-        // `{originalValue, resolvedValue}`; the resolved one is what a session parameter would hold.
-        let resolved = match value {
-            Value::Object(mut both) => both.remove("resolvedValue").or_else(|| both.remove("resolved_value")),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => None,
-        };
-        if let Some(resolved) = resolved {
-            parameters.insert(name, resolved);
-        }
-    }
+    let session_parameters = session_info.object("parameters")?;
+    let intent_parameters = intent.object("parameters")?;
+    let parameters = parameters(session_parameters, page.as_ref(), intent_parameters);
     let mut language_info = root.message("languageInfo")?;
     let language = first_of(vec![
         root.text("languageCode")?,
@@ -81,7 +68,10 @@ pub(super) fn decode(root: Map<String, Value>) -> Result<Turn, NotATurn> {
         is_fallback: false,
         all_required_params_present: true,
         cancels_slot_filling: false,
-        sentiment: es::sentiment(&mut root.message("sentimentAnalysisResult")?)?,
+        sentiment: root
+            .optional("sentimentAnalysisResult")?
+            .map(es::sentiment)
+            .transpose()?,
         source: payload
             .get("source")
             .and_then(Value::as_str)
@@ -90,6 +80,35 @@ pub(super) fn decode(root: Map<String, Value>) -> Result<Turn, NotATurn> {
         payload,
         page,
     })
+}
+
+/// The parameters that count now.
+///
+/// The session holds what forms and intents have collected, and what the fulfillments of this turn have set and deleted
+/// since: it is the newest. The form fills in what it lacks; a parameter of the intent that it lacks has been deleted,
+/// unless the caller keeps no session parameters at all.
+fn parameters(session: Map<String, Value>, page: Option<&Page>, intent: Map<String, Value>) -> Map<String, Value> {
+    let is_kept = !session.is_empty();
+    let mut parameters = session;
+    let mut fill_in = |name: &str, value: Value| {
+        // The case of a name does not count in CX.
+        if !value.is_null() && parameters.keys().all(|known| !known.eq_ignore_ascii_case(name)) {
+            parameters.insert(name.to_owned(), value);
+        }
+    };
+    for parameter in page.iter().flat_map(|page| &page.form) {
+        fill_in(&parameter.name, parameter.value.clone());
+    }
+    if !is_kept {
+        for (name, value) in intent {
+            // `{originalValue, resolvedValue}`; the resolved one is what a session parameter would hold.
+            if let Value::Object(mut both) = value {
+                let resolved = both.remove("resolvedValue").or_else(|| both.remove("resolved_value"));
+                fill_in(&name, resolved.unwrap_or_default());
+            }
+        }
+    }
+    parameters
 }
 
 fn first_of(texts: Vec<String>) -> String {
@@ -107,10 +126,9 @@ fn session(session_info: &mut Fields, root: &mut Fields) -> Result<SessionName, 
 }
 
 fn page(root: &mut Fields) -> Result<Option<Page>, NotATurn> {
-    if !root.has("pageInfo") {
+    let Some(mut info) = root.optional("pageInfo")? else {
         return Ok(None);
-    }
-    let mut info = root.message("pageInfo")?;
+    };
     let mut form = Vec::new();
     for mut parameter in info
         .message("pageInfo.formInfo")?

@@ -15,6 +15,9 @@ use crate::turn::{ActiveContext, Api, Sentiment, Turn};
 /// The longest language tag that is sent back, in bytes; RFC 5646 asks for room for 35.
 const MAX_LANGUAGE: usize = 35;
 
+/// The source of a turn that came through Dialogflow's phone gateway, which only v2beta1 has.
+const TELEPHONE: &str = "GOOGLE_TELEPHONY";
+
 pub(super) fn is_es(root: &Map<String, Value>) -> bool {
     field::value_of(root, "queryResult").is_some()
 }
@@ -24,15 +27,6 @@ pub(super) fn decode(root: Map<String, Value>, es_api: EsApi) -> Result<Turn, No
     let session = session(&mut root)?;
     let response_id = root.text("responseId")?;
     let mut origin = root.message("originalDetectIntentRequest")?;
-    let mut query = root.message("queryResult")?;
-    let mut intent = query.message("queryResult.intent")?;
-    let beta = root.has("alternativeQueryResults")
-        || query.has("knowledgeAnswers")
-        || intent.has("mlEnabled")
-        || query
-            .messages("queryResult.fulfillmentMessages")?
-            .iter()
-            .any(is_beta_message);
     let payload = origin.object("payload")?;
     let source = match origin.text("source")? {
         source if source.is_empty() => payload
@@ -42,6 +36,14 @@ pub(super) fn decode(root: Map<String, Value>, es_api: EsApi) -> Result<Turn, No
             .to_owned(),
         source => source,
     };
+    let mut query = root.message("queryResult")?;
+    let mut intent = query.message("queryResult.intent")?;
+    let mut messages = query.messages("queryResult.fulfillmentMessages")?;
+    let beta = root.has("alternativeQueryResults")
+        || query.has("knowledgeAnswers")
+        || intent.has("mlEnabled")
+        || source.eq_ignore_ascii_case(TELEPHONE)
+        || messages.iter_mut().any(is_beta_message);
     let mut contexts = Vec::new();
     for mut context in query.messages("queryResult.outputContexts")? {
         let name = context.text("name")?;
@@ -58,10 +60,10 @@ pub(super) fn decode(root: Map<String, Value>, es_api: EsApi) -> Result<Turn, No
             });
         }
     }
-    let mut analysis = query
+    let analysis = query
         .message("queryResult.sentimentAnalysisResult")?
-        .message("queryResult.sentimentAnalysisResult.queryTextSentiment")?;
-    let sentiment = sentiment(&mut analysis)?;
+        .optional("queryResult.sentimentAnalysisResult.queryTextSentiment")?;
+    let sentiment = analysis.map(sentiment).transpose()?;
     let language = query.text("languageCode")?;
     Ok(Turn {
         api: match es_api {
@@ -91,8 +93,8 @@ pub(super) fn decode(root: Map<String, Value>, es_api: EsApi) -> Result<Turn, No
     })
 }
 
-/// Whether a message is one that only v2beta1 has.
-fn is_beta_message(message: &Fields) -> bool {
+/// Whether a message is one that only v2beta1 has, or for a platform that only v2beta1 has.
+fn is_beta_message(message: &mut Fields) -> bool {
     const KINDS: [&str; 6] = [
         "telephonyPlayAudio",
         "telephonySynthesizeSpeech",
@@ -101,7 +103,12 @@ fn is_beta_message(message: &Fields) -> bool {
         "rbmStandaloneRichCard",
         "rbmCarouselRichCard",
     ];
-    KINDS.iter().any(|kind| message.has(kind))
+    let is_telephone = match message.value("platform") {
+        Some(Value::String(name)) => name == "TELEPHONY",
+        Some(number) => number.as_f64() == Some(10.0),
+        None => false,
+    };
+    is_telephone || KINDS.iter().any(|kind| message.has(kind))
 }
 
 fn session(root: &mut Fields) -> Result<SessionName, NotATurn> {
@@ -113,13 +120,12 @@ fn session(root: &mut Fields) -> Result<SessionName, NotATurn> {
     SessionName::parse(&name).map_err(|_| field::wrong("session", &Value::String(name), EXPECTED))
 }
 
-/// A sentiment, when either figure is given.
-pub(super) fn sentiment(fields: &mut Fields) -> Result<Option<Sentiment>, NotATurn> {
-    let (score, magnitude) = (fields.number("score")?, fields.number("magnitude")?);
-    Ok((score.is_some() || magnitude.is_some()).then(|| Sentiment {
-        score: score.unwrap_or(0.0),
-        magnitude: magnitude.unwrap_or(0.0),
-    }))
+/// An analysis, in which proto3 leaves out a figure that is zero: an empty one is neutral.
+pub(super) fn sentiment(mut analysis: Fields) -> Result<Sentiment, NotATurn> {
+    Ok(Sentiment {
+        score: analysis.number("score")?.unwrap_or(0.0),
+        magnitude: analysis.number("magnitude")?.unwrap_or(0.0),
+    })
 }
 
 /// A WebhookResponse; both ES versions, `endInteraction` and `liveAgentHandoff` only in v2beta1.

@@ -47,6 +47,14 @@ impl Message {
         })
     }
 
+    /// Takes the sub-message at `path`, as [`Message::message`]; `None` where it is absent.
+    pub(super) fn optional(&mut self, path: &'static str) -> Result<Option<Self>, NotATurn> {
+        match self.has(last_step(path)) {
+            true => self.message(path).map(Some),
+            false => Ok(None),
+        }
+    }
+
     /// Takes a free-form object, as [`Message::message`].
     pub(super) fn object(&mut self, name: &str) -> Result<Map<String, Value>, NotATurn> {
         match self.value(name) {

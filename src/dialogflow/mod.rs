@@ -48,7 +48,7 @@ pub(crate) enum NotATurn {
 /// Which ES API an agent speaks when its requests do not tell (v2 and v2beta1 mostly look alike).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum EsApi {
-    /// v2beta1 where the request has a field that only v2beta1 has, else v2.
+    /// v2beta1 where the request can only be of v2beta1, else v2.
     #[default]
     Auto,
     /// Always v2.

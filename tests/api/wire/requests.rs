@@ -80,6 +80,71 @@ async fn every_field_of_cx_can_be_read() {
     assert_eq!(turn.source, "web");
 }
 
+/// What a handler sees of these parameters of the session, the form, and the intent.
+async fn cx_parameters(session: Value, form: Value, intent: Value) -> Value {
+    let stage = Stage::start().await;
+    let mut turn = cx_turn(CX_SESSIONS[0]);
+    turn["sessionInfo"]["parameters"] = session;
+    turn["pageInfo"]["formInfo"] = json!({"parameterInfo": form});
+    turn["intentInfo"] = json!({"displayName": "order", "parameters": intent});
+    Value::Object(stage.sees(turn).await.0.parameters.clone())
+}
+
+#[tokio::test]
+async fn cx_session_is_newer_than_what_the_form_and_the_intent_say() {
+    let seen = cx_parameters(
+        json!({"order": "made whole by an earlier fulfillment", "size": "L"}),
+        json!([{"displayName": "Order", "state": "FILLED", "value": "as filled"}]),
+        json!({"order": {"originalValue": "it", "resolvedValue": "as matched"}}),
+    );
+    assert_eq!(
+        seen.await,
+        json!({"order": "made whole by an earlier fulfillment", "size": "L"})
+    );
+}
+
+#[tokio::test]
+async fn cx_parameter_that_the_session_no_longer_has_does_not_come_back() {
+    let seen = cx_parameters(
+        json!({"user_id": "12345"}),
+        json!([{"displayName": "pin", "state": "EMPTY"}]),
+        json!({"pin": {"originalValue": "4711", "resolvedValue": "4711"}}),
+    );
+    assert_eq!(seen.await, json!({"user_id": "12345"}));
+}
+
+#[tokio::test]
+async fn cx_form_and_intent_speak_where_no_session_does() {
+    let form = json!([{"displayName": "size", "value": "L"}, {"displayName": "store", "value": null}]);
+    let intent = json!({"size": {"resolvedValue": "M"}, "order": {"resolvedValue": 41}, "odd": 1, "gone": {}});
+    let seen = cx_parameters(Value::Null, form.clone(), intent).await;
+    assert_eq!(seen, json!({"size": "L", "order": 41}));
+    let seen = cx_parameters(json!({"order": 41}), form, json!({})).await;
+    assert_eq!(seen, json!({"size": "L", "order": 41}));
+}
+
+#[tokio::test]
+async fn neutral_sentiment_is_one() {
+    let neutral = Some(Sentiment {
+        score: 0.0,
+        magnitude: 0.0,
+    });
+    let stage = Stage::start().await;
+    let mut turn = es_turn(ES_SESSIONS[0]);
+    for (words, analysis, sentiment) in [
+        ("neutral", json!({"queryTextSentiment": {}}), neutral),
+        ("absent", json!({}), None),
+        ("null", json!({"queryTextSentiment": null}), None),
+    ] {
+        turn["queryResult"]["queryText"] = json!(words);
+        turn["queryResult"]["sentimentAnalysisResult"] = analysis;
+        assert_eq!(stage.sees(&turn).await.0.sentiment, sentiment, "{words}");
+    }
+    let mut turn = cx_turn(CX_SESSIONS[0]);
+    turn["sentimentAnalysisResult"] = json!({});
+    assert_eq!(stage.sees(&turn).await.0.sentiment, neutral);
+}
+
 #[rstest]
 #[case(json!(7), Some(7))]
 #[case(json!(7.0), Some(7))]
@@ -194,16 +259,21 @@ async fn unknown_fields_are_ignored() {
     assert_eq!(stage.sees(turn).await.0.api, Api::EsV2);
 }
 
+#[rstest]
+#[case(json!([{"platform": "TELEPHONY", "telephonySynthesizeSpeech": {"text": "hi"}}]), "", Api::EsV2beta1)]
+#[case(json!([{"text": {"text": ["hi"]}}, {"platform": "TELEPHONY", "text": {"text": ["hi"]}}]), "", Api::EsV2beta1)]
+#[case(json!([{"platform": 10, "text": {"text": ["hi"]}}]), "", Api::EsV2beta1)]
+#[case(json!([{"text": {"text": ["hi"]}}]), "GOOGLE_TELEPHONY", Api::EsV2beta1)]
+#[case(json!([{"platform": "SLACK", "text": {"text": ["hi"]}}]), "slack", Api::EsV2)]
 #[tokio::test]
-async fn telephony_message_in_the_request_tells_v2beta1() {
+async fn telephone_in_the_request_tells_v2beta1(#[case] messages: Value, #[case] source: &str, #[case] api: Api) {
     let stage = Stage::start().await;
     let mut turn = es_turn(ES_SESSIONS[0]);
-    turn["queryResult"]["fulfillmentMessages"] =
-        json!([{"platform": "TELEPHONY", "telephonySynthesizeSpeech": {"text": "hi"}}]);
-    assert_eq!(stage.sees(&turn).await.0.api, Api::EsV2beta1);
-    turn["queryResult"]["fulfillmentMessages"] = json!([{"text": {"text": ["hi"]}}]);
+    turn["queryResult"]["fulfillmentMessages"] = messages;
+    turn["originalDetectIntentRequest"] =
+        json!({"source": source, "payload": {"telephony": {"caller_id": "+15551234"}}});
     turn["alternativeQueryResults"] = Value::Null;
-    assert_eq!(stage.sees(&turn).await.0.api, Api::EsV2);
+    assert_eq!(stage.sees(&turn).await.0.api, api);
 }
 
 #[tokio::test]
