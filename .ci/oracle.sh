@@ -29,7 +29,7 @@ judge() { # name, script, api, files…
   fi
 }
 for api in v2 v2beta1; do judge "tests $api" es_check.py $api --lines "$work/tests/$api.jsonl"; done
-judge "tests v3" cx_check.py v3 --lines "$work/tests/v3.jsonl"
+for api in v3 v3beta1; do judge "tests $api" cx_check.py $api --lines "$work/tests/$api.jsonl"; done
 
 # The recorded turns, answered by the demo bot; once as each ES API.
 cargo build --quiet --bin rejoinder

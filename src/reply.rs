@@ -44,10 +44,12 @@ pub struct Reply {
 
 /// Sends the conversation on to the intent that has this event (ES). Dialogflow drops texts beside it, so it has none.
 ///
-/// At most three intents may be chained so. CX takes no event from a webhook: there, use [`Reply::go_to`].
+/// At most three intents may be chained so. CX takes no event from a webhook: there the conversation goes to the page of
+/// [`FollowUp::or_go_to`]; without one the user hears that it cannot be done here, and the log says why.
 #[derive(Clone, Debug)]
 pub struct FollowUp {
     pub(crate) event: String,
+    pub(crate) target: Option<Target>,
     pub(crate) parameters: Map<String, Value>,
     pub(crate) contexts: Vec<KeptContext>,
     pub(crate) broken: Option<String>,
@@ -220,7 +222,7 @@ impl Reply {
         self
     }
 
-    /// Where the reply comes from (ES `source`): shown in the platform's logs only.
+    /// Where the reply comes from (ES `source`; CX has none): shown in the platform's logs only.
     #[must_use]
     pub fn source(mut self, source: impl Into<String>) -> Self {
         self.source = Some(source.into());
@@ -285,7 +287,8 @@ impl Reply {
         self
     }
 
-    /// Says what the messages are for (CX).
+    /// Says what the messages are for (CX v3: only where a message of the request has a type, too, since v3beta1 refuses
+    /// the field and nothing else tells the two apart).
     #[must_use]
     pub fn response_type(mut self, kind: ResponseType) -> Self {
         self.response_type = Some(kind);
@@ -333,13 +336,21 @@ impl FollowUp {
         });
         Self {
             event,
+            target: None,
             parameters: Map::new(),
             contexts: Vec::new(),
             broken,
         }
     }
 
-    /// Passes a parameter along.
+    /// Goes to this page or flow in CX, which takes no event.
+    #[must_use]
+    pub fn or_go_to(mut self, target: Target) -> Self {
+        self.target = Some(target);
+        self
+    }
+
+    /// Passes a parameter along; in CX it becomes a session parameter.
     #[must_use]
     pub fn parameter(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.parameters.insert(name.into(), value.into());

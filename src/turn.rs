@@ -69,6 +69,9 @@ pub struct Turn {
     pub payload: Map<String, Value>,
     /// CX: the page.
     pub page: Option<Page>,
+    /// CX: whether the request shows that messages may have a response type. v3 has it and v3beta1 refuses it; nothing
+    /// else tells the two apart.
+    pub(crate) takes_response_type: bool,
 }
 
 /// A context that is active at the time of the turn.

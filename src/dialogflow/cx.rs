@@ -7,8 +7,9 @@ use tracing::warn;
 
 use super::field::{self, Message as Fields};
 use super::message::{Message, Platform};
-use super::{NotATurn, es, limit};
-use crate::reply::{Answer, Merge, Reply, Target};
+use super::{NotATurn, es, limit, unsaid};
+use crate::lang::Lang;
+use crate::reply::{Answer, FollowUp, KeptContext, Merge, Reply, Target};
 use crate::session::SessionName;
 use crate::turn::{Api, FormParameter, Page, Turn};
 
@@ -52,6 +53,10 @@ pub(super) fn decode(root: Map<String, Value>) -> Result<Turn, NotATurn> {
         root.text("dtmfDigits")?,
     ]);
     let payload = root.object("payload")?;
+    let takes_response_type = root
+        .messages("messages")?
+        .iter()
+        .any(|message| message.has("responseType"));
     Ok(Turn {
         api: Api::CxV3,
         session,
@@ -79,6 +84,7 @@ pub(super) fn decode(root: Map<String, Value>) -> Result<Turn, NotATurn> {
             .to_owned(),
         payload,
         page,
+        takes_response_type,
     })
 }
 
@@ -213,16 +219,7 @@ struct SessionInfo {
 pub(super) fn encode(turn: &Turn, answer: &Answer) -> Bytes {
     let mut response = match answer {
         Answer::Reply(reply) => say(turn, reply),
-        Answer::FollowUp(follow_up) => {
-            warn!(
-                event.name = follow_up.event,
-                "CX takes no follow-up event from a webhook; the fallback text was said"
-            );
-            Response {
-                fulfillment_response: Some(text_only(&super::instead_of_silence(turn))),
-                ..Response::default()
-            }
-        }
+        Answer::FollowUp(follow_up) => follow(turn, follow_up),
     };
     limit::fit(|cut| {
         shorten(turn, &mut response, cut);
@@ -271,15 +268,35 @@ fn text_only(text: &str) -> FulfillmentResponse {
 }
 
 fn say<'a>(turn: &Turn, reply: &'a Reply) -> Response<'a> {
+    let lang = Lang::new(turn.language.as_str());
+    unsaid::parts(turn, reply);
+    let response_type = reply.response_type.filter(|_| turn.takes_response_type);
+    let is_said_to_all =
+        |(platform, message): &(Platform, Message)| *platform == Platform::Any && message.plain_text().is_some();
+    let is_said_to_all = reply.messages.iter().any(is_said_to_all);
     let mut messages = Vec::with_capacity(reply.messages.len());
     for (platform, message) in &reply.messages {
-        match encode_message(*platform, message, reply.response_type.map(|kind| kind.name())) {
-            Some(value) => messages.push(value),
-            None => warn!(
-                message.kind = message.kind(),
-                "message left out: CX does not take it, and it has no text"
-            ),
+        let mut written = match message.cx().filter(|wire| super::complete(message, wire)) {
+            Some(written) => written,
+            // Words for one channel only would be said beside those for all.
+            None => match message
+                .stand_in(&lang)
+                .filter(|_| *platform == Platform::Any || !is_said_to_all)
+            {
+                Some(words) => json!({"text": {"text": [words]}}),
+                None => {
+                    unsaid::tell(turn, message.kind());
+                    continue;
+                }
+            },
+        };
+        if let Some(channel) = platform.name() {
+            written["channel"] = Value::from(channel);
         }
+        if let Some(kind) = response_type {
+            written["responseType"] = Value::from(kind.name());
+        }
+        messages.push(written);
     }
     if let Some(metadata) = &reply.hand_off {
         messages.push(json!({"liveAgentHandoff": {"metadata": metadata}}));
@@ -287,17 +304,9 @@ fn say<'a>(turn: &Turn, reply: &'a Reply) -> Response<'a> {
     let target = target(turn, reply);
     let payload = reply.payload.as_ref().filter(|payload| !payload.is_empty());
     if messages.is_empty() && payload.is_none() && target.is_none() {
-        warn!(
-            intent.name = turn.name(),
-            "the reply has nothing to say; the fallback text was said instead"
-        );
-        messages.push(json!({"text": {"text": [super::instead_of_silence(turn)]}}));
+        messages.push(json!({"text": {"text": [super::last_words(turn, reply)]}}));
     }
-    let (target_page, target_flow) = match target {
-        Some(Target::Page(page)) => (Some(page), None),
-        Some(Target::Flow(flow)) => (None, Some(flow)),
-        None => (None, None),
-    };
+    let (target_page, target_flow) = page_or_flow(target);
     Response {
         fulfillment_response: (!messages.is_empty()).then_some(FulfillmentResponse {
             messages,
@@ -307,41 +316,46 @@ fn say<'a>(turn: &Turn, reply: &'a Reply) -> Response<'a> {
             },
         }),
         page_info: form(reply),
-        session_info: session_info(reply),
+        session_info: session_info(&reply.session_parameters, &reply.contexts),
         payload,
         target_page,
         target_flow,
     }
 }
 
-fn encode_message(platform: Platform, message: &Message, response_type: Option<&str>) -> Option<Value> {
-    let mut value = match message.cx().filter(|wire| super::complete(message, wire)) {
-        Some(value) => value,
-        None => json!({"text": {"text": [message.plain_text()?]}}),
-    };
-    if let Some(fields) = value.as_object_mut() {
-        if let Some(channel) = platform.name() {
-            fields.insert("channel".to_owned(), Value::from(channel));
-        }
-        if let Some(kind) = response_type {
-            fields.insert("responseType".to_owned(), Value::from(kind));
-        }
+/// CX takes no event from a webhook: the conversation goes to the page that the handler names for it.
+fn follow<'a>(turn: &Turn, follow_up: &FollowUp) -> Response<'a> {
+    let target = follow_up.target.as_ref().and_then(checked);
+    let is_lost = target.is_none();
+    let (target_page, target_flow) = page_or_flow(target);
+    if is_lost {
+        unsaid::tell(
+            turn,
+            "the follow-up event (in CX it needs a page or flow: FollowUp::or_go_to)",
+        );
     }
-    Some(value)
+    Response {
+        fulfillment_response: is_lost.then(|| text_only(&super::instead_of_silence(turn))),
+        session_info: session_info(&follow_up.parameters, &follow_up.contexts),
+        target_page,
+        target_flow,
+        ..Response::default()
+    }
+}
+
+fn page_or_flow(target: Option<Target>) -> (Option<String>, Option<String>) {
+    match target {
+        Some(Target::Page(page)) => (Some(page), None),
+        Some(Target::Flow(flow)) => (None, Some(flow)),
+        None => (None, None),
+    }
 }
 
 /// Where the conversation goes next: the reply's target, or the end of the session.
 fn target(turn: &Turn, reply: &Reply) -> Option<Target> {
-    match &reply.target {
-        Some(target) if is_target(target) => return Some(target.clone()),
-        Some(target) => warn!(
-            ?target,
-            "target left out: expected projects/…/locations/…/agents/…/flows/…[/pages/…], at most {MAX_TARGET} bytes"
-        ),
-        None => {}
-    }
-    if !reply.ends {
-        return None;
+    let target = reply.target.as_ref().and_then(checked);
+    if target.is_some() || !reply.ends {
+        return target;
     }
     let page = turn.page.as_ref().map(|page| page.name.as_str()).unwrap_or_default();
     let end = page
@@ -351,6 +365,18 @@ fn target(turn: &Turn, reply: &Reply) -> Option<Target> {
         warn!("end of interaction left out: the request names no page, and the end of a session is one");
     }
     end.filter(is_target)
+}
+
+/// The target, where it is one that CX takes.
+fn checked(target: &Target) -> Option<Target> {
+    if is_target(target) {
+        return Some(target.clone());
+    }
+    warn!(
+        ?target,
+        "target left out: expected projects/…/locations/…/agents/…/flows/…[/pages/…], at most {MAX_TARGET} bytes"
+    );
+    None
 }
 
 fn is_target(target: &Target) -> bool {
@@ -385,11 +411,11 @@ fn form(reply: &Reply) -> Option<Value> {
     (!parameters.is_empty()).then(|| json!({"formInfo": {"parameterInfo": parameters}}))
 }
 
-/// Session parameters: those that the reply sets, and its contexts, which in CX are parameters that hold an object.
-fn session_info(reply: &Reply) -> Option<SessionInfo> {
-    let mut parameters = reply.session_parameters.clone();
+/// Session parameters: those that are set, and the contexts, which in CX are parameters that hold an object.
+fn session_info(set: &Map<String, Value>, contexts: &[KeptContext]) -> Option<SessionInfo> {
+    let mut parameters = set.clone();
     parameters.retain(|name, _| !name.trim().is_empty());
-    for context in &reply.contexts {
+    for context in contexts {
         let value = match context.lifespan {
             0 => Value::Null,
             _ => Value::Object(context.parameters.clone()),

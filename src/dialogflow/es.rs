@@ -7,7 +7,8 @@ use tracing::warn;
 
 use super::field::{self, Message as Fields};
 use super::message::{Message, Platform};
-use super::{EsApi, NotATurn, limit};
+use super::{EsApi, NotATurn, limit, unsaid};
+use crate::lang::Lang;
 use crate::reply::{Answer, FollowUp, KeptContext, Reply, SessionEntity};
 use crate::session::SessionName;
 use crate::turn::{ActiveContext, Api, Sentiment, Turn};
@@ -90,6 +91,7 @@ pub(super) fn decode(root: Map<String, Value>, es_api: EsApi) -> Result<Turn, No
         source,
         payload,
         page: None,
+        takes_response_type: false,
     })
 }
 
@@ -255,31 +257,23 @@ fn follow<'a>(turn: &'a Turn, follow_up: &'a FollowUp) -> Response<'a> {
 
 fn say<'a>(turn: &'a Turn, reply: &'a Reply) -> Response<'a> {
     let beta = turn.api == Api::EsV2beta1;
+    let lang = Lang::new(turn.language.as_str());
+    unsaid::parts(turn, reply);
     let mut messages = Vec::with_capacity(reply.messages.len());
     for (platform, message) in &reply.messages {
-        match encode_message(*platform, message, beta) {
+        match encode_message(*platform, message, beta, &lang) {
             Some(value) => messages.push(value),
-            None => warn!(
-                message.kind = message.kind(),
-                "message left out: this API version does not take it"
-            ),
+            None => unsaid::tell(turn, message.kind()),
         }
     }
-    let text = reply.plain_text();
     let payload = reply.payload.as_ref().filter(|payload| !payload.is_empty());
-    let text = if text.is_empty() && messages.is_empty() && payload.is_none() {
-        warn!(
-            intent.name = turn.name(),
-            "the reply has nothing to say; the fallback text was said instead"
-        );
-        let text = super::instead_of_silence(turn);
-        messages.push(Written::Rich(json!({"text": {"text": [text]}})));
-        text
-    } else {
-        text
-    };
-    if !beta && (reply.ends || reply.hand_off.is_some()) {
-        warn!("end of interaction and hand-off left out: ES v2 has neither, v2beta1 has both");
+    let mut text = reply.plain_text();
+    let is_said_by_the_payload = messages.is_empty() && payload.is_some();
+    if text.is_empty() && !is_said_by_the_payload && messages.iter().all(Written::is_text) {
+        text = super::last_words(turn, reply);
+        if messages.is_empty() {
+            messages.push(Written::Rich(json!({"text": {"text": [text]}})));
+        }
     }
     Response {
         fulfillment_text: text,
@@ -299,7 +293,7 @@ fn say<'a>(turn: &'a Turn, reply: &'a Reply) -> Response<'a> {
 }
 
 /// The message as v2 or v2beta1 writes it, or as text where that version lacks it; `None` when it has no text.
-fn encode_message(platform: Platform, message: &Message, beta: bool) -> Option<Written<'_>> {
+fn encode_message<'a>(platform: Platform, message: &'a Message, beta: bool, lang: &Lang) -> Option<Written<'a>> {
     if let (Platform::Any, Message::Text(variants)) = (platform, message)
         && !variants.is_empty()
         && variants.iter().all(|text| !text.trim().is_empty())
@@ -314,7 +308,7 @@ fn encode_message(platform: Platform, message: &Message, beta: bool) -> Option<W
     }
     let mut value = match message.es(beta).filter(|wire| super::complete(message, wire)) {
         Some(value) => value,
-        None => json!({"text": {"text": [message.plain_text()?]}}),
+        None => json!({"text": {"text": [message.stand_in(lang)?]}}),
     };
     if let (Some(platform), Some(fields)) = (platform.name(), value.as_object_mut()) {
         fields.insert("platform".to_owned(), Value::from(platform));

@@ -6,14 +6,14 @@ mod field;
 mod json;
 mod limit;
 pub mod message;
+mod unsaid;
 
 use bytes::Bytes;
 use serde_json::Value;
 
 pub(crate) use self::json::BadJson;
-use crate::fail;
 use crate::lang::Lang;
-use crate::reply::Answer;
+use crate::reply::{Answer, Reply};
 use crate::turn::{Api, Turn};
 
 /// The largest reply that Dialogflow takes, in bytes.
@@ -99,8 +99,7 @@ pub(crate) fn raw(body: &[u8]) -> Result<Value, BadJson> {
 
 /// Writes the reply to `turn`; never one that Dialogflow refuses.
 ///
-/// What the turn's API does not take is left out or said in text, each with a warning in the log; an answer that
-/// would be silent says that something went wrong.
+/// What the turn's API does not take is said in text, or left out with a warning in the log, once for each intent.
 pub(crate) fn encode(turn: &Turn, answer: &Answer) -> Bytes {
     match turn.api {
         Api::EsV2 | Api::EsV2beta1 => es::encode(turn, answer),
@@ -108,9 +107,27 @@ pub(crate) fn encode(turn: &Turn, answer: &Answer) -> Bytes {
     }
 }
 
+/// What is said of a reply none of whose messages the API takes: how the user gets to the same by hand.
+fn last_words(turn: &Turn, reply: &Reply) -> String {
+    let lang = Lang::new(turn.language.as_str());
+    let messages = reply.messages.iter();
+    let words: Vec<String> = messages.filter_map(|(_, message)| message.stand_in(&lang)).collect();
+    if words.is_empty() {
+        tracing::warn!(
+            intent.name = turn.name(),
+            "the reply has nothing to say; the user heard that it cannot be done here"
+        );
+        return instead_of_silence(turn);
+    }
+    words.join("\n")
+}
+
 /// What is said where an answer says nothing.
 fn instead_of_silence(turn: &Turn) -> String {
-    fail::sorry_text(&Lang::new(turn.language.as_str()))
+    Lang::new(turn.language.as_str()).pick([
+        ("en", "Sorry, I cannot do that here.".to_owned()),
+        ("de", "Das geht hier leider nicht.".to_owned()),
+    ])
 }
 
 /// A small ES turn with these parameters, to try an intent out.

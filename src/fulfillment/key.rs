@@ -100,11 +100,17 @@ impl Hasher {
             source,
             payload,
             page,
+            takes_response_type,
         } = turn;
         for text in [intent, action, tag, event, text, source] {
             self.text(text);
         }
-        for flag in [is_fallback, all_required_params_present, cancels_slot_filling] {
+        for flag in [
+            is_fallback,
+            all_required_params_present,
+            cancels_slot_filling,
+            takes_response_type,
+        ] {
             self.flag(*flag);
         }
         self.maybe(confidence.as_ref(), |hasher, confidence| hasher.number(*confidence));

@@ -4,11 +4,13 @@
 //! `google.cloud.dialogflow.cx.v3.ResponseMessage`); an empty field is not written.
 
 mod parts;
+mod ssml;
 mod wire;
 
 use serde_json::{Map, Value};
 
 pub use self::parts::*;
+use crate::lang::Lang;
 
 /// One message of a reply.
 #[derive(Clone, Debug, PartialEq)]
@@ -152,8 +154,11 @@ impl Message {
         };
         match self {
             Self::Text(variants) => variants.iter().find(|text| !text.trim().is_empty()).cloned(),
+            Self::Image(image) => {
+                let words = [&image.accessibility_text, &image.image_uri];
+                lines(&[words.into_iter().find(|words| !words.trim().is_empty())?])
+            }
             Self::Payload(_)
-            | Self::Image(_)
             | Self::PlayAudio(_)
             | Self::TransferCall(_)
             | Self::ConversationSuccess(_)
@@ -162,11 +167,9 @@ impl Message {
             Self::QuickReplies(quick) => lines(&[&quick.title, &choices(&quick.quick_replies)]),
             Self::Card(card) => lines(&[&card.title, &card.subtitle]),
             Self::SimpleResponses(responses) => responses.first().and_then(|first| {
-                lines(&[if first.display_text.is_empty() {
-                    &first.text_to_speech
-                } else {
-                    &first.display_text
-                }])
+                let spoken = ssml::words(&first.ssml);
+                let words = [&first.display_text, &first.text_to_speech, &spoken];
+                lines(&[words.into_iter().find(|words| !words.trim().is_empty())?])
             }),
             Self::BasicCard(card) => lines(&[&card.title, &card.subtitle, &card.formatted_text]),
             Self::Suggestions(titles) => lines(&[&choices(titles)]),
@@ -204,6 +207,7 @@ impl Message {
                     .map(|object| object.name.as_str())
                     .collect::<Vec<_>>(),
             ),
+            Self::Speech(speech) if speech.text.trim().is_empty() => lines(&[&ssml::words(&speech.ssml)]),
             Self::Speech(speech) => lines(&[&speech.text]),
             Self::RbmText(text) => lines(&[&text.text]),
             Self::RbmCard(standalone) => card(&standalone.card_content),
@@ -211,6 +215,20 @@ impl Message {
                 let cards: Vec<String> = carousel.card_contents.iter().filter_map(card).collect();
                 lines(&cards.iter().map(String::as_str).collect::<Vec<_>>())
             }
+        }
+    }
+    /// What is said where an API does not take the message: its words, or how the user gets to the same by hand.
+    pub(in crate::dialogflow) fn stand_in(&self, lang: &Lang) -> Option<String> {
+        match self {
+            Self::TransferCall(number) if !number.trim().is_empty() => Some(lang.pick([
+                ("en", format!("Please call {number}.")),
+                ("de", format!("Bitte rufen Sie {number} an.")),
+            ])),
+            Self::PlayAudio(uri) if !uri.trim().is_empty() => Some(lang.pick([
+                ("en", format!("You can listen to it here: {uri}")),
+                ("de", format!("Hier können Sie es anhören: {uri}")),
+            ])),
+            other => other.plain_text(),
         }
     }
 }

@@ -262,8 +262,14 @@ fn answer() -> impl Strategy<Value = Answer> {
             .fold(Reply::message(first), |reply, change| (change.0)(reply));
         Answer::from(whole)
     });
-    let follow_up = (words(), words(), free_value())
-        .prop_map(|(event, name, value)| Answer::from(FollowUp::event(event).parameter(name, value)));
+    let page = prop_oneof![words(), Just(PAGE.to_owned())].prop_map(Target::Page);
+    let follow_up = (words(), words(), free_value(), prop::option::of(page)).prop_map(|(event, name, value, page)| {
+        let follow_up = FollowUp::event(event).parameter(name, value);
+        Answer::from(match page {
+            Some(page) => follow_up.or_go_to(page),
+            None => follow_up,
+        })
+    });
     prop_oneof![9 => reply, 1 => follow_up]
 }
 

@@ -1,8 +1,11 @@
 //! Every part of a reply is written where its API takes it, and nowhere else.
 
+use rejoinder::reply::message::{Card, Image, SimpleResponse, Speech};
 use rejoinder::reply::{FormReply, FormState, ResponseType, SessionEntity, Target};
 use rejoinder::session::ContextId;
-use rejoinder::{FollowUp, Message, Platform, Reply};
+use rejoinder::{FollowUp, Kept, Message, Platform, Reply};
+use rstest::rstest;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::stage::{CX_SESSIONS, ES_SESSIONS, PAGE, Spoken, Stage, cx_turn, es_turn};
@@ -98,9 +101,151 @@ async fn follow_up_event_stands_alone() {
         let event = json!({"name": "BOOK", "parameters": {"day": 3}, "languageCode": "en"});
         assert_eq!(reply, json!({"followupEventInput": event}));
     }
-    let reply = stage.says(Spoken::V3, FollowUp::event("BOOK")).await;
-    let said = &reply["fulfillmentResponse"]["messages"][0]["text"]["text"][0];
-    assert!(said.as_str().unwrap().starts_with("Sorry"));
+}
+
+#[tokio::test]
+async fn follow_up_goes_to_its_page_in_cx() {
+    let stage = Stage::start().await;
+    let follow_up = || FollowUp::event("BOOK").parameter("day", 3).keep(Seat { row: 7 });
+    let there = follow_up().or_go_to(Target::Page(PAGE.into()));
+    let reply = stage.says(Spoken::V3, there.clone()).await;
+    assert_eq!(reply["targetPage"], PAGE);
+    assert_eq!(reply["sessionInfo"]["parameters"]["day"], 3);
+    assert!(reply["sessionInfo"]["parameters"]["seat"].is_object(), "{reply}");
+    assert_eq!(reply.get("fulfillmentResponse"), None);
+    let flow = PAGE.rsplit_once("/pages/").unwrap().0;
+    let reply = stage
+        .says(Spoken::V3, follow_up().or_go_to(Target::Flow(flow.into())))
+        .await;
+    assert_eq!(reply["targetFlow"], flow);
+    for lost in [follow_up(), follow_up().or_go_to(Target::Page("BOOK".into()))] {
+        let reply = stage.says(Spoken::V3, lost).await;
+        let said = &reply["fulfillmentResponse"]["messages"][0]["text"]["text"][0];
+        assert_eq!(said, "Sorry, I cannot do that here.");
+    }
+    let reply = stage.says(Spoken::V2, there).await;
+    assert_eq!(reply["followupEventInput"]["name"], "BOOK");
+}
+
+#[derive(Deserialize, Serialize)]
+struct Seat {
+    row: u8,
+}
+
+impl Kept for Seat {
+    const CONTEXT: &'static str = "seat";
+}
+
+#[tokio::test]
+async fn response_type_is_sent_where_the_request_has_one() {
+    let stage = Stage::start().await;
+    let reply = || Reply::text("hello").response_type(ResponseType::EntryPrompt);
+    let sent = stage.says(Spoken::V3, reply()).await;
+    assert_eq!(
+        sent["fulfillmentResponse"]["messages"][0]["responseType"],
+        "ENTRY_PROMPT"
+    );
+    let mut turn = cx_turn(CX_SESSIONS[0]);
+    for messages in [None, Some(json!([])), Some(json!([{"text": {"text": ["hi"]}}]))] {
+        if let Some(messages) = messages {
+            turn["messages"] = messages;
+        }
+        let sent = stage.answers(Spoken::V3, &turn, reply()).await;
+        assert_eq!(
+            sent["fulfillmentResponse"]["messages"],
+            json!([{"text": {"text": ["hello"]}}])
+        );
+    }
+}
+
+#[rstest]
+#[case(Spoken::V2, Message::TransferCall("+15550100".into()), "Please call +15550100.")]
+#[case(Spoken::V2, Message::PlayAudio("https://a.example/b.mp3".into()), "You can listen to it here: https://a.example/b.mp3")]
+#[case(Spoken::V2, speech("<speak>Hello<break/>you</speak>"), "Hello you")]
+#[case(Spoken::V2, Message::KnowledgeInfoCard, "Sorry, I cannot do that here.")]
+#[case(
+    Spoken::V2beta1,
+    Message::ConversationSuccess(Map::new()),
+    "Sorry, I cannot do that here."
+)]
+#[case(Spoken::V3, image("a cat"), "a cat")]
+#[case(Spoken::V3, image(""), "https://a.example/cat.png")]
+#[case(Spoken::V3, Message::SimpleResponses(vec![SimpleResponse { ssml: "<speak>Hi</speak>".into(), ..SimpleResponse::default() }]), "Hi")]
+#[case(Spoken::V3, Message::Text(vec![" ".into()]), "Sorry, I cannot do that here.")]
+#[tokio::test]
+async fn reply_that_an_api_has_no_word_for_says_something_of_use(
+    #[case] api: Spoken,
+    #[case] message: Message,
+    #[case] words: &str,
+) {
+    let stage = Stage::start().await;
+    let sent = stage.says(api, Reply::message(message.clone())).await;
+    let (text, messages) = match api {
+        Spoken::V2 | Spoken::V2beta1 => (&sent["fulfillmentText"], &sent["fulfillmentMessages"]),
+        Spoken::V3 => (&Value::Null, &sent["fulfillmentResponse"]["messages"]),
+    };
+    assert_eq!(*messages, json!([{"text": {"text": [words]}}]));
+    assert!(text.is_null() || text == words, "{sent}");
+    if api == Spoken::V2 {
+        let sent = stage.says(api, Reply::text("One moment.").and(message)).await;
+        assert_eq!(sent["fulfillmentText"], "One moment.");
+    }
+}
+
+#[tokio::test]
+async fn user_hears_it_in_their_language() {
+    let stage = Stage::start().await;
+    let mut turn = es_turn(ES_SESSIONS[0]);
+    turn["queryResult"]["languageCode"] = json!("de");
+    let call = Reply::message(Message::TransferCall("+15550100".into()));
+    let sent = stage.answers(Spoken::V2, &turn, call).await;
+    assert_eq!(sent["fulfillmentText"], "Bitte rufen Sie +15550100 an.");
+    let sent = stage.answers(Spoken::V2, &turn, Reply::text("")).await;
+    assert_eq!(sent["fulfillmentText"], "Das geht hier leider nicht.");
+}
+
+#[tokio::test]
+async fn cx_says_once_what_is_said_to_all() {
+    let stage = Stage::start().await;
+    let card = || {
+        Message::Card(Card {
+            title: "Milk, bread".into(),
+            ..Card::default()
+        })
+    };
+    let text = |words: &str| Message::Text(vec![words.into()]);
+    let both = Reply::text("Milk, bread").on(Platform::ActionsOnGoogle, card());
+    let sent = stage
+        .says(Spoken::V3, both.clone().on(Platform::Slack, text("to Slack")))
+        .await;
+    let messages = json!([
+        {"text": {"text": ["Milk, bread"]}}, {"text": {"text": ["to Slack"]}, "channel": "SLACK"},
+    ]);
+    assert_eq!(sent["fulfillmentResponse"]["messages"], messages);
+    let sent = stage
+        .says(
+            Spoken::V3,
+            Reply::message(Message::Payload(Map::new())).on(Platform::Slack, card()),
+        )
+        .await;
+    let words = json!({"text": {"text": ["Milk, bread"]}, "channel": "SLACK"});
+    assert_eq!(sent["fulfillmentResponse"]["messages"][1], words);
+    let sent = stage.says(Spoken::V2, both).await;
+    assert_eq!(sent["fulfillmentMessages"][1]["platform"], "ACTIONS_ON_GOOGLE");
+}
+
+fn speech(ssml: &str) -> Message {
+    Message::Speech(Speech {
+        ssml: ssml.into(),
+        ..Speech::default()
+    })
+}
+
+fn image(accessibility_text: &str) -> Message {
+    Message::Image(Image {
+        image_uri: "https://a.example/cat.png".into(),
+        accessibility_text: accessibility_text.into(),
+    })
 }
 
 #[tokio::test]
