@@ -381,9 +381,23 @@ impl Routes {
                 .or_else(|| self.named(By::Event, &turn.event)),
             Api::EsV2 | Api::EsV2beta1 => by_intent()
                 .or_else(|| self.named(By::Action, &turn.action))
-                .or_else(|| self.named(By::Event, &turn.text)),
+                // A text that matched no intent is what a user said, though it be the name of an event.
+                .or_else(|| self.named(By::Event, &turn.text).filter(|_| !turn.is_fallback)),
         };
         matched.or_else(|| self.at(By::Fallback, ""))
+    }
+
+    /// The name in the list that `name` may be meant for.
+    pub(crate) fn nearest(&self, name: &str) -> Option<&str> {
+        /// From here on, of 1 for the same name, two names are alike.
+        const ALIKE: f64 = 0.8;
+        let said = name.to_lowercase();
+        let names = self.intents.iter().map(|intent| intent.name.as_str());
+        names
+            .map(|name| (strsim::jaro_winkler(&said, &name.to_lowercase()), name))
+            .filter(|(likeness, _)| *likeness >= ALIKE)
+            .max_by(|(one, _), (other, _)| one.total_cmp(other))
+            .map(|(_, name)| name)
     }
 
     fn named(&self, by: By, name: &str) -> Option<&Arc<Intent>> {

@@ -1,5 +1,6 @@
 //! What is seen from outside: one root span per request, and metrics.
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use tracing::field::Empty;
-use tracing::{Span, debug, info_span};
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, Span, debug, info_span};
 use tracing_actix_web::RootSpanBuilder;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -26,23 +28,20 @@ use crate::config::{LogFormat, LogSettings};
 use crate::events::EventMetrics;
 use crate::server::TURNS;
 
+/// The target of the lines that tell of each turn, at debug.
+pub(crate) const TURN_LINES: &str = "rejoinder::turn_lines";
+
 /// Starts logging to standard error. A second call changes nothing.
 ///
 /// # Errors
 /// When the directives cannot be read.
 pub(crate) fn start(settings: &LogSettings) -> anyhow::Result<()> {
-    // Targets and levels only: a filter on spans' fields would cost each turn more than its handler.
-    let filter: Targets = settings.rust_log.parse().map_err(|_| {
-        anyhow!(
-            "RUST_LOG: found {:?}, expected levels such as info,sqlx=warn",
-            settings.rust_log
-        )
-    })?;
+    let filter = filter(settings, std::io::stderr().is_terminal())?;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let registry = tracing_subscriber::registry().with(filter);
     let started = match settings.log_format {
         LogFormat::Text => registry
-            .with(lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())))
+            .with(lines.with_ansi(std::io::stderr().is_terminal()))
             .try_init(),
         LogFormat::Json => registry.with(lines.json()).try_init(),
     };
@@ -55,6 +54,22 @@ pub(crate) fn start(settings: &LogSettings) -> anyhow::Result<()> {
         tracing::error!(place, "panic");
     }));
     Ok(())
+}
+
+/// What is logged: as the setting says, and each turn where a person reads along.
+fn filter(settings: &LogSettings, is_terminal: bool) -> anyhow::Result<Targets> {
+    // Targets and levels only: a filter on spans' fields would cost each turn more than its handler.
+    let filter: Targets = settings.rust_log.parse().map_err(|_| {
+        anyhow!(
+            "RUST_LOG: found {:?}, expected levels such as info,sqlx=warn",
+            settings.rust_log
+        )
+    })?;
+    let is_read = is_terminal && settings.log_format == LogFormat::Text;
+    Ok(match is_read && filter.would_enable(TURN_LINES, &Level::INFO) {
+        true => filter.with_target(TURN_LINES, LevelFilter::DEBUG),
+        false => filter,
+    })
 }
 
 /// The root span of a request. Which session, intent and response it is about is filled in once that is known;
@@ -112,6 +127,9 @@ struct NotificationLabels {
 
 /// How many names of intents without a handler are counted apart; the rest are counted as `(other)`.
 const UNMATCHED_NAMES: usize = 1_000;
+
+/// How many characters of such a name are kept.
+const NAME_LENGTH: usize = 200;
 
 /// The service's metrics. Clones share one registry.
 #[derive(Clone)]
@@ -199,22 +217,23 @@ impl Metrics {
         }
     }
 
-    /// Counts a turn that has no handler of its own. The name comes from outside, so only so many are told apart.
-    pub(crate) fn unmatched(&self, name: &str) {
+    /// Counts a turn that has no handler of its own; returns whether the name is new. It comes from outside: so many
+    /// are told apart, each by its beginning.
+    pub(crate) fn unmatched(&self, name: &str) -> bool {
         let known = &self.0.unmatched_names;
-        let name = if known.contains_key(name) {
-            name
-        } else if known.entry_count() < UNMATCHED_NAMES as u64 {
-            known.insert(name.to_owned(), ());
+        // Escapes would reach the terminal of whoever looks at the metrics.
+        let visible = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+        let mut name: String = name.chars().take(NAME_LENGTH).map(visible).collect();
+        let is_known = known.contains_key(&name);
+        let is_new = !is_known && known.entry_count() < UNMATCHED_NAMES as u64;
+        if is_new {
+            known.insert(name.clone(), ());
             known.run_pending_tasks();
-            name
-        } else {
-            "(other)"
-        };
-        let label = NameLabel {
-            name: name.chars().take(200).collect(),
-        };
-        self.0.unmatched.get_or_create(&label).inc();
+        } else if !is_known {
+            name = "(other)".to_owned();
+        }
+        self.0.unmatched.get_or_create(&NameLabel { name }).inc();
+        is_new
     }
 
     /// Those of events.
@@ -250,5 +269,35 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &self.0.registry)?;
         Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("info", LogFormat::Text, true, true)]
+    #[case("info", LogFormat::Text, false, false)]
+    #[case("info", LogFormat::Json, true, false)]
+    #[case("warn", LogFormat::Text, true, false)]
+    #[case("info,rejoinder=warn", LogFormat::Text, true, false)]
+    #[case("debug", LogFormat::Json, false, true)]
+    fn each_turn_is_told_where_a_person_reads_along(
+        #[case] rust_log: &str,
+        #[case] log_format: LogFormat,
+        #[case] is_terminal: bool,
+        #[case] is_told: bool,
+    ) {
+        let settings = LogSettings {
+            rust_log: rust_log.to_owned(),
+            log_format,
+        };
+        let filter = filter(&settings, is_terminal).unwrap();
+        assert_eq!(filter.would_enable(TURN_LINES, &Level::DEBUG), is_told);
+        let others = rust_log == "debug";
+        assert_eq!(filter.would_enable("rejoinder::fulfillment", &Level::DEBUG), others);
     }
 }

@@ -143,11 +143,11 @@ impl Turn {
         }
     }
 
-    /// The name under which logs and metrics know the turn: its intent, else its tag, action or event.
+    /// The name under which logs and metrics know the turn: its intent, else its tag, action or event; of a longer one
+    /// the first 200 bytes.
     pub fn name(&self) -> &str {
-        [&self.intent, &self.tag, &self.action, &self.event]
-            .into_iter()
-            .find(|name| !name.is_empty())
-            .map_or("(none)", String::as_str)
+        let names = [&self.intent, &self.tag, &self.action, &self.event];
+        let name = names.into_iter().find(|name| !name.is_empty());
+        name.map_or("(none)", |name| &name[..name.floor_char_boundary(200)])
     }
 }

@@ -28,7 +28,7 @@ use crate::fail;
 use crate::handler::Services;
 use crate::lang::Lang;
 use crate::reply::{Answer, Reply};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, TURN_LINES};
 use crate::turn::{Api, Turn};
 
 /// Why a request is not answered as a turn.
@@ -144,11 +144,11 @@ impl Fulfillment {
             );
         }
         let Some(intent) = self.routes.find(&turn) else {
-            self.metrics.unmatched(turn.name());
+            self.unmatched(&turn);
             return Err(no_handler(&turn));
         };
         if intent.by == By::Fallback {
-            self.metrics.unmatched(turn.name());
+            self.unmatched(&turn);
         }
         Ok(Asked {
             key: TurnKey::of(&turn, &body, intent),
@@ -250,10 +250,22 @@ impl Fulfillment {
         }
     }
 
+    /// Counts a turn that has no handler of its own, and tells of the first of each name: it may be a slip of the pen, in
+    /// the agent or here. Where the platform itself says that nothing matched, all is as it should be.
+    fn unmatched(&self, turn: &Turn) {
+        if self.metrics.unmatched(turn.name()) && !turn.is_fallback {
+            warn!(
+                name = turn.name(),
+                nearest = self.routes.nearest(turn.name()),
+                "no handler has this name; it is told once"
+            );
+        }
+    }
+
     /// Counts and logs an outcome.
     fn count(&self, intent: &Intent, outcome: &'static str, arrived: Instant, answered: Answered) -> Answered {
         let duration = arrived.elapsed();
-        debug!(outcome, duration_ms = duration.as_millis(), "turn answered");
+        debug!(target: TURN_LINES, outcome, duration_ms = duration.as_millis(), "turn answered");
         self.metrics.answered(intent, outcome, duration);
         answered
     }

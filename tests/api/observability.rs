@@ -50,6 +50,60 @@ async fn names_from_outside_cannot_fill_the_metrics() {
 }
 
 #[tokio::test]
+async fn long_names_from_outside_count_by_their_beginning_and_escapes_are_not_shown() {
+    let bot = TestBot::start(Bot::new().fallback(helps)).await;
+    let long = "x".repeat(200);
+    for n in 0..1_000 {
+        bot.turn(&es(&format!("r{n}"), &format!("{long}{n}"), json!({}))).await;
+    }
+    bot.turn(&es("r", "\u{1b}[31mRED\nname", json!({}))).await;
+    let metrics = metrics(&bot).await;
+    let counted = |name: &str, count: u32| format!("rejoinder_unmatched_turns_total{{name=\"{name}\"}} {count}");
+    assert!(metrics.contains(&counted(&long, 1_000)), "{metrics}");
+    assert!(
+        metrics.contains(&counted("\u{fffd}[31mRED\u{fffd}name", 1)),
+        "{metrics}"
+    );
+    assert!(!metrics.contains('\u{1b}'));
+}
+
+#[tokio::test]
+async fn name_that_matches_nothing_is_told_once_with_the_one_it_may_be_meant_for() {
+    let mut running = Running::start_logged(&[]);
+    let http = reqwest::Client::builder().build().unwrap();
+    let mut fallback = es("r5", "Default Fallback Intent", json!({}));
+    fallback["queryResult"]["intent"]["isFallback"] = json!(true);
+    for turn in [
+        es("r1", "get account balance", json!({})),
+        es("r2", "get account balance", json!({})),
+        es("r3", "Zzz", json!({})),
+        es("r4", "Order Status", json!({"order_number": "10042"})),
+        fallback,
+    ] {
+        let post = http.post(format!("{}/fulfillment", running.url)).json(&turn);
+        assert_eq!(post.send().await.unwrap().status(), 200);
+    }
+    let logs = running.logs();
+    let told: Vec<&str> = logs
+        .lines()
+        .filter(|line| line.contains("no handler has this name"))
+        .collect();
+    assert_eq!(told.len(), 2, "{logs}");
+    assert!(
+        told[0].contains("WARN") && told[0].contains(r#"name="get account balance" nearest="Get Account Balance""#),
+        "{logs}"
+    );
+    assert!(
+        told[1].contains(r#"name="Zzz""#) && !told[1].contains("nearest"),
+        "{logs}"
+    );
+    assert!(
+        !logs.contains("turn answered"),
+        "a line for each turn is for terminals:\n{logs}"
+    );
+}
+
+#[tokio::test]
 async fn logs_name_the_turn_and_hold_no_parameter_body_or_credential() {
     let settings = [
         ("RUST_LOG", "debug"),
