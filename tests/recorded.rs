@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -250,6 +251,8 @@ async fn recorded_turns_are_redacted_and_replay_passes() {
     assert_eq!(fs::read_to_string(dir.join("01_mine.json")).unwrap(), "mine");
     fs::remove_file(dir.join("01_mine.json")).unwrap();
     for file in ["02_greet.json", "03_greet.json"] {
+        let mode = fs::metadata(dir.join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
         let text = fs::read_to_string(dir.join(file)).unwrap();
         assert!(!text.contains("Ida") && !text.contains("door-17"), "{text}");
     }

@@ -3,6 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,9 +54,10 @@ const NOT_PASSED_ON: &[&str] = &[
 ///
 /// Personal data is replaced by stand-ins, the same value by the same stand-in for the whole run: ids of sessions,
 /// users and responses; e-mail addresses, phone and card numbers, IP addresses and tokens in any text; whatever stands
-/// under a key named like a name, address, phone, PIN, password, token or secret; and each of these values again
-/// wherever else it stands. Other things that a user said are not found, and customer or order numbers in parameters
-/// stay: look through a file before you share it.
+/// under a key named like a name, address, phone, PIN, password, token, secret, date of birth, passport or the id of a
+/// user or customer; and each of these values again wherever else it stands. So a replay finds no customer of that
+/// number: put a number of the demo data in its place. Other things that a user said are not found, and order numbers in
+/// parameters stay: look through a file before you share it. Files are readable by their owner only.
 ///
 /// A turn is not recorded when its request or answer is not JSON, or its answer says nothing of the turn (401, 403,
 /// 404, 429, 5xx). Ctrl-C ends the relay.
@@ -283,7 +285,8 @@ impl Tape {
                 continue;
             }
             let path = self.dir.join(format!("{number}{slug}.json"));
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
+            let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+            match made {
                 Ok(mut file) => {
                     file.write_all(text.as_bytes())
                         .with_context(|| format!("cannot write {}", path.display()))?;

@@ -4,8 +4,9 @@
 //!
 //! * ids: what follows `/sessions/` and `/users/` in a session's name, `responseId` and `detectIntentResponseId`;
 //! * in any text: e-mail addresses, phone numbers, card numbers, IP addresses, tokens;
-//! * what stands under a key named like a person's name, an address, a phone, a PIN, a password, a token, …;
-//! * in what the platform passes along about its user: the user's ids;
+//! * what stands under a key named like a person's name, an address, a phone, a PIN, a password, a token, a date of
+//!   birth, a passport, …;
+//! * the ids of users, customers and the like, in parameters and in what the platform passes along;
 //! * each of these values again, wherever else it stands in the turn as a word of its own.
 //!
 //! What a user said in other words is not found: a look is needed before a recorded turn is shared.

@@ -112,7 +112,13 @@ impl At<'_> {
         let is_id = words.last().is_some_and(|word| word == "id");
         let of_user =
             word(USERS) || (is_id && key_words(self.parent).iter().any(|word| USERS.contains(&word.as_str())));
-        (self.place == Place::Platform && is_scalar && of_user).then_some(Class::Secret)
+        let is_users = match self.place {
+            Place::Platform => of_user,
+            // Here "user" alone may be anything; by a number somebody is found.
+            Place::Parameters => of_user && words.last().is_some_and(|word| NUMBERS.contains(&word.as_str())),
+            Place::Request | Place::Reply | Place::Rich => false,
+        };
+        (is_scalar && is_users).then_some(Class::Secret)
     }
 
     fn class(&self) -> Class {
@@ -163,8 +169,12 @@ const SECRET_WORDS: &[&str] = &[
     "ssn",
     "iban",
     "dob",
+    "birth",
     "birthday",
     "birthdate",
+    "passport",
+    "licence",
+    "license",
     "caller",
     "credential",
     "credentials",
@@ -185,6 +195,13 @@ const SECRET_PARTS: &[&str] = &[
     "callerid",
     "apikey",
     "cardnumber",
+    "dateofbirth",
+    "socialsecurity",
+    "nationalid",
+    "identitycard",
+    "idcard",
+    "taxid",
+    "taxnumber",
 ];
 
 /// Words of a key that say that a name is not a person's.
@@ -210,7 +227,10 @@ const THINGS: &[&str] = &[
 /// What a platform names itself, in what it passes along.
 const NAMED_PARTS: &[&str] = &["capabilities", "arguments", "inputs", "intent", "event"];
 
-/// Words of a key, in what a platform passes along, that tell of its user.
+/// Last words of a key whose value is the number that somebody is known by.
+const NUMBERS: &[&str] = &["id", "userid", "uid", "psid", "no", "nr", "number", "num", "key", "ref"];
+
+/// Words of a key that tell of a user.
 const USERS: &[&str] = &[
     "user",
     "userid",
@@ -223,6 +243,9 @@ const USERS: &[&str] = &[
     "contact",
     "member",
     "customer",
+    "client",
+    "patient",
+    "employee",
     "profile",
     "chat",
     "conversation",

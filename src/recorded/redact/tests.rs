@@ -151,6 +151,37 @@ fn other_text_stays(#[case] text: &str) {
     assert_eq!(request["queryResult"]["parameters"]["order_id"], "1002");
 }
 
+#[rstest]
+#[case("date_of_birth", json!("1980-02-29"))]
+#[case("dateOfBirth", json!("1980-02-29"))]
+#[case("passport", json!("C01X00T47"))]
+#[case("passport_number", json!("C01X00T47"))]
+#[case("user_id", json!("12345"))]
+#[case("customer_id", json!(12345))]
+#[case("customerNumber", json!(12345.0))]
+#[case("patient-no", json!("P-77"))]
+#[case("national_id", json!("840-12-77"))]
+#[case("driving_licence", json!("MORGA657054SM9IJ"))]
+fn what_somebody_is_known_by_is_redacted(#[case] key: &str, #[case] value: Value) {
+    let said = canonical(&value).unwrap();
+    let (request, reply) = redacted(
+        &format!("it is {said}"),
+        json!({key: value, "quantity": 2}),
+        json!({"fulfillmentText": format!("You are {said}.")}),
+    );
+    assert!(!format!("{request}{reply}").contains(&said), "{request} {reply}");
+    assert_eq!(request["queryResult"]["parameters"]["quantity"], 2);
+}
+
+#[rstest]
+#[case("user", json!("anything"))]
+#[case("customer_type", json!("gold"))]
+#[case("order_number", json!("10042"))]
+fn other_parameters_stay(#[case] key: &str, #[case] value: Value) {
+    let (request, _) = redacted("hello", json!({key: value.clone()}), json!({}));
+    assert_eq!(request["queryResult"]["parameters"][key], value);
+}
+
 #[test]
 fn stand_in_of_a_card_is_a_card() {
     let (request, _) = redacted("4111 1111 1111 1111", json!({}), json!({}));
