@@ -45,7 +45,7 @@ pub(crate) struct Doors {
 pub(crate) fn routes(config: &mut ServiceConfig) {
     config
         .service(
-            web::resource(TURNS)
+            web::resource([TURNS, "/fulfillment/"])
                 .post(turn)
                 .default_service(web::to(|| only("POST"))),
         )

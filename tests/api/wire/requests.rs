@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use rejoinder::{Api, Sentiment};
+use rejoinder::testing::TestBot;
+use rejoinder::{Api, Bot, Fail, Reply, Sentiment};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -284,6 +285,33 @@ async fn byte_order_mark_is_skipped() {
         (turn.session.as_str(), &raw["queryResult"]["queryText"]),
         (ES_SESSIONS[2], &json!("hello"))
     );
+}
+
+#[tokio::test]
+async fn turns_may_be_posted_with_a_slash_at_the_end() {
+    let stage = Stage::start().await;
+    let request = stage.bot.http().post(stage.bot.url("/fulfillment/"));
+    let request = request.header("content-type", "application/json");
+    let response = request.body(es_turn(ES_SESSIONS[0]).to_string()).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+}
+
+async fn welcome() -> Result<Reply, Fail> {
+    Ok(Reply::text("welcome"))
+}
+
+async fn pardon() -> Result<Reply, Fail> {
+    Ok(Reply::text("pardon?"))
+}
+
+#[tokio::test]
+async fn event_is_no_text_that_a_user_types() {
+    let bot = TestBot::start(Bot::new().event("WELCOME", welcome).fallback(pardon)).await;
+    let mut turn = es_turn(ES_SESSIONS[0]);
+    turn["queryResult"]["queryText"] = json!("WELCOME");
+    assert_eq!(bot.turn(&turn).await["fulfillmentText"], "welcome");
+    turn["queryResult"]["intent"]["isFallback"] = json!(true);
+    assert_eq!(bot.turn(&turn).await["fulfillmentText"], "pardon?");
 }
 
 /// The names of the protocol's own fields in snake case; free-form objects as they are.
