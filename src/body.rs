@@ -1,32 +1,83 @@
-//! A request's body: how its bytes arrive, and what they are.
+//! A request's body: how its bytes arrive, what they are, and how much memory all of them may take.
 
 use std::io::Read;
+use std::sync::Arc;
 
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
-use actix_web::web::{Bytes, BytesMut, Payload};
+use actix_web::web::{Bytes, Payload};
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use futures_util::StreamExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::HttpError;
 
-/// The body as it was sent, if it is no longer than `limit`.
-pub(crate) async fn read(headers: &HeaderMap, mut payload: Payload, limit: usize) -> Result<Bytes, HttpError> {
+/// What a body takes before it is known how much of it comes, in bytes.
+const FIRST_BYTES: usize = 8 * 1024;
+
+/// A body, and the memory that it takes until it is dropped.
+pub(crate) struct Body {
+    pub(crate) bytes: Bytes,
+    memory: OwnedSemaphorePermit,
+}
+
+/// The memory that the bodies of all connections may take together. Clones share it.
+#[derive(Clone)]
+pub(crate) struct BodyMemory {
+    free: Arc<Semaphore>,
+    bytes: usize,
+}
+
+impl BodyMemory {
+    /// So many bytes.
+    pub(crate) fn new(bytes: usize) -> Self {
+        let bytes = bytes.min(Semaphore::MAX_PERMITS);
+        Self {
+            free: Arc::new(Semaphore::new(bytes)),
+            bytes,
+        }
+    }
+
+    fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, HttpError> {
+        let bytes = u32::try_from(bytes).map_err(|_| HttpError::NoRoom)?;
+        let taken = Arc::clone(&self.free).try_acquire_many_owned(bytes);
+        taken.map_err(|_| HttpError::NoRoom)
+    }
+}
+
+/// The body as it was sent, if it is no longer than `limit`. It takes memory as it comes, whatever its length is said to
+/// be.
+pub(crate) async fn read(
+    headers: &HeaderMap,
+    mut payload: Payload,
+    limit: usize,
+    memory: &BodyMemory,
+) -> Result<Body, HttpError> {
+    let limit = limit.min(memory.bytes);
     let too_large = || HttpError::TooLarge { limit, inflated: false };
-    let length = text(headers, &header::CONTENT_LENGTH)
-        .and_then(|length| length.parse::<usize>().ok())
-        .unwrap_or(0);
-    if length > limit {
+    let stated = text(headers, &header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
+    if stated.is_some_and(|length| length > limit) {
         return Err(too_large());
     }
-    let mut body = BytesMut::with_capacity(length);
+    let most = stated.unwrap_or(limit);
+    let mut bytes = Vec::new();
+    let mut taken = memory.take(0)?;
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|error| HttpError::BrokeOff(error.to_string()))?;
-        if body.len() + chunk.len() > limit {
+        let length = bytes.len() + chunk.len();
+        if length > limit {
             return Err(too_large());
         }
-        body.extend_from_slice(&chunk);
+        if length > bytes.capacity() {
+            let capacity = (2 * bytes.capacity()).max(FIRST_BYTES).min(most).max(length);
+            taken.merge(memory.take(capacity - bytes.capacity())?);
+            bytes.reserve_exact(capacity - bytes.len());
+        }
+        bytes.extend_from_slice(&chunk);
     }
-    Ok(body.freeze())
+    Ok(Body {
+        bytes: bytes.into(),
+        memory: taken,
+    })
 }
 
 /// JSON must be said to be JSON: what a browser can post to another site without asking is refused.
@@ -56,7 +107,19 @@ pub(crate) fn expect_json(headers: &HeaderMap) -> Result<(), HttpError> {
 }
 
 /// The body without its Content-Encoding; never more than `most` bytes.
-pub(crate) fn inflate(headers: &HeaderMap, body: Bytes, most: usize) -> Result<Bytes, HttpError> {
+pub(crate) fn inflate(headers: &HeaderMap, body: Body, most: usize, memory: &BodyMemory) -> Result<Body, HttpError> {
+    let Body { bytes, memory: sent } = body;
+    let sent_bytes = bytes.len();
+    let bytes = inflated(headers, bytes, most)?;
+    let memory = if bytes.len() > sent_bytes {
+        memory.take(bytes.len())?
+    } else {
+        sent
+    };
+    Ok(Body { bytes, memory })
+}
+
+fn inflated(headers: &HeaderMap, body: Bytes, most: usize) -> Result<Bytes, HttpError> {
     let encoding = text(headers, &header::CONTENT_ENCODING)
         .unwrap_or_default()
         .trim()

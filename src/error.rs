@@ -22,6 +22,14 @@ pub(crate) enum HttpError {
     TooLarge { limit: usize, inflated: bool },
     #[error("the body did not arrive within {limit_ms} ms")]
     TooSlow { limit_ms: u128 },
+    #[error("too many bodies are on their way; come again later")]
+    NoRoom,
+    #[error("the request's head did not arrive within {limit_ms} ms")]
+    HeadTooSlow { limit_ms: u128 },
+    #[error("the request's head is larger than 128 KiB or has more than 96 headers")]
+    HeadTooLarge,
+    #[error("the request is not HTTP/1.1")]
+    NotHttp,
     #[error("the body broke off: {0}")]
     BrokeOff(String),
     #[error("the body is not {encoding}, as its Content-Encoding says")]
@@ -62,6 +70,10 @@ impl HttpError {
             Self::Refused(Refused::NoHandler { .. }) => "no_handler",
             Self::TooLarge { .. } => "too_large",
             Self::TooSlow { .. } => "too_slow",
+            Self::NoRoom => "busy",
+            Self::HeadTooSlow { .. } => "too_slow",
+            Self::HeadTooLarge => "head_too_large",
+            Self::NotHttp => "not_http",
             Self::BrokeOff(_) => "broke_off",
             Self::BadEncoding { .. } => "bad_encoding",
             Self::UnsupportedMedia { .. } => "unsupported_media",
@@ -146,15 +158,17 @@ impl ResponseError for HttpError {
             | Self::BrokeOff(_)
             | Self::BadEncoding { .. }
             | Self::BadSession(_)
-            | Self::BadEventId { .. } => StatusCode::BAD_REQUEST,
+            | Self::BadEventId { .. }
+            | Self::NotHttp => StatusCode::BAD_REQUEST,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::TooSlow { .. } | Self::HeadTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::UnsupportedMedia { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::Events(refused) => events_status(refused),
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::KeysUnavailable | Self::HandlerFailed | Self::NotReady(_) | Self::NoStream(_) => {
+            Self::KeysUnavailable | Self::NoRoom | Self::HandlerFailed | Self::NotReady(_) | Self::NoStream(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         }
@@ -185,15 +199,11 @@ impl ResponseError for HttpError {
             Self::Events(events::Refused::Caller(_)) if self.status_code() == StatusCode::UNAUTHORIZED => {
                 response.insert_header((header::WWW_AUTHENTICATE, "Signature"));
             }
-            Self::KeysUnavailable | Self::NoStream(_) | Self::Events(_) if self.is_passing() => {
+            Self::KeysUnavailable | Self::NoRoom | Self::NoStream(_) | Self::Events(_) if self.is_passing() => {
                 response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S));
             }
             Self::MethodNotAllowed { allowed } => {
                 response.insert_header((header::ALLOW, *allowed));
-            }
-            // The rest of the body is not read.
-            Self::TooLarge { .. } | Self::TooSlow { .. } => {
-                response.force_close();
             }
             _ => {}
         }

@@ -11,13 +11,14 @@ use tokio::time::Instant;
 use tracing::Span;
 
 use crate::auth::{Auth, Refused as CallerRefused};
-use crate::body::{expect_json, inflate, read, text};
+use crate::body::{Body, BodyMemory, expect_json, inflate, read, text};
 use crate::clock::before;
 use crate::conversation::Conversation;
 use crate::error::{self, HttpError};
 use crate::events::door::Door;
 use crate::events::source;
 use crate::fulfillment::Fulfillment;
+use crate::listener::Terms;
 use crate::postgres::Database;
 use crate::session::SessionName;
 use crate::telemetry::Metrics;
@@ -39,6 +40,25 @@ pub(crate) struct Doors {
     pub(crate) conversation: Arc<Conversation>,
     pub(crate) events: Option<Arc<Door>>,
     pub(crate) metrics: Metrics,
+    pub(crate) bodies: Bodies,
+    pub(crate) terms: Terms,
+}
+
+/// The memory of bodies: what events take, turns do not miss.
+pub(crate) struct Bodies {
+    turns: BodyMemory,
+    events: BodyMemory,
+}
+
+impl Bodies {
+    /// A quarter of `bytes` for turns, the rest for events.
+    pub(crate) fn new(bytes: usize) -> Self {
+        let turns = bytes / 4;
+        Self {
+            turns: BodyMemory::new(turns),
+            events: BodyMemory::new(bytes - turns),
+        }
+    }
 }
 
 /// The route table.
@@ -88,23 +108,35 @@ async fn turn(request: HttpRequest, payload: Payload, doors: Data<Doors>) -> Res
     let arrived = Instant::now();
     // Both before the budget is spent: a caller whose keys cannot be fetched in time is answered, too.
     let patience = arrived + BODY_LIMIT;
-    let body = before(patience, read(request.headers(), payload, MAX_BODY))
-        .await
-        .map_err(|_| HttpError::TooSlow {
-            limit_ms: BODY_LIMIT.as_millis(),
-        })?;
-    if !doors.auth.is_open() {
-        before(
-            patience,
-            admit(&doors, request.headers(), body.as_deref().unwrap_or_default()),
-        )
-        .await
-        .map_err(|_| HttpError::KeysUnavailable)??;
+    let headers = request.headers();
+    let admitted = async |body: &[u8]| {
+        let admitted = before(patience, admit(&doors, headers, body)).await;
+        admitted.map_err(|_| HttpError::KeysUnavailable)?
+    };
+    // A stranger's body is read only where it is what proves the caller.
+    let is_proof = doors.auth.needs_body(headers);
+    if !is_proof {
+        admitted(b"").await?;
+        expect_json(headers)?;
     }
-    let body = inflate(request.headers(), expect_json(request.headers()).and(body)?, MAX_BODY)?;
-    let answered = doors.fulfillment.answer(body, arrived).await?;
+    let memory = &doors.bodies.turns;
+    let body = in_time(patience, read(headers, payload, MAX_BODY, memory)).await?;
+    if is_proof {
+        admitted(&body.bytes).await?;
+        expect_json(headers)?;
+    }
+    let body = inflate(headers, body, MAX_BODY, memory)?;
+    let answered = doors.fulfillment.answer(body.bytes.clone(), arrived).await?;
     let body = answered.body.ok_or(HttpError::HandlerFailed)?;
     Ok(HttpResponse::Ok().insert_header(ContentType::json()).body(body))
+}
+
+/// The body, if it arrives in time.
+async fn in_time(patience: Instant, body: impl Future<Output = Result<Body, HttpError>>) -> Result<Body, HttpError> {
+    let read = before(patience, body).await;
+    read.map_err(|_| HttpError::TooSlow {
+        limit_ms: BODY_LIMIT.as_millis(),
+    })?
 }
 
 /// Events, and what a sender asks before its first one.
@@ -118,27 +150,33 @@ async fn events(
     let door = doors.events.as_ref().ok_or(HttpError::NotFound)?;
     let source = door.source(&source)?;
     let headers = request.headers();
-    let limit = source.limits.body_bytes;
-    let body = before(arrived + BODY_LIMIT, read(headers, payload, limit))
-        .await
-        .map_err(|_| HttpError::TooSlow {
-            limit_ms: BODY_LIMIT.as_millis(),
-        })??;
-    let asked = source::Request {
+    let asked = |body| source::Request {
         method: request.method(),
         query: request.query_string(),
         headers,
-        body: &body,
+        body,
     };
-    if let Some(handshake) = door.handshake(source, &asked).await? {
+    if request.method() != Method::POST {
+        let handshake = door.handshake(source, &asked(b"")).await?;
+        return handshake
+            .map(error::handshake)
+            .ok_or(HttpError::MethodNotAllowed { allowed: "POST" });
+    }
+    // A stranger's body is read only where it is what proves the sender.
+    let is_proof = source.needs_body();
+    if !is_proof {
+        door.verify(source, &asked(b"")).await?;
+    }
+    let (limit, memory) = (source.limits.body_bytes, &doors.bodies.events);
+    let body = in_time(arrived + BODY_LIMIT, read(headers, payload, limit, memory)).await?;
+    if let Some(handshake) = door.handshake(source, &asked(&body.bytes)).await? {
         return Ok(error::handshake(handshake));
     }
-    if request.method() != Method::POST {
-        return Err(HttpError::MethodNotAllowed { allowed: "POST" });
+    if is_proof {
+        door.verify(source, &asked(&body.bytes)).await?;
     }
-    door.verify(source, &asked).await?;
-    let body = inflate(headers, body, limit)?;
-    let receipt = door.take(source, headers, &body, arrived).await?;
+    let body = inflate(headers, body, limit, memory)?;
+    let receipt = door.take(source, headers, &body.bytes, arrived).await?;
     Ok(error::receipt(&receipt))
 }
 
@@ -162,9 +200,11 @@ async fn alive() -> &'static str {
     "alive\n"
 }
 
-/// Turns can be answered from the database.
+/// Turns can be answered from the database, and more may come.
 async fn ready(doors: Data<Doors>) -> Result<&'static str, HttpError> {
-    if doors.database.is_up() {
+    if doors.terms.is_leaving() {
+        Err(HttpError::NotReady("the service stops"))
+    } else if doors.database.is_up() {
         Ok("ready\n")
     } else {
         Err(HttpError::NotReady("the database does not answer"))

@@ -1,13 +1,12 @@
 //! The service put together: from settings and a bot to a listening server, and back to rest.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::{Server, ServerHandle};
-use actix_web::{App, HttpServer, web};
-use anyhow::{Context as _, bail};
+use actix_web::{App, web};
+use anyhow::bail;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -23,23 +22,23 @@ use crate::events::door::Door;
 use crate::events::{self, Events};
 use crate::fulfillment::Fulfillment;
 use crate::handler::Services;
+use crate::listener::{Server, Terms, raise_descriptors};
 use crate::postgres::Database;
 use crate::reactions;
-use crate::server::{Doors, routes};
+use crate::server::{Bodies, Doors, routes};
 use crate::telemetry::Metrics;
 use crate::upstream::{self, Upstream};
 
-/// How long turns in flight may take to finish once the service is told to stop.
-const DRAIN_SECONDS: u64 = 25;
+/// How long turns in flight may take to finish once no more are taken.
+const DRAIN: Duration = Duration::from_secs(20);
 
 /// How long connections to the database may take to close.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// A service that listens.
 pub(crate) struct Service {
-    addresses: Vec<SocketAddr>,
-    server: ServerHandle,
-    serving: tokio::task::JoinHandle<std::io::Result<()>>,
+    server: Server,
+    terms: Terms,
     fulfillment: Arc<Fulfillment>,
     conversation: Arc<Conversation>,
     events: Events,
@@ -109,6 +108,7 @@ impl Service {
             metrics.clone(),
             tokio::runtime::Handle::current(),
         );
+        let terms = Terms::new(server.keep_alive(), raise_descriptors());
         let doors = web::Data::new(Doors {
             fulfillment: Arc::clone(&fulfillment),
             auth: Arc::new(auth),
@@ -116,19 +116,22 @@ impl Service {
             conversation: Arc::clone(&conversation),
             events: events.door(),
             metrics,
+            bodies: Bodies::new(server.body_memory_mib.saturating_mul(1024 * 1024)),
+            terms: terms.clone(),
         });
-        let listener =
-            TcpListener::bind(server.listen).with_context(|| format!("LISTEN: cannot bind {}", server.listen))?;
-        let (addresses, running) = listen(listener, doors)?;
-        let handle = running.handle();
+        let server = Server::start(&server, terms.clone(), move || {
+            App::new()
+                .app_data(doors.clone())
+                .configure(routes)
+                .wrap(TracingLogger::<crate::telemetry::TurnSpan>::new())
+        })?;
         let mut background = JoinSet::new();
         background.spawn(database.clone().watch());
         background.spawn(Arc::clone(&fulfillment).keep_late());
         background.spawn(Arc::clone(&conversation).keep_up());
         Ok(Self {
-            addresses,
-            server: handle,
-            serving: tokio::spawn(running),
+            server,
+            terms,
             fulfillment,
             conversation,
             events,
@@ -139,7 +142,7 @@ impl Service {
 
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.addresses[0]
+        self.server.address()
     }
 
     /// The way in for events; `None` where there is no events directory.
@@ -158,12 +161,18 @@ impl Service {
         &self.database
     }
 
-    /// Takes no more turns, finishes those in flight, and closes the database.
-    pub(crate) async fn stop(mut self) {
-        let patience = Instant::now() + Duration::from_secs(DRAIN_SECONDS);
+    /// Says that it is not ready and goes on for `delay`; then takes no more turns, finishes those in flight, and closes
+    /// the database.
+    pub(crate) async fn stop(mut self, delay: Duration) {
+        self.terms.leave();
+        tokio::time::sleep(delay).await;
+        let patience = Instant::now() + DRAIN;
         // They have no end of their own.
         self.conversation.end_streams();
-        self.server.stop(true).await;
+        let left = self.server.drain(patience).await;
+        if left > 0 {
+            warn!(connections = left, "connections were still open and are ended");
+        }
         let left = self
             .fulfillment
             .drain(patience.saturating_duration_since(Instant::now()))
@@ -173,13 +182,12 @@ impl Service {
         }
         self.events.stop().await;
         self.background.shutdown().await;
-        if let Ok(Err(error)) = self.serving.await {
-            warn!(error = %error, "the server ended with an error");
-        }
         // A handler that was ended may still hold a connection.
         if tokio::time::timeout(CLOSE_LIMIT, self.database.close()).await.is_err() {
             warn!("connections were still in use and are dropped");
         }
+        // Last, for connections to the database may be theirs.
+        self.server.stop().await;
         info!("stopped");
     }
 }
@@ -212,19 +220,4 @@ pub(crate) fn check(
     }
     warn!("no caller method is set: whoever reaches this loopback address is admitted");
     Ok(())
-}
-
-fn listen(listener: TcpListener, doors: web::Data<Doors>) -> anyhow::Result<(Vec<SocketAddr>, Server)> {
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(doors.clone())
-            .configure(routes)
-            .wrap(TracingLogger::<crate::telemetry::TurnSpan>::new())
-    })
-    .disable_signals()
-    .shutdown_timeout(DRAIN_SECONDS)
-    .listen(listener)
-    .context("cannot listen")?;
-    let addresses = server.addrs();
-    Ok((addresses, server.run()))
 }

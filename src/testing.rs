@@ -8,6 +8,7 @@ mod events;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -18,7 +19,7 @@ use uuid::Uuid;
 
 use crate::bot::Bot;
 use crate::clock::Clock;
-use crate::config::{self, AuthSettings, EventSettings, NotificationSettings, Settings, TurnSettings};
+use crate::config::{self, AuthSettings, EventSettings, NotificationSettings, ServerSettings, Settings, TurnSettings};
 use crate::postgres::embedded::{Embedded, EmbeddedError};
 use crate::postgres::{ConnectSettings, Database, MIGRATIONS};
 use crate::recorded::{self, RecordedTurn};
@@ -32,6 +33,8 @@ const TEMPLATE: &str = "template_migrated";
 
 /// What a test may set.
 pub struct TestSettings {
+    /// Where it listens (on loopback, at a port of its own) and how connections are kept; it stops without a delay.
+    pub server: ServerSettings,
     /// Time limits and sizes of turns.
     pub turns: TurnSettings,
     /// Who may call.
@@ -53,6 +56,7 @@ pub struct TestSettings {
 /// A bot that serves.
 pub struct TestBot {
     service: Service,
+    shutdown_delay: Duration,
     clock: Clock,
     database: PgConnectOptions,
     http: reqwest::Client,
@@ -78,7 +82,10 @@ impl TestBot {
             events.events_dir = PathBuf::new();
         }
         let now = DateTime::from_timestamp(1_790_000_000, 0).expect("a time in range");
+        server.listen.set_port(0);
+        server.shutdown_delay_s = 0;
         let mut settings = TestSettings {
+            server,
             turns,
             auth,
             events,
@@ -89,7 +96,6 @@ impl TestBot {
             database: None,
         };
         change(&mut settings);
-        server.listen.set_port(0);
         let clock = Clock::held(settings.now);
         let is_new = settings.database.is_none();
         let options = match settings.database {
@@ -108,10 +114,11 @@ impl TestBot {
         if let (true, Some(data)) = (is_new, bot.demo()) {
             database.load(data).await.expect("load the demo data");
         }
+        let shutdown_delay = settings.server.shutdown_delay();
         let parts = Parts {
             bot,
             database,
-            server,
+            server: settings.server,
             turns: settings.turns,
             auth: settings.auth,
             events: settings.events,
@@ -122,6 +129,7 @@ impl TestBot {
         let service = Service::start(parts).await.expect("start the service");
         Self {
             service,
+            shutdown_delay,
             clock,
             database: options,
             http: upstream::client().expect("an HTTP client"),
@@ -194,7 +202,7 @@ impl TestBot {
 
     /// Stops the service in order.
     pub async fn stop(self) {
-        self.service.stop().await;
+        self.service.stop(self.shutdown_delay).await;
     }
 }
 

@@ -79,6 +79,7 @@ impl Place {
         let mut command = self.program();
         command
             .env("LISTEN", place.address.to_string())
+            .env("SHUTDOWN_DELAY_S", "0")
             .env("GENERIC_WEBHOOK_SECRET", format!("whsec_{}", STANDARD.encode(SECRET)))
             .env("EVENTS_WORK", works.to_string())
             .env("DEMO_DATA", "true")

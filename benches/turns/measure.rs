@@ -139,6 +139,7 @@ impl Run {
         let command = default_settings(command.arg("serve"));
         command
             .env("LISTEN", place.address.to_string())
+            .env("SHUTDOWN_DELAY_S", "0")
             .env("DATABASE_URL", url);
         Contestant::start(name, command, &place, Ask::Noop)
     }
@@ -149,6 +150,7 @@ impl Run {
         let command = default_settings(&mut command);
         command
             .env("LISTEN", place.address.to_string())
+            .env("SHUTDOWN_DELAY_S", "0")
             .env("DATABASE_URL", url)
             .env("DEMO_DATA", "true")
             .env("BALANCE_CACHE_S", cache_s.to_string());
@@ -253,6 +255,7 @@ impl Run {
             let command = default_settings(&mut command);
             command
                 .env("LISTEN", place.address.to_string())
+                .env("SHUTDOWN_DELAY_S", "0")
                 .env("DATA_DIR", &self.data_dir);
             let started = Contestant::start("start", command, &place, Ask::Balance)?;
             starts_ms.push(started.started_in.as_secs_f64() * 1_000.0);

@@ -97,6 +97,7 @@ async fn until_signal<B: Args>(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let example = bot.example_turn();
+    let shutdown_delay = settings.server.shutdown_delay();
     let started = async {
         let database = connect(&settings, private.clone()).await?;
         let demo = settings.database.demo_data.unwrap_or(private.is_some());
@@ -130,13 +131,14 @@ async fn until_signal<B: Args>(
         _ = terminate.recv() => return Ok(()),
     };
     greet(&service, example.as_deref());
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    let delay = tokio::select! {
+        // Whoever presses Ctrl-C has no load balancer to tell.
+        _ = interrupt.recv() => Duration::ZERO,
+        _ = terminate.recv() => shutdown_delay,
+    };
     info!("stopping: turns in flight are finished first; a second signal ends them");
     tokio::select! {
-        () = service.stop() => {}
+        () = service.stop(delay) => {}
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }

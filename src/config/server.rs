@@ -1,14 +1,38 @@
-//! Where the service listens.
+//! Where the service listens, and how connections are kept.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-/// Where the service listens.
+use super::whole_number;
+
+/// Where the service listens, and how connections are kept.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Server")]
 pub struct ServerSettings {
     /// Address and port to serve on; other than loopback only with a caller method set
     #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
     pub listen: SocketAddr,
+    /// How long a connection may be silent between two requests, in seconds, 5 to 3600; longer than a load balancer keeps it (Google's: 600)
+    #[arg(long, env = "KEEP_ALIVE_S", default_value = "620", value_parser = whole_number::<u64>(5..=3_600))]
+    pub keep_alive_s: u64,
+    /// How long after SIGTERM requests are still taken, in seconds, 0 to 300: /readyz says 503 meanwhile, so that a load balancer sends no more
+    #[arg(long, env = "SHUTDOWN_DELAY_S", default_value = "5", value_parser = whole_number::<u64>(0..=300))]
+    pub shutdown_delay_s: u64,
+    /// How much memory the bodies of all requests may take, in MiB, 4 to 65536: a quarter those of turns, the rest those of events
+    #[arg(long, env = "BODY_MEMORY_MIB", default_value = "128", value_parser = whole_number::<usize>(4..=65_536))]
+    pub body_memory_mib: usize,
+}
+
+impl ServerSettings {
+    /// How long a connection may be silent between two requests.
+    pub fn keep_alive(&self) -> Duration {
+        Duration::from_secs(self.keep_alive_s)
+    }
+
+    /// How long requests are still taken when the service is to stop.
+    pub fn shutdown_delay(&self) -> Duration {
+        Duration::from_secs(self.shutdown_delay_s)
+    }
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

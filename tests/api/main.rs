@@ -3,6 +3,7 @@
 
 mod budget;
 mod callers;
+mod connections;
 mod events;
 mod idempotency;
 mod memory;
@@ -10,6 +11,7 @@ mod observability;
 mod outage;
 mod printing;
 mod question;
+mod restart;
 mod serve;
 mod settings;
 mod structure;

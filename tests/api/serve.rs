@@ -77,6 +77,13 @@ impl Running {
         }
     }
 
+    /// How much memory it has taken, in MiB.
+    pub(crate) fn resident_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        kib.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+    }
+
     /// Stops it, and returns what it has logged.
     pub(crate) fn logs(&mut self) -> String {
         self.signal(Signal::SIGINT);
@@ -138,7 +145,7 @@ async fn first_start_has_demo_data_second_keeps_it_and_kill_9_loses_nothing() {
     assert_eq!(second.balance().await, json!(1.05));
     assert_eq!(second.signal(Signal::SIGKILL), None);
 
-    let mut third = Running::start(&home, &[]);
+    let mut third = Running::start(&home, &[("SHUTDOWN_DELAY_S", "0")]);
     assert_eq!(third.balance().await, json!(1.05));
     assert_eq!(third.signal(Signal::SIGTERM), Some(0));
 }
@@ -155,6 +162,28 @@ async fn private_database_that_is_killed_comes_back_by_itself() {
         running.balance().await == json!(3247.82)
     })
     .await;
+}
+
+#[tokio::test]
+async fn program_has_all_the_descriptors_that_the_system_allows_and_warns_of_few() {
+    let home = data_dir();
+    let (mut command, file) = (Command::new("sh"), home.path().join(LOG));
+    command
+        .args([
+            "-c",
+            "ulimit -Sn 200 && ulimit -Hn 1000 && exec \"$0\"",
+            env!("CARGO_BIN_EXE_rejoinder"),
+        ])
+        .current_dir(env!("CARGO_TARGET_TMPDIR"))
+        .env("DATA_DIR", home.path())
+        .stderr(File::create(&file).unwrap());
+    let running = Running::started(command, &[]);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", running.child.id())).unwrap();
+    let row = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let soft = row.split_whitespace().nth(3).unwrap();
+    assert_eq!(soft, "1000", "{row}");
+    let log = std::fs::read_to_string(&file).unwrap();
+    assert!(log.contains("few descriptors"), "{log}");
 }
 
 /// What the program says when it does not start.

@@ -55,6 +55,11 @@ impl Gate {
         self.passes.add_permits(1_000);
     }
 
+    /// Lets so many go.
+    pub(crate) fn let_pass(&self, handlers: usize) {
+        self.passes.add_permits(handlers);
+    }
+
     pub(crate) fn entered(&self) -> u32 {
         self.entered.load(Ordering::SeqCst)
     }

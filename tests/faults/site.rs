@@ -91,6 +91,7 @@ impl Site {
             ("GENERIC_WEBHOOK_SECRET", SECRET),
             ("NOTIFICATIONS_PER_HOUR", "10000"),
             ("LISTEN", "127.0.0.1:0"),
+            ("SHUTDOWN_DELAY_S", "0"),
             (
                 "RUST_LOG",
                 "warn,rejoinder::service=error,rejoinder::conversation::sender=info",

@@ -194,6 +194,11 @@ impl Source {
         &self.missing
     }
 
+    /// Whether the body is part of the proof; if not, a stranger can be refused before it is read.
+    pub(crate) fn needs_body(&self) -> bool {
+        self.scheme.needs_body()
+    }
+
     /// Answers the question, if the request is one, that a sender asks before its first event. To be asked first, of
     /// requests of any method; without an answer only a `POST` is an event.
     ///

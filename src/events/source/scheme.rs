@@ -19,6 +19,14 @@ pub(super) enum Scheme {
 }
 
 impl Scheme {
+    /// Whether the body is part of the proof.
+    pub(super) fn needs_body(&self) -> bool {
+        match self {
+            Self::Standard | Self::Signed(_) | Self::Twilio(_) | Self::Paypal(_) | Self::ClientState => true,
+            Self::Basic | Self::Bearer | Self::Jwt(_) => false,
+        }
+    }
+
     /// Which of the secrets proves the request.
     pub(super) async fn verify(
         &self,

@@ -22,3 +22,5 @@ mod replay;
 mod secret;
 mod shop;
 mod story;
+
+pub(crate) use shop::shop;
