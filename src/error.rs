@@ -42,6 +42,10 @@ pub(crate) enum HttpError {
     },
     #[error("this caller is not admitted")]
     Unauthorized { challenges: Vec<HeaderValue> },
+    #[error("Host: found {found:?}, expected localhost or a loopback address, as callers need no credentials here")]
+    BadHost { found: String },
+    #[error("query: {0}")]
+    BadQuery(String),
     #[error("callers cannot be checked right now")]
     KeysUnavailable,
     #[error("session: {0}")]
@@ -78,6 +82,8 @@ impl HttpError {
             Self::BadEncoding { .. } => "bad_encoding",
             Self::UnsupportedMedia { .. } => "unsupported_media",
             Self::Unauthorized { .. } => "unauthorized",
+            Self::BadHost { .. } => "bad_host",
+            Self::BadQuery(_) => "bad_query",
             Self::KeysUnavailable => "keys_unavailable",
             Self::BadSession(_) => "bad_session",
             Self::BadEventId { .. } => "bad_event_id",
@@ -159,10 +165,12 @@ impl ResponseError for HttpError {
             | Self::BadEncoding { .. }
             | Self::BadSession(_)
             | Self::BadEventId { .. }
+            | Self::BadQuery(_)
             | Self::NotHttp => StatusCode::BAD_REQUEST,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::TooSlow { .. } | Self::HeadTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::BadHost { .. } => StatusCode::FORBIDDEN,
             Self::UnsupportedMedia { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::Events(refused) => events_status(refused),

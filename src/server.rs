@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use actix_web::http::Method;
 use actix_web::http::header::{self, ContentType, HeaderMap};
-use actix_web::web::{self, Data, Payload, ServiceConfig};
+use actix_web::web::{self, Data, Payload, QueryConfig, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
+use futures_util::StreamExt as _;
 use tokio::time::Instant;
-use tracing::Span;
+use tracing::{Span, info};
+use url::{Host, Url};
 
 use crate::auth::{Auth, Refused as CallerRefused};
 use crate::body::{Body, BodyMemory, expect_json, inflate, read, text};
@@ -31,6 +33,9 @@ pub(crate) const TURNS: &str = "/fulfillment";
 
 /// How long a body may take to arrive.
 const BODY_LIMIT: Duration = Duration::from_secs(4);
+
+/// How often the credentials of an open stream are looked at again.
+const ADMITTED_AGAIN: Duration = Duration::from_secs(2);
 
 /// What requests are answered with.
 pub(crate) struct Doors {
@@ -64,6 +69,7 @@ impl Bodies {
 /// The route table.
 pub(crate) fn routes(config: &mut ServiceConfig) {
     config
+        .app_data(QueryConfig::default().error_handler(|error, _| HttpError::BadQuery(error.to_string()).into()))
         .service(
             web::resource([TURNS, "/fulfillment/"])
                 .post(turn)
@@ -246,12 +252,24 @@ async fn stream(
         })
         .transpose()?;
     let events = doors.conversation.stream(&session, after).await?;
+    let events = events.take_until(Box::pin(withdrawn(Arc::clone(&doors.auth), request.headers().clone())));
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         // What stands before the service passes each message on at once.
         .insert_header(("x-accel-buffering", "no"))
         .streaming(events))
+}
+
+/// Waits until what a caller was admitted with no longer admits it.
+async fn withdrawn(auth: Arc<Auth>, headers: HeaderMap) {
+    loop {
+        tokio::time::sleep(ADMITTED_AGAIN).await;
+        if !auth.still_admits(&headers).await {
+            info!("a stream's credentials are withdrawn; it ends");
+            return;
+        }
+    }
 }
 
 /// Where a client that cannot set headers goes on reading.
@@ -262,7 +280,7 @@ struct StreamQuery {
 
 async fn admit(doors: &Doors, headers: &HeaderMap, body: &[u8]) -> Result<(), HttpError> {
     if doors.auth.is_open() {
-        return Ok(());
+        return expect_loopback(headers);
     }
     match doors.auth.admit(headers, body).await {
         Ok(caller) => {
@@ -274,4 +292,26 @@ async fn admit(doors: &Doors, headers: &HeaderMap, body: &[u8]) -> Result<(), Ht
         }),
         Err(CallerRefused::KeysUnavailable) => Err(HttpError::KeysUnavailable),
     }
+}
+
+/// While everybody is admitted, only who has meant this machine: a page in a browser may have had the browser take a
+/// name of its own for this address, and the browser says that name.
+fn expect_loopback(headers: &HeaderMap) -> Result<(), HttpError> {
+    let Some(found) = headers.get(header::HOST) else {
+        // No browser leaves it out.
+        return Ok(());
+    };
+    let found = String::from_utf8_lossy(found.as_bytes());
+    let host = Url::parse(&format!("http://{found}")).ok();
+    let is_loopback = match host.as_ref().and_then(Url::host) {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    if is_loopback {
+        return Ok(());
+    }
+    let found = found.chars().take(100).collect();
+    Err(HttpError::BadHost { found })
 }

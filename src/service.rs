@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 use tracing_actix_web::TracingLogger;
 
-use crate::auth::Auth;
+use crate::auth::{Auth, Exposure};
 use crate::bot::Bot;
 use crate::cache::Cache;
 use crate::clock::Clock;
@@ -78,7 +78,8 @@ impl Service {
             clock,
         } = parts;
         let (intents, data, actions) = bot.into_routes()?;
-        let auth = Auth::new(&auth, clock.clone(), upstream::client()?)?;
+        let exposure = Exposure::of(server.listen);
+        let auth = Auth::new(&auth, exposure, clock.clone(), upstream::key_client()?)?;
         let metrics = Metrics::default();
         let conversation = Conversation::new(database.clone(), clock.clone(), metrics.clone());
         let upstream = Upstream::new()?;
@@ -87,6 +88,7 @@ impl Service {
             clock: clock.clone(),
             settings: events,
             notifications,
+            exposure,
             data_dir,
             actions,
             conversation: Arc::clone(&conversation),
@@ -195,7 +197,8 @@ impl Service {
 /// Checks what can be checked before anything is started.
 ///
 /// # Errors
-/// When the bot's list or the callers' settings are wrong, or no caller method is set and the address is not loopback.
+/// When the bot's list or the callers' settings are wrong; or the address is not loopback, and no caller method is set
+/// or a secret could be guessed.
 pub(crate) fn check(
     bot: &Bot,
     server: &ServerSettings,
@@ -207,7 +210,12 @@ pub(crate) fn check(
     if !errors.is_empty() {
         return Err(events::wrong(&errors));
     }
-    let auth = Auth::new(auth, Clock::system(), upstream::client()?)?;
+    let auth = Auth::new(
+        auth,
+        Exposure::of(server.listen),
+        Clock::system(),
+        upstream::key_client()?,
+    )?;
     if !auth.is_open() {
         return Ok(());
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use recloser::{AsyncRecloser, Error as Broken, Recloser};
+use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, IntoUrl, Method, RequestBuilder, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -175,6 +176,16 @@ fn read<T: DeserializeOwned>(host: &str, body: &[u8]) -> Result<T, Fail> {
 /// When TLS cannot be set up.
 pub(crate) fn client() -> anyhow::Result<Client> {
     client_builder().build().context("cannot set up the HTTP client")
+}
+
+/// The client that fetches keys and certificates: what proves others comes from the address that is set, and from none
+/// that it points to.
+///
+/// # Errors
+/// When TLS cannot be set up.
+pub(crate) fn key_client() -> anyhow::Result<Client> {
+    let client = client_builder().redirect(Policy::none()).build();
+    client.context("cannot set up the HTTP client")
 }
 
 /// What every HTTP client has: time-outs, and a name.

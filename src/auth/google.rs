@@ -13,8 +13,8 @@ const ISSUERS: [&str; 2] = ["https://accounts.google.com", "accounts.google.com"
 
 /// How far Google's clock may differ from ours, in seconds; Google's own libraries allow as much.
 const SKEW_SECONDS: i64 = 300;
-/// A token that is valid for longer than this, in seconds, is none of Google's, whose tokens last an hour.
-const MAX_LIFETIME_SECONDS: i64 = 24 * 60 * 60;
+/// A token that is valid for longer than this is none of Google's, whose tokens last an hour.
+const MAX_LIFETIME_DAYS: i64 = 1;
 
 /// Which Dialogflow agents may call.
 #[derive(Debug)]
@@ -56,9 +56,7 @@ impl GoogleCheck {
         }
         let now = self.clock.now().timestamp();
         claims.check_times(now, SKEW_SECONDS)?;
-        if claims.exp >= (now + MAX_LIFETIME_SECONDS) as f64 {
-            return Err(Why::Lifetime);
-        }
+        claims.check_lifetime(now, MAX_LIFETIME_DAYS)?;
         if claims.iat.is_none() {
             return Err(Why::NotAToken("no `iat`".to_owned()));
         }

@@ -14,11 +14,29 @@ use crate::clock::Clock;
 /// How far the issuer's clock may differ from ours, in seconds.
 const SKEW_SECONDS: i64 = 30;
 
+/// A token that is valid for longer than this, ten years, has in effect no end.
+const MAX_LIFETIME_DAYS: i64 = 3_650;
+
 /// AUTH_JWT_KEY and AUTH_JWT_KEY_FILE.
 pub(crate) const JWT_KEY: Kind<Key> = Kind {
     setting: Cow::Borrowed("AUTH_JWT_KEY"),
     file_setting: Cow::Borrowed("AUTH_JWT_KEY_FILE"),
     expected: "HS256 secrets, best of 32 bytes or more, one a line, or PEM public keys (RSA of 2048 bits or more, P-256)",
+    // RFC 7518, 3.2.
+    least_bytes: 32,
+    lengths: |text| {
+        let mut is_in_pem = false;
+        let mut is_secret = |line: &str| {
+            is_in_pem |= line.contains("-----BEGIN ");
+            let is_secret = !is_in_pem;
+            is_in_pem &= !line.contains("-----END ");
+            is_secret
+        };
+        lines(text)
+            .filter(|(_, line)| is_secret(line))
+            .map(|(number, line)| (number, line.len()))
+            .collect()
+    },
     parse: keys,
 };
 
@@ -42,7 +60,9 @@ impl JwtCheck {
         if !self.issuers.is_empty() && !claims.iss.as_ref().is_some_and(|issuer| self.issuers.contains(issuer)) {
             return Err(Why::Issuer(claims.iss.as_deref().map(short)));
         }
-        claims.check_times(self.clock.now().timestamp(), SKEW_SECONDS)?;
+        let now = self.clock.now().timestamp();
+        claims.check_times(now, SKEW_SECONDS)?;
+        claims.check_lifetime(now, MAX_LIFETIME_DAYS)?;
         claims.check_audience(&self.audiences)?;
         if let Some(missing) = self.scopes.iter().find(|scope| !claims.has_scope(scope)) {
             return Err(Why::Scope(missing.clone()));
@@ -97,12 +117,6 @@ fn shared_secret(line: &str) -> Result<Key, &'static str> {
     }
     if line.starts_with(['{', '[']) {
         return Err("looks like JSON, not like an HS256 secret; a JWK goes behind AUTH_JWT_JWKS_URL");
-    }
-    if line.len() < 32 {
-        tracing::warn!(
-            bytes = line.len(),
-            "an HS256 secret of AUTH_JWT_KEY is shorter than RFC 7518 wants it: 32 bytes"
-        );
     }
     Ok(Key {
         kid: None,

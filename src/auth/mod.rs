@@ -30,6 +30,7 @@ use crate::clock::Clock;
 use crate::config::auth::AuthSettings;
 use google::GoogleCheck;
 use jwt::JwtCheck;
+pub use secrets::Exposure;
 use secrets::Live;
 use signature::SignatureCheck;
 use token::Token;
@@ -117,8 +118,8 @@ pub(crate) enum Why {
     Expired { seconds_ago: i64 },
     #[error("valid in {seconds_left} s only")]
     NotYetValid { seconds_left: i64 },
-    #[error("expires more than a day from now")]
-    Lifetime,
+    #[error("expires more than {days} days from now")]
+    Lifetime { days: i64 },
     #[error("issuer {0:?}")]
     Issuer(Option<String>),
     #[error("audience {0}")]
@@ -151,9 +152,15 @@ impl Auth {
     /// The watch ends when the value is dropped. Outside of a runtime files are re-read by [`Auth::reload`] only.
     ///
     /// # Errors
-    /// When a setting is wrong, contradicts another one, or names a file that cannot be used.
-    pub fn new(settings: &AuthSettings, clock: Clock, http: reqwest::Client) -> Result<Self, AuthConfigError> {
-        let auth = settings::read(settings, clock, http)?;
+    /// When a setting is wrong, contradicts another one, or names a file that cannot be used, or a secret could be
+    /// guessed by those who can try.
+    pub fn new(
+        settings: &AuthSettings,
+        exposure: Exposure,
+        clock: Clock,
+        http: reqwest::Client,
+    ) -> Result<Self, AuthConfigError> {
+        let auth = settings::read(settings, exposure, clock, http)?;
         if let Ok(runtime) = Handle::try_current() {
             if auth.secrets.has_files() {
                 secrets::watch(&runtime, &auth.secrets, Secrets::poll);
@@ -206,18 +213,8 @@ impl Auth {
             return Ok(Caller::Open);
         }
         let mut refusals = Vec::new();
-        if let Some((scheme, credentials)) = authorization(headers) {
-            if scheme.eq_ignore_ascii_case("basic") && self.secrets.basic.is_configured() {
-                match opaque::basic_user(&self.secrets.basic.current(), credentials) {
-                    Some(user) => return Ok(Caller::Basic { user }),
-                    None => refusals.push(("basic", Why::NotLive)),
-                }
-            }
-            if scheme.eq_ignore_ascii_case("bearer")
-                && let Some(caller) = self.admit_bearer(credentials, &mut refusals).await
-            {
-                return Ok(caller);
-            }
+        if let Some(caller) = self.admit_shown(headers, &mut refusals).await {
+            return Ok(caller);
         }
         if self.needs_body(headers) {
             match self.signatures.check(&self.secrets.hmac.current(), headers, body).await {
@@ -226,6 +223,15 @@ impl Auth {
             }
         }
         Err(refused(&refusals))
+    }
+
+    /// Whether a caller without a body that was admitted with these headers would be proven by them now: its secret is
+    /// live, its token in force. That a signature has been seen, or was made a while ago, does not matter.
+    pub async fn still_admits(&self, headers: &HeaderMap) -> bool {
+        if self.is_open() || self.admit_shown(headers, &mut Vec::new()).await.is_some() {
+            return true;
+        }
+        self.needs_body(headers) && signature::proves(&self.secrets.hmac.current(), headers, b"")
     }
 
     /// The values of `WWW-Authenticate` that a 401 carries (RFC 9110, 11.6.1): one for each scheme that is taken.
@@ -238,6 +244,21 @@ impl Auth {
     /// Blocks while it reads.
     pub fn reload(&self) {
         self.secrets.reload();
+    }
+
+    /// Lets in a caller that shows its credentials.
+    async fn admit_shown(&self, headers: &HeaderMap, refusals: &mut Vec<(&'static str, Why)>) -> Option<Caller> {
+        let (scheme, credentials) = authorization(headers)?;
+        if scheme.eq_ignore_ascii_case("basic") && self.secrets.basic.is_configured() {
+            match opaque::basic_user(&self.secrets.basic.current(), credentials) {
+                Some(user) => return Some(Caller::Basic { user }),
+                None => refusals.push(("basic", Why::NotLive)),
+            }
+        }
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return self.admit_bearer(credentials, refusals).await;
+        }
+        None
     }
 
     async fn admit_bearer(&self, credentials: &str, refusals: &mut Vec<(&'static str, Why)>) -> Option<Caller> {

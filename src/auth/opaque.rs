@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-use super::secrets::{Kind, lines};
+use super::secrets::{Kind, LEAST_BYTES, line_lengths, lines};
 
 /// The digest of a secret. Digests have one length, so that a comparison cannot tell how long the secret is.
 #[derive(Clone)]
@@ -24,6 +24,11 @@ pub(super) const BASIC: Kind<Fingerprint> = Kind {
     setting: Cow::Borrowed("AUTH_BASIC"),
     file_setting: Cow::Borrowed("AUTH_BASIC_FILE"),
     expected: "`user:password`, one a line",
+    least_bytes: LEAST_BYTES,
+    lengths: |text| {
+        let password = |line: &str| line.split_once(':').map_or(0, |(_, password)| password.len());
+        lines(text).map(|(number, line)| (number, password(line))).collect()
+    },
     parse: |text| {
         lines(text)
             .map(|(number, line)| match line.split_once(':') {
@@ -40,6 +45,8 @@ pub(super) const BEARER: Kind<Fingerprint> = Kind {
     setting: Cow::Borrowed("AUTH_BEARER"),
     file_setting: Cow::Borrowed("AUTH_BEARER_FILE"),
     expected: "opaque tokens of visible ASCII characters, one a line",
+    least_bytes: LEAST_BYTES,
+    lengths: line_lengths,
     parse: |text| {
         lines(text)
             .map(

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,12 +23,35 @@ const MAX_FILE_BYTES: u64 = 64 * 1024;
 /// How often secret files are looked at; a change is live after the second look that finds it.
 const POLL_EVERY: Duration = Duration::from_secs(1);
 
+/// A shorter secret could be guessed by whoever may try often, in bytes.
+pub(crate) const LEAST_BYTES: usize = 16;
+
 /// One method's live secrets, in the form in which the method compares them.
 pub(crate) struct Live<T> {
     kind: Kind<T>,
     inline: Vec<T>,
     file: Option<WatchedFile>,
+    exposure: Exposure,
     current: ArcSwap<Vec<T>>,
+}
+
+/// Who can try to guess secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exposure {
+    /// Programs of this machine: a secret that could be guessed is warned of.
+    Loopback,
+    /// Others: a secret that could be guessed is refused.
+    Network,
+}
+
+impl Exposure {
+    /// Who can reach this address.
+    pub fn of(listen: SocketAddr) -> Self {
+        match listen.ip().to_canonical().is_loopback() {
+            true => Self::Loopback,
+            false => Self::Network,
+        }
+    }
 }
 
 /// What a setting's secrets are called and how they are read.
@@ -38,6 +62,10 @@ pub(crate) struct Kind<T> {
     pub(crate) file_setting: Cow<'static, str>,
     /// What the setting holds, for error messages.
     pub(crate) expected: &'static str,
+    /// A shorter secret could be guessed, in bytes.
+    pub(crate) least_bytes: usize,
+    /// The lengths of a text's secrets that somebody could guess, in bytes, with the numbers of their lines.
+    pub(crate) lengths: fn(&str) -> Vec<(usize, usize)>,
     /// Reads all secrets of a text; the error says which line is wrong and why, never what it holds.
     pub(crate) parse: fn(&str) -> Result<Vec<T>, String>,
 }
@@ -62,6 +90,7 @@ impl<T: Clone> Live<T> {
             kind,
             inline: Vec::new(),
             file: None,
+            exposure: Exposure::Loopback,
             current: ArcSwap::default(),
         }
     }
@@ -69,14 +98,15 @@ impl<T: Clone> Live<T> {
     /// Reads the setting and its file.
     ///
     /// # Errors
-    /// When either is set and holds no secret, or one that `kind` does not take.
+    /// When either is set and holds no secret, one that `kind` does not take, or one that those who can try could guess.
     pub(crate) fn read(
         kind: Kind<T>,
         inline: Option<&SecretString>,
         file: Option<&Path>,
+        exposure: Exposure,
     ) -> Result<Self, AuthConfigError> {
         let inline = match inline.map(ExposeSecret::expose_secret).filter(|text| !text.is_empty()) {
-            Some(text) => secrets_of(&kind, text).map_err(|wrong| AuthConfigError {
+            Some(text) => secrets_of(&kind, text, exposure).map_err(|wrong| AuthConfigError {
                 setting: kind.setting.clone(),
                 wrong,
                 expected: kind.expected,
@@ -89,7 +119,7 @@ impl<T: Clone> Live<T> {
                 let text = text_of(path);
                 let applied = digest(&text);
                 let secrets = text
-                    .and_then(|text| secrets_of(&kind, &text))
+                    .and_then(|text| secrets_of(&kind, &text, exposure))
                     .map_err(|wrong| AuthConfigError {
                         setting: kind.file_setting.clone(),
                         wrong: format!("{}: {wrong}", path.display()),
@@ -107,6 +137,7 @@ impl<T: Clone> Live<T> {
             kind,
             inline,
             file,
+            exposure,
             current: ArcSwap::from_pointee(all),
         })
     }
@@ -153,7 +184,7 @@ impl<T: Clone> Live<T> {
         state.applied = reading;
         state.pending = None;
         let (setting, path) = (&*self.kind.file_setting, file.path.display());
-        match text.and_then(|text| secrets_of(&self.kind, &text)) {
+        match text.and_then(|text| secrets_of(&self.kind, &text, self.exposure)) {
             Ok(secrets) => {
                 tracing::info!(setting, %path, secrets = secrets.len(), "secret file changed, its secrets are live");
                 self.current
@@ -199,10 +230,29 @@ pub(crate) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .filter(|(_, line)| !line.is_empty())
 }
 
-fn secrets_of<T>(kind: &Kind<T>, text: &str) -> Result<Vec<T>, String> {
+/// The lengths of secrets that stand one a line.
+pub(crate) fn line_lengths(text: &str) -> Vec<(usize, usize)> {
+    lines(text).map(|(number, line)| (number, line.len())).collect()
+}
+
+fn secrets_of<T>(kind: &Kind<T>, text: &str, exposure: Exposure) -> Result<Vec<T>, String> {
     let secrets = (kind.parse)(text)?;
     if secrets.is_empty() {
         return Err("holds no secret".to_owned());
+    }
+    let least = kind.least_bytes;
+    if let Some((line, bytes)) = (kind.lengths)(text).into_iter().find(|(_, bytes)| *bytes < least) {
+        let short = format!("line {line} holds a secret of {bytes} bytes, which can be guessed");
+        match exposure {
+            Exposure::Loopback => {
+                tracing::warn!(
+                    setting = &*kind.setting,
+                    least,
+                    "{short}: off loopback it would be refused"
+                );
+            }
+            Exposure::Network => return Err(format!("{short}: off loopback a secret has at least {least}")),
+        }
     }
     Ok(secrets)
 }

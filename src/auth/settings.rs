@@ -10,7 +10,7 @@ use super::google::GoogleCheck;
 use super::jwks::Jwks;
 use super::jwt::{JWT_KEY, JwtCheck};
 use super::opaque::{BASIC, BEARER};
-use super::secrets::{Kind, Live};
+use super::secrets::{Exposure, Kind, Live};
 use super::signature::{HMAC_SECRET, SignatureCheck};
 use super::{Auth, AuthConfigError, Secrets};
 use crate::clock::Clock;
@@ -19,8 +19,13 @@ use crate::config::auth::{AuthSettings, GOOGLE_JWKS_URL};
 const URL_EXPECTED: &str = "an https or http URL without user and password";
 
 /// Reads all settings; fetches nothing.
-pub(super) fn read(settings: &AuthSettings, clock: Clock, http: reqwest::Client) -> Result<Auth, AuthConfigError> {
-    let secrets = secrets(settings)?;
+pub(super) fn read(
+    settings: &AuthSettings,
+    exposure: Exposure,
+    clock: Clock,
+    http: reqwest::Client,
+) -> Result<Auth, AuthConfigError> {
+    let secrets = secrets(settings, exposure)?;
     let jwt = jwt(settings, &secrets, &clock, &http)?;
     let google = google(settings, &clock, &http)?;
     let mut challenges = Vec::new();
@@ -42,19 +47,25 @@ pub(super) fn read(settings: &AuthSettings, clock: Clock, http: reqwest::Client)
     })
 }
 
-fn secrets(settings: &AuthSettings) -> Result<Secrets, AuthConfigError> {
+fn secrets(settings: &AuthSettings, exposure: Exposure) -> Result<Secrets, AuthConfigError> {
     fn live<T: Clone>(
         kind: Kind<T>,
+        exposure: Exposure,
         inline: &Option<SecretString>,
         file: &Option<std::path::PathBuf>,
     ) -> Result<Live<T>, AuthConfigError> {
-        Live::read(kind, inline.as_ref(), file.as_deref())
+        Live::read(kind, inline.as_ref(), file.as_deref(), exposure)
     }
     Ok(Secrets {
-        basic: live(BASIC, &settings.auth_basic, &settings.auth_basic_file)?,
-        bearer: live(BEARER, &settings.auth_bearer, &settings.auth_bearer_file)?,
-        jwt_keys: live(JWT_KEY, &settings.auth_jwt_key, &settings.auth_jwt_key_file)?,
-        hmac: live(HMAC_SECRET, &settings.auth_hmac_secret, &settings.auth_hmac_secret_file)?,
+        basic: live(BASIC, exposure, &settings.auth_basic, &settings.auth_basic_file)?,
+        bearer: live(BEARER, exposure, &settings.auth_bearer, &settings.auth_bearer_file)?,
+        jwt_keys: live(JWT_KEY, exposure, &settings.auth_jwt_key, &settings.auth_jwt_key_file)?,
+        hmac: live(
+            HMAC_SECRET,
+            exposure,
+            &settings.auth_hmac_secret,
+            &settings.auth_hmac_secret_file,
+        )?,
     })
 }
 

@@ -28,7 +28,7 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::Why;
-use super::secrets::{Kind, lines};
+use super::secrets::{Kind, LEAST_BYTES, line_lengths, lines};
 use crate::clock::Clock;
 
 /// Header that carries the time of signing, in seconds since 1970.
@@ -58,20 +58,9 @@ pub(super) const HMAC_SECRET: Kind<Key> = Kind {
     setting: Cow::Borrowed("AUTH_HMAC_SECRET"),
     file_setting: Cow::Borrowed("AUTH_HMAC_SECRET_FILE"),
     expected: "secrets, best of 32 bytes or more, one a line",
-    parse: |text| {
-        Ok(lines(text)
-            .map(|(number, line)| {
-                if line.len() < 16 {
-                    tracing::warn!(
-                        line = number,
-                        bytes = line.len(),
-                        "AUTH_HMAC_SECRET is short enough to be guessed"
-                    );
-                }
-                keyed(line.as_bytes())
-            })
-            .collect())
-    },
+    least_bytes: LEAST_BYTES,
+    lengths: line_lengths,
+    parse: |text| Ok(lines(text).map(|(_, line)| keyed(line.as_bytes())).collect()),
 };
 
 /// Checks signatures and remembers which requests it has admitted.
@@ -116,15 +105,7 @@ impl SignatureCheck {
         if late_by.saturating_abs() > WINDOW_SECONDS {
             return Err(Why::Window { late_by });
         }
-        let signatures = signatures(text(SIGNATURE_HEADER).unwrap_or_default());
-        let mut matched = Choice::from(0);
-        for key in keys {
-            let expected = mac(key, timestamp.as_bytes(), body);
-            for signature in &signatures {
-                matched |= expected.ct_eq(signature);
-            }
-        }
-        if !bool::from(matched) {
+        if !proves(keys, headers, body) {
             return Err(Why::Signature);
         }
         // Remembered by what was signed, not by the signature: there may be one for each live secret.
@@ -138,6 +119,21 @@ impl SignatureCheck {
             false => Err(Why::Replay),
         }
     }
+}
+
+/// Whether the request is signed with one of `keys`, whenever that was.
+pub(super) fn proves(keys: &[Key], headers: &HeaderMap, body: &[u8]) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let timestamp = text(TIMESTAMP_HEADER).unwrap_or_default();
+    let signatures = signatures(text(SIGNATURE_HEADER).unwrap_or_default());
+    let mut matched = Choice::from(0);
+    for key in keys {
+        let expected = mac(key, timestamp.as_bytes(), body);
+        for signature in &signatures {
+            matched |= expected.ct_eq(signature);
+        }
+    }
+    matched.into()
 }
 
 fn signatures(header: &str) -> Vec<[u8; 32]> {

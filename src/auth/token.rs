@@ -8,6 +8,8 @@ use super::Why;
 
 /// A longer token is refused unread, in bytes; what issuers send has one to four thousand.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
+/// What a token may say that it is; others are for something else than calls, such as a logout (RFC 8725, 3.11).
+const TYPES: [&str; 2] = ["jwt", "at+jwt"];
 /// A longer key id is refused, in bytes; it would be remembered as an unknown one.
 const MAX_KID_BYTES: usize = 256;
 
@@ -59,7 +61,8 @@ pub(crate) enum OneOrMany {
 }
 
 impl<'a> Token<'a> {
-    /// Reads a token; only HS256, RS256 and ES256 are taken, and no critical extension (RFC 7515, 4.1.11).
+    /// Reads a token; only HS256, RS256 and ES256 are taken, no token of another kind, and no critical extension
+    /// (RFC 7515, 4.1.11).
     pub(crate) fn parse(text: &'a str) -> Result<Self, Why> {
         if text.len() > MAX_TOKEN_BYTES {
             return Err(Why::NotAToken(format!(
@@ -76,6 +79,17 @@ impl<'a> Token<'a> {
             return Err(Why::NotAToken(format!(
                 "critical extensions {}",
                 short(&format!("{crit:?}"))
+            )));
+        }
+        let is_of_calls = header.typ.as_deref().is_none_or(|typ| {
+            let typ = typ.to_ascii_lowercase();
+            TYPES.contains(&typ.strip_prefix("application/").unwrap_or(&typ))
+        });
+        if !is_of_calls || header.cty.is_some() || header.enc.is_some() {
+            return Err(Why::NotAToken(format!(
+                "type {}, content type {}",
+                short(&format!("{:?}", header.typ)),
+                short(&format!("{:?}", header.cty))
             )));
         }
         if header.kid.as_ref().is_some_and(|kid| kid.len() > MAX_KID_BYTES) {
@@ -126,6 +140,14 @@ impl Claims {
             });
         }
         Ok(())
+    }
+
+    /// Checks that a token expires within so many days from `now`, in seconds.
+    pub(crate) fn check_lifetime(&self, now: i64, days: i64) -> Result<(), Why> {
+        match self.exp < (now + days * 24 * 60 * 60) as f64 {
+            true => Ok(()),
+            false => Err(Why::Lifetime { days }),
+        }
     }
 
     /// Checks that `aud` names one of `accepted`; an empty list accepts any.

@@ -9,6 +9,7 @@ use tracing::info;
 
 use super::database::Reached;
 use super::out;
+use crate::auth::Exposure;
 use crate::bot::Bot;
 use crate::clock::Clock;
 use crate::config::{DatabaseSettings, EventSettings, LogSettings, NotificationSettings};
@@ -58,6 +59,8 @@ impl<B: Args> Work<B> {
             clock: clock.clone(),
             settings: self.events,
             notifications: self.notifications,
+            // It takes no events in.
+            exposure: Exposure::Loopback,
             data_dir: self.database.data_dir,
             actions,
             conversation: Conversation::new(reached.database.clone(), clock, metrics.clone()),

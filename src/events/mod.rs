@@ -47,6 +47,7 @@ use self::overload::Backlog;
 use self::source::Sources;
 use self::wake::Wake;
 use self::worker::Worker;
+use crate::auth::Exposure;
 use crate::bot::Bot;
 use crate::clock::Clock;
 use crate::config::{EventSettings, NotificationSettings};
@@ -66,6 +67,8 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) settings: EventSettings,
     pub(crate) notifications: NotificationSettings,
+    /// Who can try to guess the secrets of sources.
+    pub(crate) exposure: Exposure,
     /// Where secrets that were made here lie.
     pub(crate) data_dir: PathBuf,
     pub(crate) actions: Actions,
@@ -95,10 +98,10 @@ impl Events {
                 background: JoinSet::new(),
             });
         }
-        let http = upstream::client()?;
+        let http = upstream::key_client()?;
         let dir = parts.settings.events_dir.join("sources");
-        let sources =
-            Sources::load(&dir, &parts.data_dir, parts.clock.clone(), http).map_err(|errors| wrong(&errors))?;
+        let sources = Sources::load(&dir, &parts.data_dir, parts.exposure, parts.clock.clone(), http);
+        let sources = sources.map_err(|errors| wrong(&errors))?;
         for source in sources.iter().filter(|source| !source.is_configured()) {
             info!(
                 source = &*source.name,

@@ -122,3 +122,100 @@ async fn refused_caller_reaches_no_handler_and_learns_nothing_of_the_body() {
     assert_eq!(status(post(&bot)).await, 401);
     assert_eq!(status(post(&bot).body("not json")).await, 401);
 }
+
+/// Whether the stream has ended.
+async fn has_ended(stream: &mut reqwest::Response) -> bool {
+    let chunk = tokio::time::timeout(std::time::Duration::from_millis(50), stream.chunk()).await;
+    matches!(chunk, Ok(Ok(None) | Err(_)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stream_ends_when_what_its_reader_was_admitted_with_is_withdrawn() {
+    let key = "a secret of the issuer and of nobody else";
+    let tokens = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(tokens.path(), "old-token\nkept-token\n").unwrap();
+    let path = tokens.path().to_owned();
+    let bot = TestBot::start_with(counting(), |settings| {
+        settings.auth.auth_bearer_file = Some(path);
+        settings.auth.auth_jwt_key = Some(key.into());
+        settings.auth.auth_hmac_secret = Some("a secret of some length".into());
+    })
+    .await;
+    let now = bot.clock().now().timestamp();
+    let url = bot.url("/conversations/projects/p/agent/sessions/s/stream");
+    let open = async |request: RequestBuilder| {
+        let stream = request.send().await.unwrap();
+        assert_eq!(stream.status(), 200);
+        stream
+    };
+    let claims = json!({"sub": "window", "exp": now + 600});
+    let jwt_key = jsonwebtoken::EncodingKey::from_secret(key.as_bytes());
+    let jwt = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &jwt_key).unwrap();
+    let signed = bot.http().get(&url).header(signature::TIMESTAMP_HEADER, now).header(
+        signature::SIGNATURE_HEADER,
+        signature::sign(b"a secret of some length", now, b""),
+    );
+    let mut kept = open(bot.http().get(&url).bearer_auth("kept-token")).await;
+    let mut withdrawn = open(bot.http().get(&url).bearer_auth("old-token")).await;
+    let mut expiring = open(bot.http().get(&url).bearer_auth(&jwt)).await;
+    let mut signed = open(signed).await;
+
+    std::fs::write(tokens.path(), "kept-token\n").unwrap();
+    eventually("the stream of the old token ends", async || {
+        has_ended(&mut withdrawn).await
+    })
+    .await;
+    assert!(!has_ended(&mut expiring).await);
+    bot.clock().advance(chrono::TimeDelta::seconds(640));
+    eventually("the stream of the expired token ends", async || {
+        has_ended(&mut expiring).await
+    })
+    .await;
+    // That the signature is old by now was looked at when the stream began.
+    assert!(!has_ended(&mut kept).await && !has_ended(&mut signed).await);
+}
+
+#[tokio::test]
+async fn page_that_has_a_name_of_its_own_for_this_address_is_refused_while_everybody_is_admitted() {
+    let bot = TestBot::start(counting()).await;
+    let window = || {
+        bot.http()
+            .get(bot.url("/conversations/projects/p/agent/sessions/s/stream"))
+    };
+    for host in [
+        "rebind.attacker.net",
+        "rebind.attacker.net:8080",
+        "localhost.attacker.net",
+        "10.0.0.1",
+        "0x",
+    ] {
+        assert_eq!(status(post(&bot).header("host", host)).await, 403, "{host}");
+        assert_eq!(status(window().header("host", host)).await, 403, "{host}");
+        assert_eq!(
+            status(bot.http().get(bot.url("/metrics")).header("host", host)).await,
+            403
+        );
+    }
+    for host in [
+        "localhost:8080",
+        "127.0.0.1:1",
+        "[::1]:8080",
+        "bot.localhost",
+        "LOCALHOST",
+    ] {
+        assert_eq!(status(post(&bot).header("host", host)).await, 200, "{host}");
+    }
+    let guarded = TestBot::start_with(counting(), |settings| settings.auth.auth_bearer = Some("token".into())).await;
+    let named = post(&guarded).header("host", "bot.example.com").bearer_auth("token");
+    assert_eq!(status(named).await, 200);
+}
+
+#[tokio::test]
+async fn wrong_query_is_refused_as_everything_else_is() {
+    let bot = TestBot::start(counting()).await;
+    let path = "/conversations/projects/p/agent/sessions/s/stream?last_event_id=0&last_event_id=5";
+    let answer = bot.http().get(bot.url(path)).send().await.unwrap();
+    assert_eq!(answer.status(), 400);
+    let told: serde_json::Value = answer.json().await.unwrap();
+    assert_eq!(told["error"]["code"], "bad_query", "{told}");
+}

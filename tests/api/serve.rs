@@ -246,6 +246,50 @@ fn address_that_others_can_reach_is_refused_while_anybody_is_admitted() {
 }
 
 #[test]
+fn secret_that_can_be_guessed_is_refused_where_others_can_try() {
+    for (setting, secret) in [
+        ("AUTH_BEARER", "hunter2"),
+        ("AUTH_BASIC", "dialogflow-agent-of-ours:x"),
+        ("AUTH_HMAC_SECRET", "fifteen-letters"),
+        ("AUTH_JWT_KEY", "thirty-one-letters-are-too-few."),
+    ] {
+        let home = data_dir();
+        let said = refused(&[
+            ("LISTEN", "0.0.0.0:0"),
+            (setting, secret),
+            ("DATA_DIR", home.path().to_str().unwrap()),
+        ]);
+        assert!(
+            said.contains(setting) && said.contains("can be guessed") && said.contains("at least"),
+            "{said}"
+        );
+        assert!(!said.contains(secret), "{said}");
+    }
+    let (home, events) = (data_dir(), crate::events::package());
+    let said = refused(&[
+        ("LISTEN", "0.0.0.0:0"),
+        ("AUTH_BEARER", "long-enough-not-to-be-guessed"),
+        ("GITHUB_WEBHOOK_SECRET", "octocat"),
+        ("EVENTS_DIR", events.to_str().unwrap()),
+        ("DATA_DIR", home.path().to_str().unwrap()),
+    ]);
+    assert!(
+        said.contains("GITHUB_WEBHOOK_SECRET") && said.contains("can be guessed"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn secret_that_can_be_guessed_is_warned_of_on_loopback() {
+    let mut running = Running::start_logged(&[("AUTH_BEARER", "a")]);
+    let logs = running.logs();
+    assert!(
+        logs.contains("AUTH_BEARER") && logs.contains("can be guessed"),
+        "{logs}"
+    );
+}
+
+#[test]
 fn wrong_callers_are_told_before_a_database_is_started() {
     let home = data_dir();
     let said = refused(&[

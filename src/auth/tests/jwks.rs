@@ -195,6 +195,19 @@ async fn unusable_key_sets_are_not_taken() {
 }
 
 #[actix_web::test]
+async fn keys_are_taken_from_the_address_that_is_set_and_from_none_that_it_points_to() {
+    let elsewhere = server(key_set(&[&RSA]), key_set(&[&RSA])).await;
+    let moved = || ResponseTemplate::new(302).insert_header("location", elsewhere.uri());
+    let server = server(moved(), moved()).await;
+    let auth = with_keys_of(&server, &clock());
+    assert_eq!(
+        bearer(&auth, &RSA.token(&lasting())).await,
+        Err(Refused::KeysUnavailable)
+    );
+    assert_eq!(fetches(&elsewhere).await, 0);
+}
+
+#[actix_web::test]
 async fn token_of_another_issuer_has_no_keys_fetched() {
     let server = server(key_set(&[&RSA]), key_set(&[&RSA])).await;
     let clock = clock();

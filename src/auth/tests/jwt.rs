@@ -45,6 +45,7 @@ async fn right_token_is_admitted(#[case] more: Value) {
 #[rstest]
 #[case::expired(json!({"exp": NOW - 30}))]
 #[case::without_an_end(json!({"exp": null}))]
+#[case::no_end_in_sight(json!({"exp": 1e308}))]
 #[case::end_is_text(json!({"exp": "never"}))]
 #[case::not_yet_valid(json!({"nbf": NOW + 31}))]
 #[case::from_the_future(json!({"iat": NOW + 31}))]
@@ -160,6 +161,25 @@ async fn other_hmac_lengths_and_critical_extensions_are_refused() {
         let token = jsonwebtoken::encode(&header, &claims(json!({})), &key).unwrap();
         assert_eq!(bearer(&auth, &token).await, Err(Refused::Rejected));
     }
+}
+
+#[rstest]
+#[case::none(None, true)]
+#[case::usual(Some("JWT"), true)]
+#[case::access_token(Some("application/at+JWT"), true)]
+#[case::logout(Some("logout+jwt"), false)]
+#[case::security_event(Some("secevent+jwt"), false)]
+#[actix_web::test]
+async fn token_for_something_else_than_calls_is_refused(#[case] typ: Option<&str>, #[case] is_right: bool) {
+    let mut header = Header::new(Algorithm::HS256);
+    header.typ = typ.map(str::to_owned);
+    let claims = claims(json!({"scope": "turns:post turns:read"}));
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    let token = jsonwebtoken::encode(&header, &claims, &key).unwrap();
+    assert_eq!(bearer(&strict(), &token).await.is_ok(), is_right);
+    header.cty = Some("JWT".to_owned());
+    let nested = jsonwebtoken::encode(&header, &claims, &key).unwrap();
+    assert_eq!(bearer(&strict(), &nested).await, Err(Refused::Rejected));
 }
 
 #[actix_web::test]

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use super::{Auth, AuthConfigError, Caller, Refused};
+use super::{Auth, AuthConfigError, Caller, Exposure, Refused};
 use crate::clock::Clock;
 use crate::config::auth::AuthSettings;
 
@@ -42,7 +42,8 @@ fn clock() -> Clock {
 fn try_auth(clock: &Clock, set: impl FnOnce(&mut AuthSettings)) -> Result<Auth, AuthConfigError> {
     let mut settings = AuthSettings::default();
     set(&mut settings);
-    Auth::new(&settings, clock.clone(), reqwest::Client::builder().build().unwrap())
+    let http = crate::upstream::key_client().unwrap();
+    Auth::new(&settings, Exposure::Loopback, clock.clone(), http)
 }
 
 fn auth(set: impl FnOnce(&mut AuthSettings)) -> Auth {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::super::out;
+use crate::auth::Exposure;
 use crate::bot::Bot;
 use crate::clock::Clock;
 use crate::config::{DatabaseSettings, EventSettings};
@@ -37,6 +38,7 @@ impl<B: Args> Check<B> {
         let sources = Sources::load(
             &dir.join("sources"),
             &self.database.data_dir,
+            Exposure::Loopback,
             Clock::system(),
             upstream::client()?,
         );

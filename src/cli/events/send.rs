@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::super::out;
+use crate::auth::Exposure;
 use crate::clock::Clock;
 use crate::config::{DatabaseSettings, EventSettings};
 use crate::events::catalogue::Catalogue;
@@ -66,6 +67,7 @@ impl Send {
         let sources = Sources::load(
             &dir.join("sources"),
             &self.database.data_dir,
+            Exposure::Loopback,
             clock.clone(),
             http.clone(),
         );

@@ -96,8 +96,14 @@ pub(super) enum HandshakeTable {
     Slack {},
     Zoom {},
     Msgraph {},
-    Cloudevents {},
-    Meta { token_env: String },
+    Cloudevents {
+        /// Who is welcome without showing the secret, such as `eventgrid.azure.net`.
+        #[serde(default)]
+        origins: Vec<String>,
+    },
+    Meta {
+        token_env: String,
+    },
 }
 
 /// Where the fields of the envelope are: minijinja expressions, and two paths.

@@ -43,16 +43,21 @@ pub(super) enum Asks {
     Meta { token: String },
     /// `POST` with `validationToken` in the query.
     Msgraph,
-    /// `OPTIONS` with `WebHook-Request-Origin`: the web hook specification of CloudEvents.
-    CloudEvents,
+    /// `OPTIONS` with `WebHook-Request-Origin`: the web hook specification of CloudEvents. Who is none of these shows
+    /// the secret, or anybody could have a third party send to us.
+    CloudEvents { origins: Vec<String> },
 }
 
 impl Asks {
-    /// Whether the request is a question that counts only once its signature is verified.
+    /// Whether the request is a question that counts only once it is proven to be the sender's.
     pub(super) fn must_be_signed(&self, request: &Request<'_>) -> bool {
         match self {
             Self::Slack | Self::Zoom => request.method == Method::POST && question(request.body).is_some(),
-            Self::Meta { .. } | Self::Msgraph | Self::CloudEvents => false,
+            Self::CloudEvents { origins } => {
+                let is_welcome = |origin: String| origins.iter().any(|known| known.eq_ignore_ascii_case(&origin));
+                request.method == Method::OPTIONS && origin(request).is_some_and(|origin| !is_welcome(origin))
+            }
+            Self::Meta { .. } | Self::Msgraph => false,
         }
     }
 
@@ -78,7 +83,7 @@ impl Asks {
                 let token = asked.then(|| field(request.query, "validationToken")).flatten()?;
                 Some(Handshake::text(token))
             }
-            Self::CloudEvents => cloudevents(request),
+            Self::CloudEvents { .. } => cloudevents(request),
         }
     }
 }
@@ -149,12 +154,11 @@ fn cloudevents(request: &Request<'_>) -> Option<Handshake> {
     if request.method != Method::OPTIONS {
         return None;
     }
-    let header = |name| of_one_line(request.headers, name);
     let mut headers = vec![
         ("allow", "POST".to_owned()),
-        ("webhook-allowed-origin", header("webhook-request-origin")?),
+        ("webhook-allowed-origin", origin(request)?),
     ];
-    if header("webhook-request-rate").is_some() {
+    if of_one_line(request.headers, "webhook-request-rate").is_some() {
         headers.push(("webhook-allowed-rate", "*".to_owned()));
     }
     Some(Handshake {
@@ -162,6 +166,11 @@ fn cloudevents(request: &Request<'_>) -> Option<Handshake> {
         headers,
         body: String::new(),
     })
+}
+
+/// Who asks, by the sender's own word.
+fn origin(request: &Request<'_>) -> Option<String> {
+    of_one_line(request.headers, "webhook-request-origin")
 }
 
 fn of_one_line(headers: &HeaderMap, name: &str) -> Option<String> {

@@ -16,6 +16,7 @@ use super::scheme::Scheme;
 use super::secret::{self, Reading};
 use super::signed::Signed;
 use super::{Format, Source};
+use crate::auth::Exposure;
 use crate::auth::jwks::Jwks;
 use crate::auth::jwt::JwtCheck;
 use crate::auth::secrets::watch;
@@ -33,6 +34,7 @@ pub(crate) struct Sources(Arc<BTreeMap<Arc<str>, Arc<Source>>>);
 /// What a file is read with.
 struct Surroundings<'a> {
     data_dir: &'a Path,
+    exposure: Exposure,
     clock: Clock,
     http: reqwest::Client,
     variable: &'a dyn Fn(&str) -> Option<String>,
@@ -48,22 +50,25 @@ impl Sources {
     pub(crate) fn load(
         dir: &Path,
         data_dir: &Path,
+        exposure: Exposure,
         clock: Clock,
         http: reqwest::Client,
     ) -> Result<Self, Vec<FileError>> {
-        Self::load_with(dir, data_dir, clock, http, &config::variable)
+        Self::load_with(dir, data_dir, exposure, clock, http, &config::variable)
     }
 
     /// As [`load`](Self::load), with the environment of a test.
     pub(super) fn load_with(
         dir: &Path,
         data_dir: &Path,
+        exposure: Exposure,
         clock: Clock,
         http: reqwest::Client,
         variable: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, Vec<FileError>> {
         let surroundings = Surroundings {
             data_dir,
+            exposure,
             clock,
             http,
             variable,
@@ -190,7 +195,7 @@ fn read(path: &Path, surroundings: &Surroundings<'_>) -> Result<Source, FileErro
                     }
                 }
             };
-            secret::live(setting, reading, surroundings.variable, made)
+            secret::live(setting, reading, surroundings.exposure, surroundings.variable, made)
                 .map_err(|error| FileError::whole(path, error))?
         }
     };
@@ -295,7 +300,7 @@ fn asks_of(table: HandshakeTable, variable: &mut dyn FnMut(&str) -> String) -> A
         HandshakeTable::Slack {} => Asks::Slack,
         HandshakeTable::Zoom {} => Asks::Zoom,
         HandshakeTable::Msgraph {} => Asks::Msgraph,
-        HandshakeTable::Cloudevents {} => Asks::CloudEvents,
+        HandshakeTable::Cloudevents { origins } => Asks::CloudEvents { origins },
         HandshakeTable::Meta { token_env } => Asks::Meta {
             token: variable(&token_env),
         },

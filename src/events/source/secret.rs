@@ -11,10 +11,10 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
 use subtle::Choice;
 
-use crate::auth::AuthConfigError;
 use crate::auth::jwt::JWT_KEY;
-use crate::auth::secrets::{Kind, Live, lines};
+use crate::auth::secrets::{Kind, LEAST_BYTES, Live, line_lengths, lines};
 use crate::auth::token::Key;
+use crate::auth::{AuthConfigError, Exposure};
 
 /// A secret in the form in which its scheme uses it.
 #[derive(Clone)]
@@ -63,6 +63,7 @@ pub(super) fn first_that(secrets: &[Secret], fits: impl Fn(&Secret) -> Choice) -
 pub(super) fn live(
     setting: &str,
     reading: Reading,
+    exposure: Exposure,
     variable: &dyn Fn(&str) -> Option<String>,
     made: impl FnOnce() -> Option<PathBuf>,
 ) -> Result<Live<Secret>, AuthConfigError> {
@@ -76,6 +77,7 @@ pub(super) fn live(
         kind(setting.to_owned(), file_setting, reading),
         inline.as_ref(),
         file.as_deref(),
+        exposure,
     )
 }
 
@@ -94,6 +96,16 @@ fn kind(setting: String, file_setting: String, reading: Reading) -> Kind<Secret>
                 "`whsec_` and base64 of 24 to 64 bytes, or `whpk_` and base64 of an Ed25519 key, one a line"
             }
             Reading::Jwt => JWT_KEY.expected,
+        },
+        least_bytes: match reading {
+            Reading::Plain | Reading::Standard => LEAST_BYTES,
+            Reading::Jwt => JWT_KEY.least_bytes,
+        },
+        lengths: match reading {
+            Reading::Plain => line_lengths,
+            // Shorter ones are not taken at all.
+            Reading::Standard => |_| Vec::new(),
+            Reading::Jwt => JWT_KEY.lengths,
         },
         parse: match reading {
             Reading::Plain => |text| {

@@ -88,13 +88,16 @@ async fn every_sender_that_asks_first_is_answered_as_it_wants() {
     assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
     assert_eq!(told(answer).await, (200, "Validation: <b>".to_owned()));
 
-    let answer = http
-        .request("OPTIONS".parse().unwrap(), url("cloudevents"))
-        .header("webhook-request-origin", "eventemitter.example.com")
-        .header("webhook-request-rate", "120")
-        .send()
-        .await
-        .unwrap();
+    let cloudevents = || {
+        http.request("OPTIONS".parse().unwrap(), url("cloudevents"))
+            .header("webhook-request-origin", "eventemitter.example.com")
+            .header("webhook-request-rate", "120")
+    };
+    let answer = cloudevents().send().await.unwrap();
+    assert_eq!(answer.status(), 401);
+    assert!(!answer.headers().contains_key("webhook-allowed-origin"), "{answer:?}");
+    let shown = cloudevents().bearer_auth("a-bearer-token-of-the-tests");
+    let answer = shown.send().await.unwrap();
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.headers()["webhook-allowed-origin"], "eventemitter.example.com");
     assert_eq!(answer.headers()["webhook-allowed-rate"], "*");

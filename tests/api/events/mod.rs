@@ -23,4 +23,5 @@ mod secret;
 mod shop;
 mod story;
 
+pub(crate) use directory::package;
 pub(crate) use shop::shop;

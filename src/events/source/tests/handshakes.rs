@@ -111,8 +111,23 @@ async fn graph_is_given_its_token_decoded() {
 
 #[actix_web::test]
 async fn sender_of_cloudevents_is_told_that_it_is_welcome() {
-    let source = asking(r#"{ kind = "bearer" }"#, r#"{ kind = "cloudevents" }"#);
+    let source = asking(
+        r#"{ kind = "bearer" }"#,
+        r#"{ kind = "cloudevents", origins = ["EventEmitter.example.com"] }"#,
+    );
     let origin = ("webhook-request-origin", "eventemitter.example.com");
+    let other = ("webhook-request-origin", "elsewhere.example.com");
+    let stranger = ask(&source, Method::OPTIONS, "", &[other], b"").await;
+    assert!(matches!(stranger, Err(Refused::Missing(_))), "{stranger:?}");
+    let guessed = ask(
+        &source,
+        Method::OPTIONS,
+        "",
+        &[other, ("authorization", "Bearer x")],
+        b"",
+    )
+    .await;
+    assert_eq!(guessed, Err(Refused::BadSignature));
     let answer = ask(
         &source,
         Method::OPTIONS,

@@ -24,6 +24,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use super::{Handshake, Refused, Request, Source, Sources, Verified};
+use crate::auth::Exposure;
 use crate::clock::Clock;
 use crate::events::file::FileError;
 
@@ -49,7 +50,9 @@ fn load(dir: &Path, clock: Clock, variables: &[(&str, &str)]) -> Result<Sources,
         .map(|(name, value)| (name.to_string(), value.to_string()))
         .collect();
     let data = tempfile::tempdir().unwrap();
-    Sources::load_with(dir, data.path(), clock, http(), &|name| variables.get(name).cloned())
+    Sources::load_with(dir, data.path(), Exposure::Loopback, clock, http(), &|name| {
+        variables.get(name).cloned()
+    })
 }
 
 /// A source that has this file; `SECRET`, `URL` and `TOKEN` are the variables that are set.

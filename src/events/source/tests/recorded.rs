@@ -10,6 +10,7 @@ use url::form_urlencoded::Serializer;
 
 use super::super::paypal::{Transmission, proves};
 use super::*;
+use crate::auth::Exposure;
 use crate::config;
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -184,7 +185,7 @@ fn shipped() -> Sources {
         "SQUARE_NOTIFICATION_URL" => Some("https://bot.example/events/square".to_owned()),
         _ => Some("s3cret".to_owned()),
     };
-    Sources::load_with(&dir, data.path(), clock(), http(), &variable).unwrap()
+    Sources::load_with(&dir, data.path(), Exposure::Loopback, clock(), http(), &variable).unwrap()
 }
 
 /// Signs a body as its provider does and takes it in, and says what was made of it.

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use super::*;
+use crate::auth::Exposure;
 
 const BEARER: &str = "format = \"envelope\"\nsecret.env = \"SECRET\"\nscheme.kind = \"bearer\"\n";
 const GENERATED: &str =
@@ -58,7 +59,8 @@ fn secret_is_made_once_and_for_its_owner_only() {
     let data_dir = data.path().join("not-yet");
     let now = clock().now();
     let sign = || {
-        let sources = Sources::load_with(dir.path(), &data_dir, clock(), http(), &|_| None).unwrap();
+        let sources =
+            Sources::load_with(dir.path(), &data_dir, Exposure::Loopback, clock(), http(), &|_| None).unwrap();
         let source = sources.get("generic").unwrap();
         assert!(source.is_configured());
         source.sign("msg_1", now, b"{}").unwrap()
@@ -97,7 +99,7 @@ fn variable_comes_before_a_secret_that_would_be_made() {
     fs::write(dir.path().join("generic.toml"), GENERATED).unwrap();
     let secret = format!("whsec_{}", STANDARD.encode([3; 32]));
     let variable = |name: &str| (name == "SECRET").then(|| secret.clone());
-    let sources = Sources::load_with(dir.path(), data.path(), clock(), http(), &variable).unwrap();
+    let sources = Sources::load_with(dir.path(), data.path(), Exposure::Loopback, clock(), http(), &variable).unwrap();
     assert!(sources.get("generic").unwrap().is_configured());
     assert!(!data.path().join("secrets").exists());
 }
