@@ -2,7 +2,10 @@
 
 mod filters;
 mod paths;
+mod product;
+mod sandbox;
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::LazyLock;
 
@@ -11,28 +14,16 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Va
 use self::filters::unknown_filter;
 use self::paths::{paths, with_dots};
 
-/// An evaluation takes at most so many steps.
-const FUEL: u64 = 50_000;
-
 /// A result is at most this long, in bytes.
 pub(crate) const MAX_OUTPUT: usize = 64 * 1024;
 
-/// The name under which a template is alone in its environment: it can include nothing.
+/// The name under which a template is alone in its environment.
 const NAME: &str = "text";
 
-static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_auto_escape_callback(|_| AutoEscape::None);
-    environment.set_fuel(Some(FUEL));
-    environment.set_debug(true); // so that an error knows which part of the source it is about
-    environment.remove_global("debug"); // prints all there is
-    environment.remove_global("namespace"); // with it a short loop doubles a string until memory is full
-    environment.remove_filter("indent"); // its width has no limit
-    environment.remove_filter("pprint");
-    environment.add_filter("urlencode", urlencode);
-    environment
-});
+static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| sandbox::environment(UndefinedBehavior::Strict));
+
+/// What is undefined is nothing there, and so are its properties.
+static LENIENT: LazyLock<Environment<'static>> = LazyLock::new(|| sandbox::environment(UndefinedBehavior::Chainable));
 
 /// An expression such as `payload.amount > 100`.
 #[derive(Debug)]
@@ -64,9 +55,22 @@ impl Expression {
     /// # Errors
     /// [`BadSource`] when it is no expression, or calls a filter or function that there is not.
     pub(crate) fn compile(source: &str) -> Result<Self, BadSource> {
-        let compiled = ENVIRONMENT
-            .compile_expression_owned(source.to_owned())
-            .map_err(|error| BadSource::of(&error, source))?;
+        Self::compile_in(&ENVIRONMENT, source)
+    }
+
+    /// One in which what is undefined is nothing, and so are its properties.
+    ///
+    /// # Errors
+    /// [`BadSource`] when it is no expression, or calls a filter or function that there is not.
+    pub(crate) fn compile_lenient(source: &str) -> Result<Self, BadSource> {
+        Self::compile_in(&LENIENT, source)
+    }
+
+    fn compile_in(environment: &'static Environment<'static>, source: &str) -> Result<Self, BadSource> {
+        let compile = |source: String| environment.compile_expression_owned(source);
+        // As it is written first: so an error has its place in it.
+        let compiled = compile(source.to_owned()).and_then(|_| compile(product::checked(source, true)));
+        let compiled = compiled.map_err(|error| BadSource::of(&error, source))?;
         if let Some(unknown) = unknown_filter(source, true) {
             return Err(unknown);
         }
@@ -84,6 +88,9 @@ impl Expression {
         let value = self.value(names)?;
         if value.is_undefined() {
             return Err(EvalError(format!("`{}` is undefined", short(&self.source))));
+        }
+        if sandbox::weigh(&value) > sandbox::BUDGET {
+            return Err(EvalError(format!("found too much in `{}`", short(&self.source))));
         }
         let value = serde_json::to_value(&value).map_err(|_| {
             EvalError(format!(
@@ -122,10 +129,19 @@ impl Expression {
         }
     }
 
-    fn value(&self, names: &Value) -> Result<Value, EvalError> {
+    /// The variables it reads, without what is read of them.
+    pub(crate) fn variables(&self) -> HashSet<String> {
+        self.compiled.undeclared_variables(false)
+    }
+
+    /// The result as it is.
+    ///
+    /// # Errors
+    /// [`EvalError`] when something is undefined that may not be, or takes too many steps.
+    pub(crate) fn value(&self, names: &Value) -> Result<Value, EvalError> {
         self.compiled
-            .eval(names.clone())
-            .map_err(|error| EvalError::of(&error, &self.source))
+            .eval(sandbox::for_a_while(names))
+            .map_err(|error| EvalError::of(&error, &product::checked(&self.source, true)))
     }
 }
 
@@ -147,9 +163,12 @@ impl Template {
     }
 
     fn compile_in(mut environment: Environment<'static>, source: &str) -> Result<Self, BadSource> {
-        environment
-            .add_template_owned(NAME, source.to_owned())
-            .map_err(|error| BadSource::of(&error, source))?;
+        // As it is written first: so an error has its place in it.
+        for source in [source.to_owned(), product::checked(source, false)] {
+            environment
+                .add_template_owned(NAME, source.clone())
+                .map_err(|error| BadSource::of(&error, &source))?;
+        }
         if let Some(unknown) = unknown_filter(source, false) {
             return Err(unknown);
         }
@@ -166,7 +185,7 @@ impl Template {
             .get_template(NAME)
             .map_err(|error| EvalError(error.to_string()))?;
         let mut output = Bounded(Vec::new());
-        if let Err(error) = template.render_captured_to(names.clone(), &mut output) {
+        if let Err(error) = template.render_captured_to(sandbox::for_a_while(names), &mut output) {
             return Err(EvalError::of(&error, template.source()));
         }
         String::from_utf8(output.0).map_err(|error| EvalError(error.to_string()))
@@ -178,7 +197,7 @@ impl Template {
             return Vec::new();
         };
         let mut environment = ENVIRONMENT.clone();
-        match environment.add_template_owned(NAME, with_dots(template.source())) {
+        match environment.add_template_owned(NAME, with_dots(&product::as_written(template.source()))) {
             Ok(()) => environment
                 .get_template(NAME)
                 .map(|rewritten| paths(rewritten.undeclared_variables(true)))
@@ -208,7 +227,11 @@ impl EvalError {
             return Self(short(detail));
         }
         let part = error.range().and_then(|range| source.get(range)).unwrap_or(source);
-        Self(format!("{} in `{}`", describe(error), short(part)))
+        Self(format!(
+            "{} in `{}`",
+            describe(error),
+            short(&product::as_written(part))
+        ))
     }
 }
 
@@ -218,6 +241,12 @@ fn describe(error: &Error) -> String {
         // It goes on with the numbers, which are the event's.
         Some(detail) if detail.starts_with("unable to calculate") => {
             format!("{}: the result is no number that there is", error.kind())
+        }
+        Some(
+            "strings can only be multiplied with integers"
+            | "sequences and iterables can only be multiplied with integers",
+        ) => {
+            format!("{}: only numbers can be multiplied", error.kind())
         }
         Some(detail) => format!("{}: {}", error.kind(), short(detail)),
         None => error.kind().to_string(),
@@ -231,21 +260,6 @@ fn short(text: &str) -> String {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
-}
-
-/// Percent-encodes all but `A-Z a-z 0-9 - . _ ~` (RFC 3986, 2.3), for a part of a path or a query.
-fn urlencode(value: &Value) -> Result<String, Error> {
-    if value.is_undefined() {
-        return Err(Error::from(ErrorKind::UndefinedError));
-    }
-    let mut encoded = String::new();
-    for byte in value.to_string().bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
-            other => encoded.push_str(&format!("%{other:02X}")),
-        }
-    }
-    Ok(encoded)
 }
 
 /// About how long a value is as JSON, in bytes.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use actix_web::http::header::{HeaderMap, HeaderValue};
 use chrono::{DateTime, SecondsFormat, Utc};
 use minijinja::value::ValueKind;
-use minijinja::{Environment, Expression, UndefinedBehavior, Value, context};
+use minijinja::{Value, context};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use toml::Spanned;
@@ -16,19 +16,10 @@ use super::document::{at, document};
 use super::file::EventTable;
 use super::{Items, NotEvents, bad, normal_type, time};
 use crate::events::{BadEnvelope, Envelope};
+use crate::reactions::expression::Expression;
 
-/// Steps that one expression may take.
-const FUEL: u64 = 10_000;
 /// What an expression may look at.
 const VARIABLES: [&str; 6] = ["body", "headers", "item", "received", "sha256", "source"];
-
-static EXPRESSIONS: LazyLock<Environment<'static>> = LazyLock::new(|| {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Chainable);
-    environment.set_fuel(Some(FUEL));
-    environment.set_debug(true);
-    environment
-});
 
 /// Where a provider's body and headers have the fields of an envelope.
 pub(super) struct Mapping {
@@ -49,7 +40,7 @@ pub(super) struct Mapping {
 struct Field {
     name: &'static str,
     text: String,
-    expression: Expression<'static, 'static>,
+    expression: Expression,
 }
 
 /// A place in the body or in an item: names of members, one in the other.
@@ -194,14 +185,12 @@ impl Field {
         // Behind the quotation mark.
         let start = text.span().start + 1;
         let text = text.into_inner();
-        let expression = EXPRESSIONS
-            .compile_expression_owned(text.clone())
-            .map_err(|error| BadTable {
-                offset: start + error.range().map_or(0, |range| range.start),
-                message: format!("{name}: {}", error.detail().unwrap_or("not an expression")),
-            })?;
+        let expression = Expression::compile_lenient(&text).map_err(|error| BadTable {
+            offset: start + error.offset,
+            message: format!("{name}: {}", error.message),
+        })?;
         let unknown = expression
-            .undeclared_variables(false)
+            .variables()
             .into_iter()
             .find(|variable| !VARIABLES.contains(&variable.as_str()));
         if let Some(unknown) = unknown {
@@ -214,7 +203,7 @@ impl Field {
     }
 
     fn uses(&self, variable: &str) -> bool {
-        self.expression.undeclared_variables(false).contains(variable)
+        self.expression.variables().contains(variable)
     }
 
     fn required(&self, scope: &Value) -> Result<String, BadEnvelope> {
@@ -225,10 +214,7 @@ impl Field {
     /// What the expression gives, as text; undefined, `null` and empty text are nothing.
     fn text(&self, scope: &Value) -> Result<Option<String>, BadEnvelope> {
         let wrong = |found: &dyn Display| bad(self.name, found, format!("a string or a number at {}", self.text));
-        let value = self
-            .expression
-            .eval(scope.clone())
-            .map_err(|error| wrong(&error.kind()))?;
+        let value = self.expression.value(scope).map_err(|error| wrong(&error))?;
         match value.kind() {
             ValueKind::Undefined | ValueKind::None => Ok(None),
             ValueKind::String => Ok(value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)),

@@ -1,11 +1,15 @@
-//! Filters and tests that there are not: minijinja would find them only when the expression is evaluated.
+//! Filters, tests and statements that there are not: minijinja would find the first two only when the expression is
+//! evaluated, and has more statements than have a bound.
 
 use minijinja::context;
 
 use super::{BadSource, ENVIRONMENT};
 
-/// The first filter (`| name`) or test (`is name`) in valid source that is not known. In a template, only what stands
-/// between `{{` and `}}` or `{%` and `%}` is looked at.
+/// The statements that a template may have: with others a short text grows in each step.
+const STATEMENTS: [&str; 6] = ["if", "elif", "else", "endif", "for", "endfor"];
+
+/// The first filter (`| name`), test (`is name`) or statement (`{% name`) in valid source that is not known. In a
+/// template, only what stands between `{{` and `}}` or `{%` and `%}` is looked at.
 pub(super) fn unknown_filter(source: &str, is_expression: bool) -> Option<BadSource> {
     let bytes = source.as_bytes();
     let (mut at, mut inside, mut quote) = (0, is_expression, None);
@@ -15,13 +19,26 @@ pub(super) fn unknown_filter(source: &str, is_expression: bool) -> Option<BadSou
             (Some(_), b'\\') => at += 1,
             (Some(open), byte) if byte == open => quote = None,
             (Some(_), _) => {}
-            (None, _) if !inside => inside = here.starts_with(b"{{") || here.starts_with(b"{%"),
+            (None, _) if !inside => {
+                inside = here.starts_with(b"{{") || here.starts_with(b"{%");
+                if here.starts_with(b"{%")
+                    && let Some(unknown) = unknown_statement(source, at)
+                {
+                    return Some(unknown);
+                }
+            }
             (None, _) if !is_expression && (here.starts_with(b"}}") || here.starts_with(b"%}")) => inside = false,
             (None, byte @ (b'"' | b'\'')) => quote = Some(byte),
             (None, b'|') => {
                 if let Some(unknown) = unknown(source, at + 1, "filter") {
                     return Some(unknown);
                 }
+            }
+            (None, b'r') if !is_expression && is_word(source, at, "recursive") => {
+                return Some(BadSource {
+                    offset: at,
+                    message: "found a recursive loop, expected none".to_owned(),
+                });
             }
             (None, b'i') if is_word(source, at, "is") => {
                 let after = at + 2 + leading_space(&source[at + 2..]);
@@ -39,6 +56,18 @@ pub(super) fn unknown_filter(source: &str, is_expression: bool) -> Option<BadSou
         at += 1;
     }
     None
+}
+
+fn unknown_statement(source: &str, at: usize) -> Option<BadSource> {
+    let rest = source[at..]
+        .strip_prefix("{%")?
+        .trim_start_matches(['-', '+'])
+        .trim_start();
+    let end = rest.find(|c: char| !is_name(c)).unwrap_or(rest.len());
+    (!STATEMENTS.contains(&&rest[..end])).then(|| BadSource {
+        offset: source.len() - rest.len(),
+        message: format!("unknown statement {}, expected if or for", &rest[..end]),
+    })
 }
 
 fn unknown(source: &str, from: usize, what: &str) -> Option<BadSource> {

@@ -26,7 +26,12 @@ fn result_keeps_its_type() {
 #[case("payload.nothing > 1", "`payload.nothing` is undefined")]
 #[case("payload.nothing and true", "`payload.nothing` is undefined")]
 #[case("payload.nothing.deeper", "`payload.nothing` is undefined")]
-#[case("'x' * 70000", "found 70002 bytes")]
+#[case("'x'|batch(70000, 'x')|first|join", "found 70002 bytes")]
+#[case("'x' * 3", "invalid operation: only numbers can be multiplied in `'x' * 3`")]
+#[case(
+    "3 * payload.lines",
+    "invalid operation: only numbers can be multiplied in `3 * payload.lines`"
+)]
 #[case("payload.amount + 'x'", "invalid operation")]
 #[case(
     "payload.amount ** payload.amount",
@@ -45,19 +50,73 @@ fn undefined_can_be_asked_for() {
 }
 
 #[rstest]
+#[case("payload.amount * 2 + 3 * payload.amount", json!(600))]
+#[case("2 * payload.amount|string|length ** 2 - 1", json!(17))]
+#[case("(payload.lines|length * -2) * 1.5", json!(-3.0))]
+#[case("2*[3*2, 'a * b'|length][0] ** 2 if payload.amount*2 > 1 else 'no'", json!(72))]
+#[case("2 * payload.amount is not string", json!(2))]
+fn numbers_are_multiplied_as_ever(#[case] source: &str, #[case] result: serde_json::Value) {
+    assert_eq!(eval(source).unwrap(), result);
+    let template = Template::compile(&format!("5 * {{{{ {source} }}}} * 5")).unwrap();
+    let names = context! { payload => context! { amount => 120, lines => [context! { sku => "A" }] } };
+    let text = template.render(&names).unwrap();
+    assert_eq!(text, format!("5 * {result} * 5"));
+}
+
+#[rstest]
 #[case(
     "{% for i in range(90000) %}{% if i %}{% endif %}{% endfor %}",
     "engine ran out of fuel"
 )]
 #[case(
-    "{% for i in range(900) %}{{ 'x' * 900 }}{% endfor %}",
+    "{% for i in range(900) %}{{ payload.long }}{% endfor %}",
     "found more than 65536 bytes"
 )]
-#[case("{% include 'text' %}", "")]
-#[case("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "")]
 fn work_and_output_are_bounded(#[case] source: &str, #[case] problem: &str) {
-    let error = Template::compile(source).unwrap().render(&context! {}).unwrap_err().0;
+    let names = context! { payload => context! { long => "x".repeat(900) } };
+    let error = Template::compile(source).unwrap().render(&names).unwrap_err().0;
     assert!(error.starts_with(problem), "{error}");
+}
+
+#[rstest]
+#[case("{% include 'text' %}")]
+#[case("{% macro twice(x) %}{{ x ~ x }}{% endmacro %}")]
+#[case("{% set x = payload.a ~ payload.a %}")]
+#[case("{%- set x %}{% for i in range(9) %}{{ payload.a }}{% endfor %}{% endset %}")]
+#[case("{% for x in payload.a recursive %}{{ loop([x ~ x]) }}{% endfor %}")]
+#[case("{%+ filter upper %}x{% endfilter %}")]
+#[case("{% raw %}{{ x * y }}{% endraw %}")]
+#[case("{{ namespace(a=1) }}{{ debug() }}{{ payload.a|indent(payload.b) }}")]
+fn statement_that_has_no_bound_is_none(#[case] source: &str) {
+    assert!(Template::compile(source).is_err());
+}
+
+/// Each of them would take gigabytes or hours.
+#[rstest]
+#[case("payload.wide|format(1)")]
+#[case("'%*d'|format(payload.many, 1)")]
+#[case("('%(a)s' ~ '%(a)s')|replace('%', payload.long)|format(a=payload.long)")]
+#[case("payload.long|replace('a', payload.long)")]
+#[case("payload.long|replace('', payload.long)")]
+#[case("payload.long|batch(payload.many, '-')")]
+#[case("payload.long|slice(payload.many)")]
+#[case("payload.long|join(payload.long)")]
+#[case("payload.long|list|join(d=payload.long)")]
+#[case("payload.lines|tojson(indent=payload.many)")]
+#[case("payload.lines|tojson(payload.many)")]
+#[case("payload.long|list|sum(start='')")]
+#[case("payload.long|list|select('in', payload.long)|list")]
+#[case("payload.long|list|map('replace', 'a', payload.long)|join")]
+#[case("payload.lines * payload.many")]
+#[case("payload.long * payload.many")]
+#[case("range(payload.many)|list")]
+fn filter_does_no_more_than_its_budget(#[case] source: &str) {
+    let payload =
+        json!({"wide": "%99999999999999d", "many": 99_999_999_999_u64, "long": "a".repeat(200_000), "lines": [1]});
+    let names = context! { payload => Value::from(minijinja::value::Serde(payload)) };
+    let began = std::time::Instant::now();
+    let error = Expression::compile(source).unwrap().eval(&names).unwrap_err();
+    assert!(began.elapsed() < std::time::Duration::from_secs(3), "{error}");
 }
 
 #[test]

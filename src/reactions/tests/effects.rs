@@ -91,7 +91,7 @@ fn action_gives_its_effect(#[case] action: &str, #[case] expected: Value) {
     "(emit): not a valid out: /payload: \"sum\" is a required property"
 )]
 #[case(
-    "remember = { name = 'a', value = ['{{ \"x\" * 60000 }}', '{{ \"x\" * 60000 }}'] }",
+    "remember = { name = 'a', value = ['{{ \"x\"|batch(60000, \"x\")|first|join }}', '{{ \"x\"|batch(60000, \"x\")|first|join }}'] }",
     "(remember): value: found 12000"
 )]
 #[case(

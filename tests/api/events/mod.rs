@@ -1,6 +1,7 @@
 //! Events, as their senders, users and operators see them.
 
 mod batch;
+mod bounded;
 mod catalogue;
 mod command;
 mod dead_letter;

@@ -335,3 +335,18 @@ fn payload_that_is_nested_too_deeply_is_refused() {
     assert_eq!(event(&source, &[JSON], &nested(101)).unwrap_err().field, "payload");
     assert_eq!(event(&source, &[JSON], &nested(300_000)).unwrap_err().field, "payload");
 }
+
+#[test]
+fn expression_of_a_file_is_bounded_as_those_of_rules_are() {
+    let source = of(
+        "format = \"mapped\"\n[event]\nevent_id = \"body.id|format(1)\"\nevent_type = \"body.type\"\n\
+        entity_id = \"body.id\"\n",
+    );
+    let body = r#"{"id": "%99999999999999d", "type": "order.shipped"}"#;
+    let error = event(&source, &[JSON], body).unwrap_err().to_string();
+    assert!(error.contains("its filters have too much to do"), "{error}");
+    let file = "format = \"mapped\"\nsecret.env = \"SECRET\"\nscheme.kind = \"bearer\"\n[event]\nevent_id = \"body.id\"\n\
+        event_type = \"body.type\"\nentity_id = \"body.id|indent(9)\"\n";
+    let error = try_source(file, "s3cret").err().unwrap();
+    assert!(error.message.contains("unknown filter indent"), "{error}");
+}
