@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::decision::{Decision, Governance};
-use super::fact::NewFacts;
+use super::fact::{NewFact, NewFacts};
 use super::goto::{self, NewGoto};
 use super::outbox::{self, CALL, CHAT, CallBody, MessageBody, NewRow};
 use super::user::Recipients;
@@ -47,7 +47,7 @@ pub(crate) enum Done {
     Elsewhere,
 }
 
-/// A fact that was set, or forgotten.
+/// A fact that was set, or forgotten, or stays as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct FactSet {
     /// entity, user or session.
@@ -56,6 +56,9 @@ pub(crate) struct FactSet {
     pub(crate) subject: String,
     /// Its name.
     pub(crate) name: String,
+    /// Why it stays as it is; none where it was set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) why_not: Option<&'static str>,
 }
 
 /// What becomes of a message.
@@ -81,6 +84,9 @@ pub(crate) struct MessageDone {
 /// Applies effects, in order, in a number of statements that does not grow with theirs. Applied again, they change
 /// nothing that is newer and send nothing twice.
 ///
+/// `is_late` says that they are applied for the first time, though later events may have been applied before: then a fact
+/// that is made of what memory holds is set all the same, so that a counter or a list does not lose the event.
+///
 /// # Errors
 /// When the database refuses; the transaction is then of no more use.
 pub(crate) async fn apply(
@@ -88,6 +94,7 @@ pub(crate) async fn apply(
     now: DateTime<Utc>,
     settings: &NotificationSettings,
     effects: &[Applied<'_>],
+    is_late: bool,
 ) -> sqlx::Result<Vec<Done>> {
     let recipients = Recipients::find(connection, effects).await?;
     let told: HashSet<String> = effects
@@ -105,6 +112,7 @@ pub(crate) async fn apply(
         .collect();
     let mut batch = Batch {
         now,
+        is_late,
         governance: Governance::load(connection, now, settings, told).await?,
         recipients: &recipients,
         facts: NewFacts::default(),
@@ -115,14 +123,25 @@ pub(crate) async fn apply(
     for applied in effects {
         done.push(batch.add(applied));
     }
-    batch.facts.write(connection, now).await?;
+    let written = batch.facts.write(connection, now).await?;
     goto::add(connection, now, &batch.gotos).await?;
     let added = outbox::add(connection, now, &batch.rows).await?;
     for done in &mut done {
-        if let Done::Messages(messages) = done {
-            for message in messages.iter_mut().filter(|message| !added.contains(&message.id)) {
-                (message.state, message.reason) = ("known", None);
+        match done {
+            Done::Messages(messages) => {
+                for message in messages.iter_mut().filter(|message| !added.contains(&message.id)) {
+                    (message.state, message.reason) = ("known", None);
+                }
             }
+            Done::Facts(facts) => {
+                for fact in facts
+                    .iter_mut()
+                    .filter(|fact| !written.has(fact.scope, &fact.subject, &fact.name))
+                {
+                    fact.why_not = Some("a later event has set it");
+                }
+            }
+            Done::Gotos(_) | Done::Call(_) | Done::Elsewhere => {}
         }
     }
     Ok(done)
@@ -131,6 +150,7 @@ pub(crate) async fn apply(
 /// What a batch of effects writes.
 struct Batch<'a> {
     now: DateTime<Utc>,
+    is_late: bool,
     governance: Governance,
     recipients: &'a Recipients,
     facts: NewFacts<'a>,
@@ -144,7 +164,12 @@ impl<'a> Batch<'a> {
             position, rule, index, ..
         } = *applied;
         match applied.effect {
-            Effect::Remember { about, name, value } => {
+            Effect::Remember {
+                about,
+                name,
+                value,
+                is_made_of_memory,
+            } => {
                 let subjects = match about {
                     Recipient::Entity(entity) => vec![(FactScope::Entity, entity.as_str())],
                     Recipient::Session(session) => vec![(FactScope::Session, session.as_str())],
@@ -155,11 +180,17 @@ impl<'a> Batch<'a> {
                 };
                 let mut set = Vec::with_capacity(subjects.len());
                 for (scope, subject) in subjects {
-                    self.facts.set(scope, subject.to_owned(), name, position, value);
+                    let fact = NewFact {
+                        position,
+                        value,
+                        is_forced: self.is_late && *is_made_of_memory,
+                    };
+                    self.facts.set(scope, subject.to_owned(), name, fact);
                     set.push(FactSet {
                         scope: scope.name(),
                         subject: subject.to_owned(),
                         name: name.clone(),
+                        why_not: None,
                     });
                 }
                 Done::Facts(set)

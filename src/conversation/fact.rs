@@ -1,6 +1,6 @@
 //! Facts: what the conversation's memory holds about an entity, a user or a session.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
@@ -20,7 +20,7 @@ pub struct Fact {
     pub value: Value,
     /// When it was set.
     pub set_at: DateTime<Utc>,
-    /// Position in the log of the event that set it; `None` where a turn did.
+    /// Position in the log of the latest event that it takes into account; `None` where a turn set it.
     pub position: Option<i64>,
 }
 
@@ -43,50 +43,80 @@ impl Facts {
 
 /// Facts that events set, to be written at once: of two of one name, the one of the later event stays.
 #[derive(Debug, Default)]
-pub(super) struct NewFacts<'a>(BTreeMap<(FactScope, String, &'a str), (i64, &'a Value)>);
+pub(super) struct NewFacts<'a>(BTreeMap<(FactScope, String, &'a str), NewFact<'a>>);
+
+/// What an event says of a fact.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NewFact<'a> {
+    /// The event's, in the log.
+    pub(super) position: i64,
+    pub(super) value: &'a Value,
+    /// Whether it is written over what a later event has set.
+    pub(super) is_forced: bool,
+}
+
+/// Facts that were written: scope, subject and name.
+#[derive(Debug, Default)]
+pub(super) struct Written(HashSet<(String, String, String)>);
 
 impl<'a> NewFacts<'a> {
-    pub(super) fn set(&mut self, scope: FactScope, subject: String, name: &'a str, position: i64, value: &'a Value) {
-        let fact = self.0.entry((scope, subject, name)).or_insert((position, value));
-        if fact.0 <= position {
-            *fact = (position, value);
+    pub(super) fn set(&mut self, scope: FactScope, subject: String, name: &'a str, fact: NewFact<'a>) {
+        let known = self.0.entry((scope, subject, name)).or_insert(fact);
+        if known.position <= fact.position {
+            *known = fact;
         }
     }
 
-    /// Writes them, but over none that a later event has set.
-    pub(super) async fn write(&self, connection: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<()> {
-        if self.0.is_empty() {
-            return Ok(());
+    /// Writes them, but over none that a later event has set, unless that is forced.
+    pub(super) async fn write(&self, connection: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<Written> {
+        let mut written = Written::default();
+        for is_forced in [false, true] {
+            // In the order of their keys, so that two transactions never wait for each other.
+            let (mut scopes, mut subjects, mut names) = (Vec::new(), Vec::new(), Vec::new());
+            let (mut values, mut positions) = (Vec::new(), Vec::new());
+            for ((scope, subject, name), fact) in self.0.iter().filter(|(_, fact)| fact.is_forced == is_forced) {
+                scopes.push(scope.name());
+                subjects.push(subject.as_str());
+                names.push(*name);
+                values.push(fact.value.to_string());
+                positions.push(fact.position);
+            }
+            if scopes.is_empty() {
+                continue;
+            }
+            let rows = sqlx::query!(
+                "insert into facts (scope, subject, name, value, position, set_at)
+                 select n.scope, n.subject, n.name, n.value::json, n.position, $6
+                 from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])
+                     as n (scope, subject, name, value, position)
+                 on conflict (scope, subject, name) do update
+                 set value = excluded.value, position = greatest(facts.position, excluded.position),
+                     set_at = excluded.set_at
+                 -- an event that is applied again sets nothing back
+                 where $7 or facts.position is null or facts.position <= excluded.position
+                 returning scope, subject, name",
+                scopes.as_slice() as &[&str],
+                subjects.as_slice() as &[&str],
+                names.as_slice() as &[&str],
+                &values,
+                &positions,
+                now,
+                is_forced
+            )
+            .fetch_all(&mut *connection)
+            .await?;
+            written
+                .0
+                .extend(rows.into_iter().map(|row| (row.scope, row.subject, row.name)));
         }
-        // In the order of their keys, so that two transactions never wait for each other.
-        let (mut scopes, mut subjects, mut names) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut values, mut positions) = (Vec::new(), Vec::new());
-        for ((scope, subject, name), (position, value)) in &self.0 {
-            scopes.push(scope.name());
-            subjects.push(subject.as_str());
-            names.push(*name);
-            values.push(value.to_string());
-            positions.push(*position);
-        }
-        sqlx::query!(
-            "insert into facts (scope, subject, name, value, position, set_at)
-             select n.scope, n.subject, n.name, n.value::json, n.position, $6
-             from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])
-                 as n (scope, subject, name, value, position)
-             on conflict (scope, subject, name) do update
-             set value = excluded.value, position = excluded.position, set_at = excluded.set_at
-             -- an event that is applied again sets nothing back
-             where facts.position is null or facts.position <= excluded.position",
-            scopes.as_slice() as &[&str],
-            subjects.as_slice() as &[&str],
-            names.as_slice() as &[&str],
-            &values,
-            &positions,
-            now
-        )
-        .execute(connection)
-        .await?;
-        Ok(())
+        Ok(written)
+    }
+}
+
+impl Written {
+    pub(super) fn has(&self, scope: &str, subject: &str, name: &str) -> bool {
+        self.0
+            .contains(&(scope.to_owned(), subject.to_owned(), name.to_owned()))
     }
 }
 

@@ -152,6 +152,17 @@ pub(crate) async fn redrive(
     Ok(redriven)
 }
 
+/// How many of these events, given back, find facts about their entity that a later event has set.
+pub(crate) async fn behind(executor: impl PgExecutor<'_>, positions: &[i64]) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "behind!" from parked_events p where p.position = any($1) and exists (
+               select from facts f where f.scope = 'entity' and f.subject = p.entity_id and f.position > p.position)"#,
+        positions
+    )
+    .fetch_one(executor)
+    .await
+}
+
 /// Ends dead letters without applying them; returns those that were there.
 pub(crate) async fn discard(
     transaction: &mut PgConnection,

@@ -60,9 +60,14 @@ struct Told {
 #[derive(Debug, Serialize)]
 struct Parked {
     attempts: i32,
-    /// None while it waits behind another event of its entity.
+    /// None while it waits behind another event of its entity, or for a rule that is held.
     retry_at: Option<DateTime<Utc>>,
     error: Option<String>,
+    /// The rule that failed the last time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<String>,
+    /// Whether that rule is held: it fails for most of its events.
+    is_held: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -129,7 +134,8 @@ async fn story(pool: &PgPool, event: Told) -> sqlx::Result<Story> {
     .await?;
     let parked = sqlx::query_as!(
         Parked,
-        r#"select attempts, nullif(retry_at, 'infinity') as retry_at, error from parked_events
+        r#"select attempts, nullif(retry_at, 'infinity') as retry_at, error, rule,
+               rule is not null and retry_at = 'infinity' as "is_held!" from parked_events
            where partition = $1 and entity_id = $2 and position = $3"#,
         event.partition,
         event.entity_id,
@@ -240,6 +246,12 @@ impl Story {
                 .unwrap_or("waits behind another event of its entity");
             let next = parked.retry_at.map(|at| format!("; next try {at}")).unwrap_or_default();
             writeln!(to, "    tried {} times: {error}{next}", parked.attempts)?;
+            if let (Some(rule), true) = (&parked.rule, parked.is_held) {
+                writeln!(
+                    to,
+                    "    rule {rule} is held: it fails for most of its events; they are applied once it is mended"
+                )?;
+            }
         }
         if let Some(dead) = &self.dead {
             writeln!(
@@ -294,7 +306,20 @@ fn write_rule(to: &mut String, rule: &Value) -> std::fmt::Result {
         None => {
             let effects = rule["effects"].as_array().into_iter().flatten();
             let effects: Vec<&str> = effects.filter_map(|effect| effect["action"].as_str()).collect();
-            writeln!(to, "    {name}: matched; {}", effects.join(", "))
+            let matched = match rule["kind"].as_str() {
+                Some(_) => "its time was over",
+                None => "matched",
+            };
+            writeln!(to, "    {name}: {matched}; {}", effects.join(", "))?;
+            let done = rule["done"].as_array().into_iter().flatten();
+            for fact in done.flat_map(|done| done["facts"].as_array().into_iter().flatten()) {
+                if let Some(why_not) = fact["why_not"].as_str() {
+                    let part = |name: &str| fact[name].as_str().unwrap_or_default().to_owned();
+                    let (scope, subject, name) = (part("scope"), part("subject"), part("name"));
+                    writeln!(to, "      {scope} {subject}: {name} not written, {why_not}")?;
+                }
+            }
+            Ok(())
         }
     }
 }

@@ -115,7 +115,7 @@ pub(crate) async fn lock(
     Ok(rows.into_iter().map(Join::from).collect())
 }
 
-/// Writes those joins that have changed, of those that [`lock`] or [`lock_due`] returned, and takes back those that were
+/// Writes those joins that have changed, of those that [`lock`] or [`lock_open`] returned, and takes back those that were
 /// opened for an event which is not applied yet.
 pub(crate) async fn save<'a>(
     transaction: &mut PgConnection,
@@ -161,17 +161,17 @@ pub(crate) async fn save<'a>(
     Ok(())
 }
 
-/// A join of a partition whose time is over, locked until the commit; none while an event that came before their
-/// time was over is still on its way through the log.
-pub(crate) async fn lock_due(
-    transaction: &mut PgConnection,
+/// Rule and key of a join of a partition whose time is over; none while an event that came before their time was over is
+/// still on its way through the log, or is tried again because a worker has ended on the way.
+pub(crate) async fn due(
+    executor: impl PgExecutor<'_>,
     partition: u8,
     now: DateTime<Utc>,
-) -> sqlx::Result<Option<Join>> {
-    let row = sqlx::query_as!(
-        Row,
+) -> sqlx::Result<Option<(String, String)>> {
+    let row = sqlx::query!(
         r#"with waiting as (
-               select min(first.received_at) as since
+               select least(min(first.received_at),
+                   (select min(e.received_at) from parked_events e where e.tried_by is not null)) as since
                from generate_series(0, 31) p (partition)
                cross join lateral (
                    select coalesce((select c.position from event_cursors c where c.partition = p.partition
@@ -183,11 +183,56 @@ pub(crate) async fn lock_due(
                    order by l.position limit 1
                ) first
            )
-           select j.rule, j.key, j.seen::text as "seen!", j.state as "state: State", j.deadline, j.attempts
-           from event_joins j where j.partition = $1 and j.state = 'open' and j.deadline <= $2
+           select j.rule, j.key from event_joins j
+           where j.partition = $1 and j.state = 'open' and j.deadline <= $2
                and not exists (select from waiting where waiting.since <= j.deadline)
-           order by j.deadline limit 1 for update of j"#,
+           order by j.deadline limit 1"#,
         i16::from(partition),
+        now
+    )
+    .fetch_optional(executor)
+    .await?;
+    Ok(row.map(|row| (row.rule, row.key)))
+}
+
+/// Puts on record that a join's time-out is about to act, in a transaction of its own: if the process ends, that counts as
+/// an attempt that failed.
+pub(crate) async fn begin(executor: impl PgExecutor<'_>, rule: &str, key: &str) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update event_joins set attempts = attempts + 1 where rule = $1 and key = $2 and state = 'open'",
+        rule,
+        key
+    )
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
+/// Takes back from the record an attempt that was not made: the database was in the way.
+pub(crate) async fn give_up(executor: impl PgExecutor<'_>, rule: &str, key: &str) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update event_joins set attempts = attempts - 1 where rule = $1 and key = $2 and state = 'open' and attempts > 0",
+        rule,
+        key
+    )
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
+/// A join whose time is over, locked until the commit; none if it has ended since.
+pub(crate) async fn lock_open(
+    transaction: &mut PgConnection,
+    rule: &str,
+    key: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Join>> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"select j.rule, j.key, j.seen::text as "seen!", j.state as "state: State", j.deadline, j.attempts
+           from event_joins j where j.rule = $1 and j.key = $2 and j.state = 'open' and j.deadline <= $3 for update"#,
+        rule,
+        key,
         now
     )
     .fetch_optional(transaction)

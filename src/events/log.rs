@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use chrono::{DateTime, Datelike as _, NaiveDate, TimeDelta, Utc};
-use futures_util::TryStreamExt as _;
+use futures_util::{Stream, TryStreamExt as _};
 use serde_json::value::RawValue;
 use sqlx::{PgConnection, PgExecutor, PgPool};
 
@@ -134,7 +134,7 @@ pub(crate) async fn read(
     limit: i64,
     bytes: usize,
 ) -> sqlx::Result<Vec<Logged>> {
-    let mut rows = sqlx::query_as!(
+    let rows = sqlx::query_as!(
         Row,
         r#"select position, received_at, source, event_id, event_type, entity_id, user_id, schema_version, occurred_at,
                payload::text as payload, traceparent
@@ -144,16 +144,7 @@ pub(crate) async fn read(
         limit
     )
     .fetch(executor);
-    let (mut events, mut size) = (Vec::new(), 0);
-    while let Some(row) = rows.try_next().await? {
-        let event = Logged::from(row);
-        size += event.envelope.payload.get().len();
-        events.push(event);
-        if size >= bytes {
-            break;
-        }
-    }
-    Ok(events)
+    as_much_as(rows, bytes).await
 }
 
 /// Whether an event that was read before is still there. What is appended is seen before it is durable: a
@@ -173,8 +164,14 @@ pub(crate) async fn holds(executor: impl PgExecutor<'_>, event: &Logged) -> sqlx
     .await
 }
 
-/// The events of a partition at these positions, in order; those whose segment was dropped are missing.
-pub(crate) async fn at(executor: impl PgExecutor<'_>, partition: u8, positions: &[i64]) -> sqlx::Result<Vec<Logged>> {
+/// The events of a partition at these positions, in order, and no more once they have `bytes` of payload; those whose
+/// segment was dropped are missing.
+pub(crate) async fn at(
+    executor: impl PgExecutor<'_>,
+    partition: u8,
+    positions: &[i64],
+    bytes: usize,
+) -> sqlx::Result<Vec<Logged>> {
     let rows = sqlx::query_as!(
         Row,
         r#"select position, received_at, source, event_id, event_type, entity_id, user_id, schema_version, occurred_at,
@@ -183,9 +180,25 @@ pub(crate) async fn at(executor: impl PgExecutor<'_>, partition: u8, positions: 
         i16::from(partition),
         positions
     )
-    .fetch_all(executor)
-    .await?;
-    Ok(rows.into_iter().map(Logged::from).collect())
+    .fetch(executor);
+    as_much_as(rows, bytes).await
+}
+
+/// Events as they are read, until they have `bytes` of payload.
+async fn as_much_as(
+    mut rows: impl Stream<Item = sqlx::Result<Row>> + Unpin,
+    bytes: usize,
+) -> sqlx::Result<Vec<Logged>> {
+    let (mut events, mut size) = (Vec::new(), 0);
+    while let Some(row) = rows.try_next().await? {
+        let event = Logged::from(row);
+        size += event.envelope.payload.get().len();
+        events.push(event);
+        if size >= bytes {
+            break;
+        }
+    }
+    Ok(events)
 }
 
 /// How many events wait to be applied, parked ones too: exactly while few do, estimated when a partition has 200 of them.

@@ -29,6 +29,8 @@ pub(crate) struct EventMetrics {
     pub(crate) retried: Counter,
     /// Events that became dead letters.
     pub(crate) dead: Counter,
+    /// Rules that are held: 1 each.
+    held: Family<RuleLabel, Gauge>,
     /// Events that wait to be applied, estimated when many do.
     pub(crate) backlog: Gauge,
     store: Histogram,
@@ -51,6 +53,13 @@ pub(crate) struct RefusedLabel {
     pub(crate) reason: &'static str,
 }
 
+/// Which rule.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct RuleLabel {
+    /// Name of its file.
+    pub(crate) rule: String,
+}
+
 impl EventMetrics {
     /// Makes them part of `registry`.
     pub(crate) fn register(registry: &mut Registry) -> Self {
@@ -63,6 +72,7 @@ impl EventMetrics {
             applied: Counter::default(),
             retried: Counter::default(),
             dead: Counter::default(),
+            held: Family::default(),
             backlog: Gauge::default(),
             store: Histogram::new(exponential_buckets(0.000_5, 2.0, 15)),
             apply: Histogram::new(exponential_buckets(0.001, 2.0, 20)),
@@ -93,6 +103,11 @@ impl EventMetrics {
         );
         registry.register("events_dead", "Events that became dead letters", m.dead.clone());
         registry.register(
+            "rules_held",
+            "Rules that fail for most of their events, which wait until they are mended",
+            m.held.clone(),
+        );
+        registry.register(
             "events_backlog",
             "Events that wait to be applied, estimated when many do",
             m.backlog.clone(),
@@ -116,6 +131,16 @@ impl EventMetrics {
     /// The events of a request are durable, so long after they were checked.
     pub(crate) fn stored(&self, elapsed: Duration) {
         self.store.observe(elapsed.as_secs_f64());
+    }
+
+    /// A rule is held from now on.
+    pub(crate) fn hold(&self, rule: &str) {
+        self.held.get_or_create(&RuleLabel { rule: rule.to_owned() }).set(1);
+    }
+
+    /// A rule is not held any more.
+    pub(crate) fn release(&self, rule: &str) {
+        self.held.remove(&RuleLabel { rule: rule.to_owned() });
     }
 
     /// An event was applied so long after it came.

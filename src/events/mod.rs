@@ -16,7 +16,7 @@ mod log;
 mod metrics;
 mod outcome;
 pub(crate) mod overload;
-mod parked;
+pub(crate) mod parked;
 pub(crate) mod quarantine;
 pub(crate) mod release;
 pub(crate) mod replay;
@@ -36,7 +36,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use self::apply::Applier;
+use self::apply::{Applier, Faults};
 use self::dead::DeadLetters;
 use self::door::Door;
 pub(crate) use self::envelope::{BadEnvelope, Envelope, PARTITIONS};
@@ -164,6 +164,7 @@ impl Events {
             actions: parts.actions,
             log: log::Log::default(),
             dead_letters: DeadLetters::default(),
+            faults: Faults::new(parts.metrics.clone()),
             wake: wake.clone(),
             conversation: parts.conversation,
             notifications: parts.notifications,
@@ -218,6 +219,7 @@ pub(crate) fn applier(
         actions,
         log: log::Log::default(),
         dead_letters: DeadLetters::default(),
+        faults: Faults::new(metrics.events().clone()),
         wake: Wake::default(),
         conversation: Conversation::new(database.clone(), clock, metrics.clone()),
         notifications,

@@ -19,11 +19,6 @@ pub(crate) struct Outcome {
     pub(crate) rules: Box<RawValue>,
 }
 
-/// How the outcome of a rule's time-out names the rule: it is none of the event's own.
-pub(crate) fn timed_out(rule: &str) -> String {
-    format!("{rule} (time-out)")
-}
-
 /// Writes the outcomes of those events that rules have looked at.
 pub(crate) async fn write<'a>(
     transaction: &mut PgConnection,
@@ -75,7 +70,8 @@ pub(crate) async fn acted(executor: impl PgExecutor<'_>, events: &[Logged]) -> s
     let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
     let rows = sqlx::query!(
         r#"select o.position, r.value->>'rule' as "rule!" from event_outcomes o, json_array_elements(o.outcome) r
-           where o.position = any($1) and r.value->>'why_not' is null and r.value->>'rule' is not null"#,
+           where o.position = any($1) and r.value->>'why_not' is null and r.value->>'rule' is not null
+               and r.value->>'kind' is null"#,
         &positions
     )
     .fetch_all(executor)
@@ -83,14 +79,15 @@ pub(crate) async fn acted(executor: impl PgExecutor<'_>, events: &[Logged]) -> s
     Ok(rows.into_iter().map(|row| (row.position, row.rule)).collect())
 }
 
-/// What came of each of these events the last time it was applied, where a rule listened.
+/// What came of each of these events the last time it was applied, where a rule listened; not what the time-outs of joins
+/// did. Those of an older version are known by the end of the rule's name, which no file's has.
 pub(crate) async fn latest(executor: impl PgExecutor<'_>, positions: &[i64]) -> sqlx::Result<HashMap<i64, Value>> {
     let rows = sqlx::query!(
         r#"select distinct on (position) position, outcome::text as "outcome!" from event_outcomes
-           where position = any($1) and coalesce(outcome->0->>'rule', '') not like $2
+           where position = any($1) and outcome->0->>'kind' is null
+               and coalesce(outcome->0->>'rule', '') not like '% (time-out)'
            order by position, applied_at desc"#,
-        positions,
-        timed_out("%")
+        positions
     )
     .fetch_all(executor)
     .await?;

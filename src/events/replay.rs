@@ -1,13 +1,15 @@
 //! Applying old events again, through the rules of today.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fmt::{self, Display};
+use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::apply::{Applier, Fate, Halt, Lane};
+use super::apply::{Applier, BATCH_BYTES, Fate, Halt, Lane};
 use super::envelope::PARTITIONS;
 use super::log::{self, Logged};
 use super::{join, outcome};
@@ -41,62 +43,120 @@ pub(crate) struct Difference {
     pub(crate) now: Value,
 }
 
-/// What a replay came to.
-#[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Replayed {
-    /// Events that were applied again.
+/// Where a replay stands: the events of all partitions before this one, and of this one up to the position, are done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    partition: u8,
+    position: i64,
+}
+
+/// What some events came to that were applied again.
+#[derive(Debug)]
+pub(crate) struct Step {
+    /// How many they were.
     pub(crate) events: usize,
     /// Those of which something else came.
     pub(crate) differences: Vec<Difference>,
 }
 
-/// How many events there are to replay.
-pub(crate) async fn count(pool: &PgPool, range: &Range) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(
-        r#"select count(*) as "count!" from event_log
-           where received_at >= $1 and received_at < $2 and ($3::text is null or event_type = $3)"#,
-        range.from,
-        range.to,
-        range.event_type
-    )
-    .fetch_one(pool)
-    .await
-}
-
-/// Applies events again, each partition in order. Those that wait, are parked or dead are left to the workers.
+/// Events that are applied again, each partition in order, some at a time. Those that wait, are parked or dead are left to
+/// the workers.
 ///
 /// What an event has done before is not done twice: facts that are newer stay, messages that went out do not go out
 /// again, joins that have acted do not act again. A dry run changes nothing and runs no action written in Rust.
-/// `progress` is told how many events are done.
-///
-/// # Errors
-/// When the database fails, or a worker is in the way for too long.
-pub(crate) async fn replay(
-    applier: &Applier,
-    range: &Range,
+pub(crate) struct Replay<'a> {
+    applier: &'a Applier,
+    range: &'a Range,
     dry_run: bool,
-    mut progress: impl FnMut(usize),
-) -> Result<Replayed, Halt> {
-    let mut replayed = Replayed::default();
-    for partition in 0..PARTITIONS {
-        let mut after = 0;
-        loop {
-            let positions = positions(&applier.pool, partition, range, after).await?;
-            let Some(last) = positions.last() else { break };
-            after = *last;
-            let events = log::at(&applier.pool, partition, &positions).await?;
-            let before = outcome::latest(&applier.pool, &positions).await?;
-            let fates = again(applier, partition, &events, dry_run).await?;
-            replayed.events += events.len();
-            let differences = events.iter().zip(&fates);
-            replayed
-                .differences
-                .extend(differences.filter_map(|(event, fate)| difference(event, fate, &before)));
-            progress(replayed.events);
+    place: Place,
+}
+
+impl<'a> Replay<'a> {
+    /// Begins at `place`; the default is the beginning.
+    pub(crate) fn new(applier: &'a Applier, range: &'a Range, dry_run: bool, place: Place) -> Self {
+        Self {
+            applier,
+            range,
+            dry_run,
+            place,
         }
     }
-    join::end_replay(&applier.pool).await?;
-    Ok(replayed)
+
+    /// Where it stands. Another one can go on there.
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+
+    /// How many events there are still to come.
+    pub(crate) async fn count(&self) -> sqlx::Result<i64> {
+        sqlx::query_scalar!(
+            r#"select count(*) as "count!" from event_log
+               where received_at >= $1 and received_at < $2 and ($3::text is null or event_type = $3)
+                   and (partition, position) > ($4, $5)"#,
+            self.range.from,
+            self.range.to,
+            self.range.event_type,
+            i16::from(self.place.partition),
+            self.place.position
+        )
+        .fetch_one(&self.applier.pool)
+        .await
+    }
+
+    /// Applies the next events again, in one transaction; none when all are done. One that is not called to the end leaves
+    /// joins open, for the replay that goes on.
+    ///
+    /// # Errors
+    /// When the database fails, or a worker is in the way for too long; then nothing of them is done.
+    pub(crate) async fn step(&mut self) -> Result<Option<Step>, Halt> {
+        let applier = self.applier;
+        while self.place.partition < PARTITIONS {
+            let Place { partition, position } = self.place;
+            let positions = positions(&applier.pool, partition, self.range, position).await?;
+            let Some(last) = positions.last() else {
+                self.place = Place {
+                    partition: partition + 1,
+                    position: 0,
+                };
+                continue;
+            };
+            let events = log::at(&applier.pool, partition, &positions, BATCH_BYTES).await?;
+            // Fewer than there are, where they are long.
+            let last = events.last().map_or(*last, |event| event.position);
+            let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
+            let before = outcome::latest(&applier.pool, &positions).await?;
+            let fates = again(applier, partition, &events, self.dry_run).await?;
+            self.place.position = last;
+            let differences = events.iter().zip(&fates);
+            let differences = differences.filter_map(|(event, fate)| difference(event, fate, &before));
+            return Ok(Some(Step {
+                events: events.len(),
+                differences: differences.collect(),
+            }));
+        }
+        join::end_replay(&applier.pool).await?;
+        Ok(None)
+    }
+}
+
+impl Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.partition, self.position)
+    }
+}
+
+impl FromStr for Place {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let read = |(partition, position): (&str, &str)| {
+            let partition = partition.parse().ok().filter(|partition| *partition < PARTITIONS)?;
+            let position = position.parse().ok().filter(|position| *position >= 0)?;
+            Some(Self { partition, position })
+        };
+        let place = text.split_once('/').and_then(read);
+        place.ok_or("expected the place that a replay has printed, such as 7/12345")
+    }
 }
 
 async fn again(applier: &Applier, partition: u8, events: &[Logged], dry_run: bool) -> Result<Vec<Fate>, Halt> {
@@ -136,12 +196,22 @@ async fn positions(pool: &PgPool, partition: u8, range: &Range, after: i64) -> s
 }
 
 fn difference(event: &Logged, fate: &Fate, before: &HashMap<i64, Value>) -> Option<Difference> {
+    let mut before = before.get(&event.position).map_or(Value::Null, gist);
     let now = match fate {
         Fate::Unheard | Fate::Waits => Value::Null,
-        Fate::Applied(outcomes) => gist(&json!(outcomes)),
-        Fate::Failed(error) => json!({ "error": error }),
+        Fate::Applied(outcomes) => {
+            // What a join made of its events is not made again, so there is nothing to compare.
+            let settled = outcomes.iter().filter(|outcome| outcome.is_settled());
+            let settled: HashSet<&str> = settled.map(|outcome| outcome.rule.as_str()).collect();
+            let is_open = |rule: &Value| !rule["rule"].as_str().is_some_and(|name| settled.contains(name));
+            let mut now = gist(&json!(outcomes));
+            for rules in [&mut before, &mut now].into_iter().filter_map(Value::as_array_mut) {
+                rules.retain(is_open);
+            }
+            now
+        }
+        Fate::Failed(failure) => json!({ "error": failure.error }),
     };
-    let before = before.get(&event.position).map_or(Value::Null, gist);
     // A rule that has looked and done nothing is as good as one that has not looked.
     (acts(&before) != acts(&now)).then(|| Difference {
         event_id: event.envelope.event_id.clone(),

@@ -13,12 +13,13 @@ use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
-use super::apply::{Applier, Halt, Lane};
+use super::apply::{Applier, BATCH_BYTES, BATCH_EVENTS, Halt, Lane};
 use super::envelope::PARTITIONS;
 use super::lease::{BEAT, Leases};
 use super::wake::Wake;
 use super::{log, parked};
 use crate::clock::Clock;
+use crate::reactions::Edition;
 
 /// Tells other processes that partitions have new events; the payload is who says so, and the partitions as bits.
 const CHANNEL: &str = "rejoinder_events";
@@ -31,10 +32,6 @@ const POLL: Duration = Duration::from_secs(1);
 
 /// How long to wait after the database failed.
 const RECOVER: Duration = Duration::from_millis(500);
-
-/// What one transaction applies at most, in events and in bytes of payload.
-const BATCH_EVENTS: i64 = 500;
-const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
 /// A worker of this process.
 pub(crate) struct Worker {
@@ -84,6 +81,9 @@ impl Worker {
 
     /// Gives its partitions to the others.
     pub(crate) async fn release(&self) {
+        if let Err(error) = parked::give_up(&self.pool, self.id).await {
+            info!(error = %error, "attempts not given up; they count as failed");
+        }
         if let Err(error) = self.leases.release().await {
             info!(error = %error, "leases not given up; the others take them in a few seconds");
         }
@@ -108,10 +108,14 @@ impl Worker {
             let worked = AssertUnwindSafe(self.advance(&mut lane, partition))
                 .catch_unwind()
                 .await;
-            let worked = worked.unwrap_or_else(|_| {
-                error!(partition, "applying events has panicked; trying again");
-                Err(Halt::Database(sqlx::Error::WorkerCrashed))
-            });
+            let worked = match worked {
+                Ok(worked) => worked,
+                Err(_) => {
+                    error!(partition, "applying events has panicked; trying again, with care");
+                    let noted = parked::broke_off(&self.pool, partition, self.id).await;
+                    Err(Halt::Database(noted.err().unwrap_or(sqlx::Error::WorkerCrashed)))
+                }
+            };
             match worked {
                 // After the others that wait for a place.
                 Ok(true) => self.lanes[usize::from(partition)].notify_one(),
@@ -138,26 +142,20 @@ impl Worker {
         }
         let lane = match known {
             Some(lane) => lane,
-            None => known.insert(Lane::load(&self.pool, partition).await?),
+            None => known.insert(self.applier.load(partition).await?),
         };
         let bit = 1 << partition;
         let is_due = self.due.fetch_and(!bit, Ordering::AcqRel) & bit != 0;
-        let mut has_retried = false;
-        if is_due {
-            for retry in parked::due(&self.pool, partition, self.clock.now()).await? {
-                has_retried |= self.applier.retry(lane, &retry).await?;
-            }
-        }
+        let has_retried = is_due && self.applier.retry(lane).await?;
         let events = log::read(&self.pool, partition, lane.position(), BATCH_EVENTS, BATCH_BYTES).await?;
-        if !events.is_empty() {
-            self.applier.apply(lane, &events).await?;
-        }
+        let is_doubted = lane.is_doubted();
+        self.applier.apply(lane, &events).await?;
         let is_over = is_due && events.is_empty() && !has_retried && self.applier.time_out(lane).await?;
-        if has_retried || is_over || (is_due && !events.is_empty()) {
+        if has_retried || is_over || is_doubted || (is_due && !events.is_empty()) {
             // What waited behind one that is done is due at once, and there may be more joins whose time is over.
             self.due.fetch_or(bit, Ordering::AcqRel);
         }
-        Ok(has_retried || is_over || !events.is_empty())
+        Ok(has_retried || is_over || is_doubted || !events.is_empty())
     }
 
     async fn beat(self: Arc<Self>) {
@@ -176,6 +174,7 @@ impl Worker {
     }
 
     async fn poll(self: Arc<Self>) {
+        let mut book = self.applier.rulebook.edition();
         loop {
             tokio::time::sleep(POLL).await;
             let held = self.leases.held();
@@ -183,6 +182,9 @@ impl Worker {
                 .filter(|partition| held.holds(*partition))
                 .map(Into::into)
                 .collect();
+            if let Err(error) = self.look_after_faults(&mut book, &held).await {
+                info!(error = %error, "rules that fail not looked after; trying again");
+            }
             match waiting(&self.pool, &held, self.clock.now()).await {
                 Ok((new, due)) => {
                     self.due.fetch_or(due, Ordering::AcqRel);
@@ -191,6 +193,24 @@ impl Worker {
                 Err(error) => info!(error = %error, "not polled for events; trying again"),
             }
         }
+    }
+
+    /// What failed by other rules than those of today is due at once; of what waits for a rule that is held, one event is
+    /// tried now and then.
+    async fn look_after_faults(&self, book: &mut Arc<Edition>, held: &[i16]) -> sqlx::Result<()> {
+        let (now, today) = (self.clock.now(), self.applier.rulebook.edition());
+        if !Arc::ptr_eq(book, &today) {
+            let due = parked::try_anew(&self.pool, held, now).await?;
+            if due > 0 {
+                info!(events = due, "events that had failed are tried by the new rules");
+            }
+            self.applier.faults.clear();
+            *book = today;
+        }
+        for rule in self.applier.faults.to_probe(now) {
+            parked::probe(&self.pool, held, &rule, now).await?;
+        }
+        Ok(())
     }
 
     async fn listen(self: Arc<Self>) {

@@ -22,6 +22,7 @@ pub(super) enum Action {
         about: To,
         name: String,
         value: Content,
+        is_made_of_memory: bool,
     },
     Notify {
         to: To,
@@ -85,10 +86,16 @@ impl Action {
 
     pub(super) fn effect(&self, names: &Names) -> Result<Effect, EvalError> {
         Ok(match self {
-            Self::Remember { about, name, value } => Effect::Remember {
+            Self::Remember {
+                about,
+                name,
+                value,
+                is_made_of_memory,
+            } => Effect::Remember {
                 about: about.recipient(names)?,
                 name: name.clone(),
                 value: bounded("value", value.eval(names).map_err(|error| error.about("value"))?)?,
+                is_made_of_memory: *is_made_of_memory,
             },
             Self::Notify {
                 to,

@@ -17,6 +17,9 @@ pub(crate) enum Effect {
         name: String,
         /// What is known; null forgets the fact.
         value: Value,
+        /// Whether the value is made of what memory held.
+        #[serde(skip)]
+        is_made_of_memory: bool,
     },
     /// Tells somebody.
     Notify {

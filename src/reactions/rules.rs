@@ -40,6 +40,13 @@ impl Rules {
         let mut errors = Vec::new();
         for path in file::list(dir, "toml").map_err(|error| vec![error])? {
             let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            if !is_name(&name) {
+                errors.push(FileError::whole(
+                    &path,
+                    format!("found the name {name:?}, expected 1 to 100 of A-Z a-z 0-9 - _ ."),
+                ));
+                continue;
+            }
             let rule = file::text(&path)
                 .map_err(|error| vec![error])
                 .and_then(|text| compile::rule(&name, &path, &text, known));
@@ -98,4 +105,11 @@ impl Rules {
             by_pattern,
         }
     }
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=100).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }

@@ -3,6 +3,7 @@
 
 mod claims;
 mod clock;
+mod crash;
 mod kills;
 mod long_transaction;
 mod no_skip;

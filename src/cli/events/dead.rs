@@ -11,11 +11,14 @@ use super::super::{out, table};
 use crate::clock::Clock;
 use crate::config::DatabaseSettings;
 use crate::events::dead::{self, DeadLetter};
+use crate::events::parked::{self, HeldRule};
 
 /// How many letters one command looks at.
 const MOST: i64 = 10_000;
 
 /// List the dead letters: events that could not be applied
+///
+/// Says, too, which rules are held, because they fail for most of their events: these wait, and are no dead letters.
 #[derive(Args)]
 #[group(skip)]
 pub(super) struct Dead {
@@ -29,6 +32,9 @@ pub(super) struct Dead {
 }
 
 /// Apply dead letters anew, once the cause is mended
+///
+/// A fact that a later event has set meanwhile stays as it is, unless its new value is made of what is remembered, as a
+/// counter's is. `rejoinder events explain` says of each event which facts were not written.
 #[derive(Args)]
 #[group(skip)]
 pub(super) struct Redrive {
@@ -70,6 +76,11 @@ impl Dead {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let database = Reached::find(&self.database, CONNECTIONS).await?;
         let letters = dead::list(database.pool(), self.event_id.as_deref(), MOST).await?;
+        for held in parked::held_rules(database.pool(), None).await? {
+            let HeldRule { rule, events, error } = held;
+            let error = error.unwrap_or_default();
+            eprintln!("rule {rule} is held: {events} events wait until it is mended ({error})");
+        }
         if self.json {
             out::print_json(&letters)?;
             return Ok(ExitCode::SUCCESS);
@@ -93,6 +104,13 @@ impl Redrive {
         let redriven = dead::redrive(&mut transaction, &positions, &self.actor.name, now).await?;
         transaction.commit().await?;
         out::print(format_args!("{} given back to the workers", redriven.len()))?;
+        let late = dead::behind(database.pool(), &redriven).await?;
+        if late > 0 {
+            out::print(format_args!(
+                "{late} of them find facts that later events have set: these stay, but for those that are made of what is \
+                 remembered, such as counters; `rejoinder events explain` says which"
+            ))?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -3,6 +3,7 @@
 mod audit;
 mod check;
 mod dead;
+mod effect;
 mod explain;
 mod quarantine;
 mod replay;

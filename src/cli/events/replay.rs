@@ -1,26 +1,35 @@
 //! `rejoinder events replay`: old events through the rules of today.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::Args;
 use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::super::actor::Actor;
 use super::super::database::{CONNECTIONS, Reached};
 use super::super::out;
+use super::effect;
 use crate::bot::Bot;
 use crate::clock::Clock;
 use crate::config::{DatabaseSettings, EventSettings, NotificationSettings};
 use crate::events;
 use crate::events::audit::{self, Entry};
-use crate::events::replay::{Difference, Range, count, replay};
+use crate::events::replay::{Difference, Place, Range, Step};
+
+/// How often it is said how far it is, where standard error is no terminal.
+const PROGRESS: Duration = Duration::from_secs(5);
 
 /// Apply old events again, through the rules as they are now
 ///
-/// What an event has done already is not done twice: newer facts stay, and no message goes out again. Prints the events
-/// of which something else comes than before. The exit code is 0 also when there are some.
+/// What an event has done already is not done twice: newer facts stay, no message goes out again, and joins that have
+/// acted are not compared. Prints the events of which something else comes than before, as it goes on. The exit code is 0
+/// also when there are some. Ctrl-C ends it in order: it prints where it stands, and --resume goes on there.
 #[derive(Args)]
 #[group(skip)]
 pub(super) struct Replay<B: Args> {
@@ -33,6 +42,9 @@ pub(super) struct Replay<B: Args> {
     /// Only those of this type
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<String>,
+    /// Go on where a replay of the same range was interrupted
+    #[arg(long, value_name = "PLACE")]
+    resume: Option<Place>,
     /// Change nothing, only print what would differ; actions written in Rust are not run
     #[arg(long)]
     dry_run: bool,
@@ -52,6 +64,7 @@ pub(super) struct Replay<B: Args> {
 }
 
 impl<B: Args> Replay<B> {
+    /// Exit codes: 0 done, 130 interrupted.
     pub(super) async fn run(self, bot: impl FnOnce(&B) -> Bot) -> anyhow::Result<ExitCode> {
         let bot = bot(&self.bot);
         let database = Reached::find(&self.database, CONNECTIONS).await?;
@@ -60,48 +73,138 @@ impl<B: Args> Replay<B> {
             to: self.to,
             event_type: self.event_type,
         };
-        let all = count(database.pool(), &range).await?;
         let applier = events::applier(&database.database, bot, &self.events, self.notifications)?;
-        let shows = std::io::stderr().is_terminal();
-        let progress = |done: usize| {
-            if shows {
-                // A line that cannot be written is only missed.
-                write!(std::io::stderr(), "\r{done} of {all} events").ok();
-            }
-        };
-        let replayed = replay(&applier, &range, self.dry_run, progress).await?;
-        if shows {
-            eprintln!();
-        }
-        if !self.dry_run {
-            let detail = format!("{} events from {} to {}", replayed.events, range.from, range.to);
+        let mut replay = events::replay::Replay::new(&applier, &range, self.dry_run, self.resume.unwrap_or_default());
+        let audit = async |detail: &str| {
             let entry = Entry {
                 actor: &self.actor.name,
                 action: "replay",
                 position: None,
-                detail: &detail,
+                detail: &format!("{detail} from {} to {}", range.from, range.to),
             };
+            if self.dry_run {
+                return Ok(());
+            }
             let mut connection = database.pool().acquire().await?;
-            audit::write(&mut connection, &entry, Clock::system().now()).await?;
-        }
-        if self.json {
-            out::print_json(&replayed)?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        for difference in &replayed.differences {
-            out::print(text(difference))?;
+            audit::write(&mut connection, &entry, Clock::system().now()).await
+        };
+        audit(&format!("begins at {} of the events", replay.place())).await?;
+        let interrupted = interrupted()?;
+        let mut report = Report::new(self.json, replay.count().await?)?;
+        let ended = loop {
+            if interrupted.load(Ordering::Relaxed) {
+                break Ok(true);
+            }
+            match replay.step().await {
+                Ok(Some(step)) => {
+                    if let Err(error) = report.add(&step) {
+                        break Err(error.into());
+                    }
+                }
+                Ok(None) => break Ok(false),
+                Err(error) => break Err(anyhow::Error::from(error)),
+            }
+        };
+        let (events, place) = (report.events, replay.place());
+        let is_interrupted = match ended {
+            Ok(is_interrupted) => is_interrupted,
+            Err(error) => {
+                audit(&format!("failed at {place}, {events} events done: {error:#};")).await?;
+                return Err(error.context(format!("stopped at {place}; go on with --resume {place}")));
+            }
+        };
+        if is_interrupted {
+            audit(&format!("interrupted at {place}, {events} events done,")).await?;
+        } else {
+            audit(&format!("{events} events")).await?;
         }
         let would = if self.dry_run {
             "would be applied again"
         } else {
             "applied again"
         };
+        report.end(would, is_interrupted.then_some(place))?;
+        if is_interrupted {
+            eprintln!("rejoinder: interrupted at {place}; the same command with --resume {place} goes on there");
+            return Ok(ExitCode::from(130));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Becomes true when the command is told to end, by Ctrl-C or SIGTERM: what is under way is done first.
+fn interrupted() -> anyhow::Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&interrupted);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        told.store(true, Ordering::Relaxed);
+    });
+    Ok(interrupted)
+}
+
+/// What is printed while the replay goes on: nothing of it is kept.
+struct Report {
+    is_json: bool,
+    all: i64,
+    events: usize,
+    differences: usize,
+    told_at: Instant,
+}
+
+impl Report {
+    fn new(is_json: bool, all: i64) -> io::Result<Self> {
+        if is_json {
+            out::print("{\"differences\": [")?;
+        }
+        Ok(Self {
+            is_json,
+            all,
+            events: 0,
+            differences: 0,
+            told_at: Instant::now(),
+        })
+    }
+
+    fn add(&mut self, step: &Step) -> io::Result<()> {
+        for difference in &step.differences {
+            if self.is_json {
+                let comma = if self.differences == 0 { "" } else { "," };
+                out::print(format_args!("{comma}{}", serde_json::to_string(difference)?))?;
+            } else {
+                out::print(text(difference))?;
+            }
+            self.differences += 1;
+        }
+        self.events += step.events;
+        let is_terminal = io::stderr().is_terminal();
+        // Where nobody looks on, a line now and then.
+        if is_terminal || self.told_at.elapsed() >= PROGRESS {
+            self.told_at = Instant::now();
+            let (begin, end) = if is_terminal { ("\r", "") } else { ("", "\n") };
+            // A line that cannot be written is only missed.
+            write!(io::stderr(), "{begin}{} of {} events{end}", self.events, self.all).ok();
+        }
+        Ok(())
+    }
+
+    fn end(&self, would: &str, resume: Option<Place>) -> io::Result<()> {
+        if io::stderr().is_terminal() && self.events > 0 {
+            eprintln!();
+        }
+        if self.is_json {
+            let resume = serde_json::to_string(&resume.map(|place| place.to_string()))?;
+            return out::print(format_args!("], \"events\": {}, \"resume\": {resume}}}", self.events));
+        }
         out::print(format_args!(
             "{} events {would}, {} differ",
-            replayed.events,
-            replayed.differences.len()
-        ))?;
-        Ok(ExitCode::SUCCESS)
+            self.events, self.differences
+        ))
     }
 }
 
@@ -115,12 +218,13 @@ fn text(difference: &Difference) -> String {
     } = difference;
     format!(
         "{event_id} ({event_type} {entity_id})\n  before  {}\n  now     {}",
-        short(before),
-        short(now)
+        lines(before),
+        lines(now)
     )
 }
 
-fn short(gist: &Value) -> String {
+/// What rules made of an event: a line for each, and for each effect.
+fn lines(gist: &Value) -> String {
     if let Some(error) = gist["error"].as_str() {
         return error.to_owned();
     }
@@ -128,14 +232,18 @@ fn short(gist: &Value) -> String {
     let rules: Vec<String> = rules
         .map(|rule| {
             let name = rule["rule"].as_str().unwrap_or_default();
+            let effects = rule["effects"].as_array().into_iter().flatten();
+            let effects: String = effects
+                .map(|effect| format!("\n            {}", effect::line(effect)))
+                .collect();
             match rule["why_not"].as_str() {
                 Some(why_not) => format!("{name}: nothing, {why_not}"),
-                None => format!("{name}: {}", rule["effects"]),
+                None => format!("{name}{effects}"),
             }
         })
         .collect();
     if rules.is_empty() {
-        "no rule listens".to_owned()
+        "nothing".to_owned()
     } else {
         rules.join("\n          ")
     }

@@ -12,6 +12,7 @@ fn status(value: Value) -> Effect {
         about: Recipient::Entity("10042".to_owned()),
         name: "status".to_owned(),
         value,
+        is_made_of_memory: false,
     }
 }
 
@@ -49,6 +50,7 @@ async fn fact_about_followers_is_set_for_each_user() {
         about: Recipient::Followers("10042".to_owned()),
         name: "waits".to_owned(),
         value: json!(true),
+        is_made_of_memory: false,
     };
     let done = stage.apply(1, &[effect]).await;
     let Done::Facts(set) = &done[0] else { panic!("{done:?}") };

@@ -67,6 +67,7 @@ async fn nothing_of_a_forgotten_user_is_left() {
         about,
         name: "to".to_owned(),
         value: json!(SECRET),
+        is_made_of_memory: false,
     };
     // The second names no user: it leads to one by the message.
     stage

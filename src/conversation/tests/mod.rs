@@ -116,7 +116,7 @@ pub(super) async fn applied(pool: &PgPool, now: DateTime<Utc>, position: i64, ef
         notifications_per_hour: 3,
     };
     let mut transaction = pool.begin().await.unwrap();
-    let done = apply(&mut transaction, now, &settings, &effects).await.unwrap();
+    let done = apply(&mut transaction, now, &settings, &effects, false).await.unwrap();
     transaction.commit().await.unwrap();
     done
 }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use sqlx::{Postgres, Transaction};
-use tracing::{Instrument as _, debug, info_span, warn};
+use tracing::{Instrument as _, Span, debug, info_span, warn};
 
-use super::{Applier, Fate, Halt, Kind, Lane};
+use super::{Applier, Failure, Fate, Halt, Kind, Lane};
 use crate::conversation::{self, Applied, Done};
 use crate::events::cursor::Cursor;
 use crate::events::join::{self, Join};
 use crate::events::log::{self, Logged};
-use crate::events::parked::{self, MAX_ATTEMPTS};
+use crate::events::parked::{self, Failed, MAX_ATTEMPTS};
 use crate::events::{Envelope, dead, outcome};
 use crate::reactions::{Edition, Rule, Scope, Trigger};
 
@@ -23,9 +23,13 @@ pub(super) struct Batch<'a> {
     pub(super) book: Arc<Edition>,
     pub(super) cursor: Cursor,
     pub(super) kind: Kind,
+    /// By position, how often events that are retried have been tried before.
+    attempts: HashMap<i64, i32>,
     pub(super) now: DateTime<Utc>,
     pub(super) events: &'a [Logged],
     pub(super) fates: Vec<Fate>,
+    /// Of the events that have failed, in order.
+    failing: Vec<Span>,
     pub(super) joins: BTreeMap<(String, String), Join>,
     /// What is known of entities; only where a rule asks for it.
     pub(super) memory: HashMap<String, Map<String, Value>>,
@@ -49,13 +53,14 @@ impl<'a> Batch<'a> {
         lane: &Lane,
         events: &'a [Logged],
         kind: Kind,
+        attempts: HashMap<i64, i32>,
     ) -> Result<(Self, Transaction<'static, Postgres>), Halt> {
         let now = applier.clock.now();
         applier.log.make_room(&applier.pool, now).await?;
         let mut transaction = applier.pool.begin().await?;
         let position = match kind {
             Kind::New => events.last().map_or(lane.cursor.position, |event| event.position),
-            Kind::Retry { .. } | Kind::Replay { .. } => lane.cursor.position,
+            Kind::Retry | Kind::Replay { .. } => lane.cursor.position,
         };
         let cursor = lane
             .cursor
@@ -69,16 +74,18 @@ impl<'a> Batch<'a> {
         }
         let acted = match kind {
             Kind::Replay { .. } => outcome::acted(&mut *transaction, events).await?,
-            Kind::New | Kind::Retry { .. } => HashSet::new(),
+            Kind::New | Kind::Retry => HashSet::new(),
         };
         let batch = Self {
             applier,
             book: applier.rulebook.edition(),
             cursor,
             kind,
+            attempts,
             now,
             events,
             fates: Vec::with_capacity(events.len()),
+            failing: Vec::new(),
             joins: BTreeMap::new(),
             memory: HashMap::new(),
             emitted: Vec::new(),
@@ -94,12 +101,17 @@ impl<'a> Batch<'a> {
         mut transaction: Transaction<'static, Postgres>,
     ) -> Result<Transaction<'static, Postgres>, Halt> {
         let mut held_up: HashSet<&str> = HashSet::new();
-        let heard: Vec<Result<Option<Heard>, String>> = self.events.iter().map(|event| self.hear(event)).collect();
+        let heard: Vec<Result<Option<Heard>, Failure>> = self.events.iter().map(|event| self.hear(event)).collect();
         self.recall(&heard, &mut transaction).await?;
         self.lock_joins(lane, &heard, &mut transaction).await?;
         for (event, heard) in self.events.iter().zip(heard) {
             let entity = event.envelope.entity_id.as_str();
-            if self.kind == Kind::New && (lane.parked.contains(entity) || held_up.contains(entity)) {
+            let is_behind = match self.kind {
+                Kind::New => lane.parked.contains(entity) || held_up.contains(entity),
+                Kind::Retry => held_up.contains(entity),
+                Kind::Replay { .. } => false,
+            };
+            if is_behind {
                 self.fates.push(Fate::Waits);
                 continue;
             }
@@ -120,8 +132,8 @@ impl<'a> Batch<'a> {
                 Err(error) => Fate::Failed(error),
             };
             match &fate {
-                Fate::Failed(error) => {
-                    span.in_scope(|| warn!(error, "event not applied"));
+                Fate::Failed(_) => {
+                    self.failing.push(span);
                     held_up.insert(entity);
                 }
                 Fate::Unheard | Fate::Applied(_) | Fate::Waits => span.in_scope(|| debug!("applied")),
@@ -132,18 +144,18 @@ impl<'a> Batch<'a> {
     }
 
     /// Which rules listen to an event.
-    fn hear(&self, event: &Logged) -> Result<Option<Heard>, String> {
+    fn hear(&self, event: &Logged) -> Result<Option<Heard>, Failure> {
         let envelope = &event.envelope;
         let rules: Vec<Arc<Rule>> = self.book.rules.listening(&envelope.event_type).cloned().collect();
         if rules.is_empty() || event.is_erased {
             return Ok(None);
         }
-        let payload = serde_json::from_str(envelope.payload.get()).map_err(|error| error.to_string())?;
+        let payload = serde_json::from_str(envelope.payload.get()).map_err(Failure::of_none)?;
         let (version, payload) = self
             .book
             .catalogue
             .upcast(&envelope.event_type, envelope.schema_version, payload)
-            .map_err(|error| error.to_string())?;
+            .map_err(Failure::of_none)?;
         Ok(Some(Heard {
             rules,
             payload,
@@ -164,10 +176,10 @@ impl<'a> Batch<'a> {
     /// Reads what is known of the entities of events whose rules ask for it.
     async fn recall(
         &mut self,
-        heard: &[Result<Option<Heard>, String>],
+        heard: &[Result<Option<Heard>, Failure>],
         transaction: &mut Transaction<'static, Postgres>,
     ) -> sqlx::Result<()> {
-        let asks = |heard: &Result<Option<Heard>, String>| matches!(heard, Ok(Some(heard)) if heard.rules.iter().any(|rule| rule.uses_memory()));
+        let asks = |heard: &Result<Option<Heard>, Failure>| matches!(heard, Ok(Some(heard)) if heard.rules.iter().any(|rule| rule.uses_memory()));
         let asking = self.events.iter().zip(heard).filter(|(_, heard)| asks(heard));
         let entities: HashSet<String> = asking.map(|(event, _)| event.envelope.entity_id.clone()).collect();
         if !entities.is_empty() {
@@ -184,7 +196,7 @@ impl<'a> Batch<'a> {
     async fn lock_joins(
         &mut self,
         lane: &Lane,
-        heard: &[Result<Option<Heard>, String>],
+        heard: &[Result<Option<Heard>, Failure>],
         transaction: &mut Transaction<'static, Postgres>,
     ) -> sqlx::Result<()> {
         let mut openings = BTreeMap::new();
@@ -197,7 +209,7 @@ impl<'a> Batch<'a> {
                 if let Ok(Some(key)) = rule.key(&scope) {
                     let deadline = match self.kind {
                         Kind::Replay { .. } => join::NEVER,
-                        Kind::New | Kind::Retry { .. } => join::deadline(event, join.within, self.now),
+                        Kind::New | Kind::Retry => join::deadline(event, join.within, self.now),
                     };
                     openings.entry((rule.name.clone(), key)).or_insert(deadline);
                 }
@@ -217,6 +229,11 @@ impl<'a> Batch<'a> {
         lane: &mut Lane,
         mut transaction: Transaction<'static, Postgres>,
     ) -> Result<Vec<Fate>, Halt> {
+        let released = match self.kind {
+            Kind::New | Kind::Retry => self.applier.faults.note(self.events, &self.fates, self.now),
+            Kind::Replay { .. } => Vec::new(),
+        };
+        self.tell_failures();
         self.write_effects(&mut transaction).await?;
         join::save(&mut transaction, self.joins.values(), self.now).await?;
         outcome::write(&mut transaction, self.events.iter().zip(&self.fates), self.now).await?;
@@ -233,6 +250,9 @@ impl<'a> Batch<'a> {
         }
         transaction.commit().await?;
         lane.cursor = self.cursor;
+        for rule in &released {
+            parked::release(&self.applier.pool, rule, self.now).await?;
+        }
         self.count(parked.died);
         parked.learn(lane);
         let done: Vec<Done> = self.fates.iter().flat_map(Fate::done).cloned().collect();
@@ -258,7 +278,8 @@ impl<'a> Batch<'a> {
             return Ok(());
         }
         let settings = &self.applier.notifications;
-        let mut done = conversation::apply(transaction, self.now, settings, &effects)
+        let is_late = self.kind == Kind::Retry;
+        let mut done = conversation::apply(transaction, self.now, settings, &effects, is_late)
             .await?
             .into_iter();
         for fate in &mut self.fates {
@@ -270,45 +291,81 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
+    /// Logs each event that has failed, unless its rule is held: that has been told once.
+    fn tell_failures(&self) {
+        let failures = self.fates.iter().filter_map(|fate| match fate {
+            Fate::Failed(failure) => Some(failure),
+            Fate::Unheard | Fate::Applied(_) | Fate::Waits => None,
+        });
+        for (failure, span) in failures.zip(&self.failing) {
+            let error = &failure.error;
+            if self.is_held(failure) {
+                span.in_scope(|| debug!(error, "event waits for its rule"));
+            } else {
+                span.in_scope(|| warn!(error, "event not applied"));
+            }
+        }
+    }
+
+    fn is_held(&self, failure: &Failure) -> bool {
+        let rule = failure.rule.as_deref();
+        rule.is_some_and(|rule| self.applier.faults.holds(rule))
+    }
+
     /// Parks, buries or releases events by their fates.
     async fn write_fates(&self, lane: &Lane, transaction: &mut Transaction<'static, Postgres>) -> sqlx::Result<Parked> {
         let mut parked = Parked::default();
-        let waiting = self
-            .events
-            .iter()
-            .zip(&self.fates)
-            .filter(|(_, fate)| matches!(fate, Fate::Waits));
-        let waiting: Vec<&Logged> = waiting.map(|(event, _)| event).collect();
-        parked::wait(transaction, lane.partition, &waiting).await?;
-        let attempts = match self.kind {
-            Kind::New => 0,
-            Kind::Retry { attempts } => attempts,
-            Kind::Replay { .. } => return Ok(parked),
-        };
+        if let Kind::Replay { .. } = self.kind {
+            return Ok(parked);
+        }
+        let (mut waiting, mut failed, mut done) = (Vec::new(), Vec::new(), Vec::new());
         for (event, fate) in self.events.iter().zip(&self.fates) {
-            let entity = event.envelope.entity_id.as_str();
-            if let Fate::Failed(error) = fate {
-                let attempts = attempts + 1;
-                let is_last = attempts >= MAX_ATTEMPTS
-                    && self
-                        .applier
-                        .dead_letters
-                        .have_room(&mut **transaction, self.now)
-                        .await?;
-                if !is_last {
-                    let retry_at = self.now + parked::wait_after(attempts);
-                    parked::fail(transaction, event, attempts, retry_at, error).await?;
-                    parked.held_up.push(entity.to_owned());
+            let failure = match fate {
+                Fate::Waits => {
+                    waiting.push(event);
                     continue;
                 }
-                dead::bury(transaction, event, attempts, error, self.now).await?;
+                Fate::Unheard | Fate::Applied(_) => {
+                    done.push(event);
+                    continue;
+                }
+                Fate::Failed(failure) => failure,
+            };
+            let is_held = self.is_held(failure);
+            let before = self.attempts.get(&event.position).copied().unwrap_or(0);
+            let attempts = before + i32::from(!is_held);
+            let is_last = !is_held
+                && attempts >= MAX_ATTEMPTS
+                && self
+                    .applier
+                    .dead_letters
+                    .have_room(&mut **transaction, self.now)
+                    .await?;
+            if is_last {
+                dead::bury(transaction, event, attempts, &failure.error, self.now).await?;
                 parked.died += 1;
+                done.push(event);
+                continue;
             }
-            if let Kind::Retry { .. } = self.kind
-                && !parked::done(transaction, lane.partition, entity, event.position, self.now).await?
-            {
-                parked.released.push(entity.to_owned());
+            failed.push(Failed {
+                event,
+                attempts,
+                retry_at: (!is_held).then(|| self.now + parked::wait_after(attempts)),
+                error: &failure.error,
+                rule: failure.rule.as_deref(),
+            });
+            parked.held_up.push(event.envelope.entity_id.clone());
+        }
+        parked::fail(transaction, lane.partition, &failed).await?;
+        match self.kind {
+            Kind::New => parked::wait(transaction, lane.partition, &waiting).await?,
+            Kind::Retry => {
+                parked.released = parked::done(transaction, lane.partition, &done, self.now).await?;
+                if !waiting.is_empty() {
+                    parked::end(transaction, lane.partition, self.applier.worker).await?;
+                }
             }
+            Kind::Replay { .. } => {}
         }
         Ok(parked)
     }

@@ -1,9 +1,11 @@
 //! Events that rules emit.
 
+use std::fmt::Display;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::RuleOutcome;
+use super::{Failure, RuleOutcome};
 use crate::events::Envelope;
 use crate::events::log::Logged;
 use crate::reactions::{Edition, Effect};
@@ -21,10 +23,13 @@ pub(super) fn emitted_by(
     outcomes: &[RuleOutcome],
     book: &Edition,
     now: DateTime<Utc>,
-) -> Result<Vec<Envelope>, String> {
+) -> Result<Vec<Envelope>, Failure> {
     let hops = hops(&event.envelope) + 1;
     let mut emitted = Vec::new();
     for outcome in outcomes {
+        let failure = |event_type: &str, problem: &dyn Display| {
+            Failure::of(&outcome.rule, format!("rule {}: {event_type}{problem}", outcome.rule))
+        };
         for (index, effect) in outcome.effects.iter().enumerate() {
             let Effect::Emit {
                 event_type,
@@ -36,9 +41,9 @@ pub(super) fn emitted_by(
                 continue;
             };
             if hops > MAX_HOPS {
-                return Err(format!("rule {}: {event_type} is emitted in a circle", outcome.rule));
+                return Err(failure(event_type, &" is emitted in a circle"));
             }
-            let seed = format!("{}/{}/{index}", event.position, outcome.rule);
+            let seed = format!("{}/{}/{index}", event.position, outcome.label());
             let emit = Envelope {
                 source: EMITTED.into(),
                 event_id: format!("{}.{hops}", Uuid::new_v5(&Uuid::NAMESPACE_OID, seed.as_bytes())),
@@ -47,21 +52,18 @@ pub(super) fn emitted_by(
                 entity_id: entity_id.clone(),
                 user_id: event.envelope.user_id.clone(),
                 schema_version: *schema_version,
-                payload: serde_json::value::to_raw_value(payload).map_err(|error| error.to_string())?,
+                payload: serde_json::value::to_raw_value(payload)
+                    .map_err(|error| failure(event_type, &format_args!(": {error}")))?,
                 traceparent: event.envelope.traceparent.clone(),
             };
             emit.check()
-                .map_err(|error| format!("rule {}: {event_type}: {error}", outcome.rule))?;
+                .map_err(|error| failure(event_type, &format_args!(": {error}")))?;
             if let Err(violations) = book.catalogue.check(event_type, *schema_version, &emit.payload) {
                 let violations: Vec<String> = violations
                     .iter()
                     .map(|violation| format!("{}: {}", violation.pointer, violation.message))
                     .collect();
-                return Err(format!(
-                    "rule {}: {event_type}: {}",
-                    outcome.rule,
-                    violations.join("; ")
-                ));
+                return Err(failure(event_type, &format_args!(": {}", violations.join("; "))));
             }
             emitted.push(emit);
         }

@@ -7,7 +7,8 @@ use sqlx::{Postgres, Transaction};
 use super::action::event_of;
 use super::batch::{Batch, Heard};
 use super::emit::emitted_by;
-use super::{Fate, Halt, Kind, RuleOutcome};
+use super::fate::{HAS_ACTED, HAS_TIMED_OUT, OutcomeKind};
+use super::{Failure, Fate, Halt, Kind, RuleOutcome};
 use crate::events::join::{self, Join, State};
 use crate::events::log::Logged;
 use crate::reactions::{self, Effect, JoinMode, Recipient, Rule, SeenEvent, Trigger};
@@ -29,27 +30,31 @@ impl Batch<'_> {
             };
             match judged {
                 Ok(outcome) => outcomes.push(outcome),
-                Err(error) => return Ok((Fate::Failed(error), transaction)),
+                Err(error) => return Ok((Fate::Failed(Failure::of(&rule.name, error)), transaction)),
             }
         }
         let emitted = match emitted_by(event, &outcomes, &self.book, self.now) {
             Ok(emitted) => emitted,
-            Err(error) => return Ok((Fate::Failed(error), transaction)),
+            Err(failure) => return Ok((Fate::Failed(failure), transaction)),
         };
         let runs = outcomes
             .iter()
             // What a replayed event has run before is not run again.
             .filter(|outcome| !self.acted.contains(&(event.position, outcome.rule.clone())))
-            .flat_map(|outcome| &outcome.effects)
-            .filter_map(|effect| match effect {
-                Effect::Run { name } => Some(name.as_str()),
-                _ => None,
+            .flat_map(|outcome| outcome.effects.iter().map(|effect| (outcome.rule.as_str(), effect)))
+            .filter_map(|(rule, effect)| match effect {
+                Effect::Run { name } => Some((rule, name.as_str())),
+                Effect::Remember { .. }
+                | Effect::Notify { .. }
+                | Effect::Goto { .. }
+                | Effect::Call(_)
+                | Effect::Emit { .. } => None,
             });
-        let runs: Vec<&str> = runs.collect();
+        let runs: Vec<(&str, &str)> = runs.collect();
         let is_dry = matches!(self.kind, Kind::Replay { dry_run: true });
         if !runs.is_empty() && !is_dry {
             sqlx::query!("savepoint actions").execute(&mut *transaction).await?;
-            for name in runs {
+            for (rule, name) in runs {
                 let given = event_of(event, heard.payload.clone());
                 let (done, given_back) = self.applier.run(name, given, transaction).await?;
                 transaction = given_back;
@@ -60,7 +65,7 @@ impl Batch<'_> {
                     sqlx::query!("release savepoint actions")
                         .execute(&mut *transaction)
                         .await?;
-                    return Ok((Fate::Failed(error), transaction));
+                    return Ok((Fate::Failed(Failure::of(rule, error)), transaction));
                 }
             }
             sqlx::query!("release savepoint actions")
@@ -77,6 +82,7 @@ impl Batch<'_> {
                     about: Recipient::Entity(entity),
                     name,
                     value,
+                    ..
                 } = effect
                     && *entity == event.envelope.entity_id
                 {
@@ -103,12 +109,7 @@ impl Batch<'_> {
             return Ok(RuleOutcome::none(rule, "its condition does not hold"));
         }
         let effects = rule.effects(&scope).map_err(|error| error.to_string())?;
-        Ok(RuleOutcome {
-            rule: rule.name.clone(),
-            why_not: None,
-            effects,
-            done: Vec::new(),
-        })
+        Ok(RuleOutcome::acted(rule, OutcomeKind::Event, effects))
     }
 
     fn judge_join(
@@ -127,8 +128,8 @@ impl Batch<'_> {
             return Err(format!("rule {}: its join is not locked", rule.name));
         };
         match join.state {
-            State::Done => return Ok(RuleOutcome::none(rule, "it has acted before")),
-            State::TimedOut => return Ok(RuleOutcome::none(rule, "its time was over")),
+            State::Done => return Ok(RuleOutcome::none(rule, HAS_ACTED)),
+            State::TimedOut => return Ok(RuleOutcome::none(rule, HAS_TIMED_OUT)),
             State::Open => {}
         }
         if event.received_at > join.deadline {

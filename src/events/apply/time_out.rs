@@ -3,12 +3,13 @@
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use sqlx::{Postgres, Transaction};
-use tracing::{Instrument as _, info_span, warn};
+use tracing::{Instrument as _, info, info_span, warn};
 
 use super::action::event_of;
 use super::emit::emitted_by;
+use super::fate::OutcomeKind;
 use super::judge::missing;
-use super::{Applier, Fate, Halt, Lane, RuleOutcome};
+use super::{Applier, ENDED, Failure, Fate, Halt, Lane, RuleOutcome};
 use crate::conversation::{self, Applied, Done};
 use crate::events::audit::{self, Entry};
 use crate::events::join::{self, Join, State};
@@ -19,21 +20,41 @@ use crate::postgres::is_about_data;
 use crate::reactions::{Effect, Scope, SeenEvent, Trigger};
 
 /// What a time-out has come to, or why it has failed.
-type Over = Result<(Vec<Done>, Vec<Envelope>), String>;
+type Over = Result<(Vec<Done>, Vec<Envelope>), Failure>;
 
 impl Applier {
     /// Acts on a join of a partition whose time is over; returns whether there was one. What fails is tried again, five
     /// times; then the audit trail says so.
     pub(crate) async fn time_out(&self, lane: &mut Lane) -> Result<bool, Halt> {
-        match self.end_join(lane, None).await {
-            Err(Halt::Database(error)) if is_about_data(&error) => self.end_join(lane, Some(error.to_string())).await,
-            done => done,
+        let now = self.clock.now();
+        let Some((rule, key)) = join::due(&self.pool, lane.partition, now).await? else {
+            return Ok(false);
+        };
+        join::begin(&self.pool, &rule, &key).await?;
+        let ended = match self.end_join(lane, &rule, &key, None, now).await {
+            Err(Halt::Database(error)) if is_about_data(&error) => {
+                let refused = Some(Failure::of(&rule, error));
+                self.end_join(lane, &rule, &key, refused, now).await
+            }
+            ended => ended,
+        };
+        if ended.is_err()
+            && let Err(error) = join::give_up(&self.pool, &rule, &key).await
+        {
+            info!(rule, error = %error, "the attempt of a time-out is not taken back; it counts as failed");
         }
+        ended.map(|()| true)
     }
 
-    /// One transaction; `refused` is why the database refused what came of the join just before.
-    async fn end_join(&self, lane: &mut Lane, refused: Option<String>) -> Result<bool, Halt> {
-        let now = self.clock.now();
+    /// One transaction; `refused` is why the database refused what came of this join just before.
+    async fn end_join(
+        &self,
+        lane: &mut Lane,
+        rule: &str,
+        key: &str,
+        refused: Option<Failure>,
+        now: DateTime<Utc>,
+    ) -> Result<(), Halt> {
         self.log.make_room(&self.pool, now).await?;
         let mut transaction = self.pool.begin().await?;
         let position = lane.cursor.position;
@@ -42,12 +63,14 @@ impl Applier {
             .advance(&mut transaction, lane.partition, position, self.worker)
             .await?;
         let cursor = cursor.ok_or(Halt::Fenced)?;
-        let Some(mut join) = join::lock_due(&mut transaction, lane.partition, now).await? else {
+        // What completed it in between has ended it.
+        let Some(mut join) = join::lock_open(&mut transaction, rule, key, now).await? else {
             transaction.rollback().await?;
-            return Ok(false);
+            return Ok(());
         };
         let over = match refused {
-            Some(error) => Err(error),
+            Some(failure) => Err(failure),
+            None if join.attempts > MAX_ATTEMPTS => Err(Failure::of(rule, ENDED)),
             None => {
                 let (over, given_back) = self.act(&join, transaction, now).await?;
                 transaction = given_back;
@@ -58,11 +81,11 @@ impl Applier {
         let (done, emitted) = match over {
             Ok(over) => {
                 join.state = State::TimedOut;
+                join.attempts -= 1;
                 over
             }
-            Err(error) => {
+            Err(Failure { error, .. }) => {
                 warn!(rule = join.rule, error, "time-out has failed");
-                join.attempts += 1;
                 if join.attempts < MAX_ATTEMPTS {
                     join.deadline = now + parked::wait_after(join.attempts);
                 } else {
@@ -86,7 +109,7 @@ impl Applier {
         transaction.commit().await?;
         lane.cursor = cursor;
         self.tell(&emitted, &done).await;
-        Ok(true)
+        Ok(())
     }
 
     /// What the rule of a join does when its time is over; all of it, or nothing.
@@ -117,14 +140,9 @@ impl Applier {
         let scope = Scope::of_timeout(&first.entity_id, &join.key, &join.seen, &missing(waits_for, &join.seen));
         let effects = match rule.timeout_effects(&scope) {
             Ok(effects) => effects,
-            Err(error) => return Ok((Err(error.to_string()), transaction)),
+            Err(error) => return Ok((Err(Failure::of(&rule.name, error)), transaction)),
         };
-        let mut outcome = RuleOutcome {
-            rule: outcome::timed_out(&rule.name),
-            why_not: None,
-            effects,
-            done: Vec::new(),
-        };
+        let mut outcome = RuleOutcome::acted(rule, OutcomeKind::TimeOut, effects);
         let emitted = match emitted_by(&event, std::slice::from_ref(&outcome), &book, now) {
             Ok(emitted) => emitted,
             Err(error) => return Ok((Err(error), transaction)),
@@ -139,19 +157,20 @@ impl Applier {
                 sqlx::query!("rollback to savepoint actions")
                     .execute(&mut *transaction)
                     .await?;
-                return Ok((Err(error), transaction));
+                return Ok((Err(Failure::of(&rule.name, error)), transaction));
             }
         }
+        let label = outcome.label();
         let applied = outcome.effects.iter().enumerate().map(|(index, effect)| Applied {
             position: event.position,
             event: &event.envelope,
-            rule: &outcome.rule,
+            rule: &label,
             index,
             effect,
         });
         let applied: Vec<Applied<'_>> = applied.collect();
-        outcome.done = conversation::apply(&mut transaction, now, &self.notifications, &applied).await?;
-        let done = outcome.done.clone();
+        let done = conversation::apply(&mut transaction, now, &self.notifications, &applied, false).await?;
+        outcome.done.clone_from(&done);
         let fate = Fate::Applied(vec![outcome]);
         outcome::write(&mut transaction, std::iter::once((&event, &fate)), now).await?;
         Ok((Ok((done, emitted)), transaction))

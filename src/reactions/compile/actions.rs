@@ -35,10 +35,12 @@ impl Compiler<'_> {
         let name = self.literal(&written.name, is_fact_name, expected);
         let about = self.to(written.about.as_ref(), ToKind::Entity, sees);
         let value = self.content(&written.value, sees);
+        let value = value?;
         Some(Action::Remember {
             about: about?,
             name: name?,
-            value: value?,
+            is_made_of_memory: value.paths().iter().any(|path| path.starts_with("memory.")),
+            value,
         })
     }
 

@@ -4,7 +4,8 @@ use chrono::TimeDelta;
 use rejoinder::testing::TestBot;
 use serde_json::{Value, json};
 
-use super::command::run;
+use super::command::{run, run_in};
+use super::directory::Directory;
 use super::shop::{self, count, status_of, times_confirmed};
 
 /// Pays an order that does not exist: the second event of it cannot be applied.
@@ -80,6 +81,80 @@ async fn event_that_fails_five_times_is_listed_mended_and_redriven() {
     let again = run(&bot, &["events", "redrive", "pay-77001"]).await;
     assert_eq!(again.code, 2);
     assert!(again.err.contains("\"pay-77001\" is no dead letter"), "{}", again.err);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redriven_event_is_counted_and_sets_nothing_back_which_is_told() {
+    let directory = Directory::copied()
+        .with(
+            "reactions/a_counter.toml",
+            "on = ['order.shipped']\n[[do]]\nremember = { name = 'count', value = '{{ (memory.count or 0) + 1 }}' }\n\
+             [[do]]\nremember = { name = 'trace', value = '{{ (memory.trace or []) + [payload.tracking_number] }}' }\n",
+        )
+        .with(
+            "reactions/poisoned.toml",
+            "on = ['order.shipped']\nwhen = 'payload.tracking_number == \"bad\"'\n[[do]]\n\
+             remember = { name = 'x', value = '{{ memory.mended + 1 }}' }\n",
+        );
+    let bot = shop::open_with(|settings| directory.set(settings)).await;
+    let mut bad = bot.envelope("order.shipped", "10042", &json!({"tracking_number": "bad"}));
+    bad["event_id"] = json!("the-bad-one");
+    bot.send("order.shipped", "10042", json!({"tracking_number": "one"}))
+        .await;
+    assert_eq!(bot.post_event("generic", &bad).await.0, 202);
+    bot.send("order.shipped", "10042", json!({"tracking_number": "two"}))
+        .await;
+    bot.events_applied().await;
+    give_up(&bot).await;
+    let fact = async |name: &str| -> Value {
+        sqlx::query_scalar("select value from facts where subject = '10042' and name = $1")
+            .bind(name)
+            .fetch_one(bot.pool())
+            .await
+            .unwrap()
+    };
+    assert_eq!(
+        (fact("count").await, fact("trace").await),
+        (json!(2), json!(["one", "two"]))
+    );
+    sqlx::query("insert into facts values ('entity', '10042', 'mended', '0', null, now())")
+        .execute(bot.pool())
+        .await
+        .unwrap();
+    let ran = run(&bot, &["events", "redrive", "the-bad-one"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(
+        ran.out.contains("1 of them find facts that later events have set"),
+        "{}",
+        ran.out
+    );
+    bot.clock().advance(TimeDelta::minutes(1));
+    bot.events_applied().await;
+    assert_eq!(fact("count").await, json!(3));
+    assert_eq!(fact("trace").await, json!(["one", "two", "bad"]));
+    assert_eq!(fact("x").await, json!(1));
+    assert_eq!(status_of(&bot, "10042").await, "shipped two");
+    let explained = run(&bot, &["events", "explain", "the-bad-one"]).await.out;
+    assert!(
+        explained.contains("entity 10042: tracking_number not written, a later event has set it"),
+        "{explained}"
+    );
+    assert!(!explained.contains("count not written"), "{explained}");
+
+    // Again, it changes nothing.
+    let (from, to) = (
+        bot.clock().now() - TimeDelta::days(1),
+        bot.clock().now() + TimeDelta::days(1),
+    );
+    let (from, to) = (from.to_rfc3339(), to.to_rfc3339());
+    let replayed = run_in(
+        &bot,
+        directory.path(),
+        &["events", "replay", "--from", &from, "--to", &to],
+    )
+    .await;
+    assert_eq!(replayed.code, 0, "{replayed:?}");
+    assert_eq!(status_of(&bot, "10042").await, "shipped two");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,7 @@ use rejoinder::testing::TestBot;
 use rstest::rstest;
 use serde_json::{Value, json};
 
+use super::directory::Directory;
 use super::shop::{self, count, messages, shop, status_of, times_confirmed};
 
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -103,4 +104,46 @@ async fn time_that_passes_while_no_service_runs_gives_the_time_out_once() {
     bot.events_applied().await;
     assert_eq!(messages(&bot).await, ["Your order #10042 is delayed"]);
     assert_eq!(count(&bot, "event_log where event_type = 'order.stalled'").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn time_out_that_the_database_refuses_counts_for_its_join_and_no_other() {
+    let directory = Directory::copied().with(
+        "reactions/slow.toml",
+        "[join]\nall = ['payment.confirmed', 'order.shipped']\nkey = 'entity_id'\nwithin = '1m'\n\
+         [[join.on_timeout]]\nremember = { name = 'late', value = 'yes' }\n",
+    );
+    let bot = shop::open_with(|settings| directory.set(settings)).await;
+    sqlx::query("alter table facts add constraint refused check (subject <> 'x3' or name <> 'late')")
+        .execute(bot.pool())
+        .await
+        .unwrap();
+    // All at one time of the clock, and so with one deadline.
+    for n in 0..8 {
+        let (order, payment) = (format!("x{n}"), json!({"amount": 1, "currency": "USD"}));
+        let sent = bot.send("payment.confirmed", &order, payment);
+        assert_eq!(sent.await.0, 202);
+    }
+    bot.events_applied().await;
+    bot.clock().advance(TimeDelta::seconds(61));
+    bot.events_applied().await;
+    let attempts: Vec<(String, i32)> =
+        sqlx::query_as("select key, attempts from event_joins where rule = 'slow' and attempts > 0")
+            .fetch_all(bot.pool())
+            .await
+            .unwrap();
+    assert_eq!(attempts, [("x3".to_owned(), 1)]);
+    for _ in 0..5 {
+        bot.clock().advance(TimeDelta::seconds(9));
+        bot.events_applied().await;
+    }
+    assert_eq!(
+        count(&bot, "event_joins where rule = 'slow' and state = 'timed_out'").await,
+        8
+    );
+    assert_eq!(count(&bot, "facts where name = 'late'").await, 7);
+    assert_eq!(
+        count(&bot, "event_audit where detail like 'time-out of rule slow: %'").await,
+        1
+    );
 }

@@ -16,6 +16,7 @@ mod malformed;
 mod metric;
 mod outage;
 mod overload;
+mod parked;
 mod quarantine;
 mod refusal;
 mod reload;

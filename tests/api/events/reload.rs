@@ -53,6 +53,20 @@ async fn broken_rule_is_logged_with_file_line_and_column() {
 }
 
 #[tokio::test]
+async fn rule_whose_name_could_be_taken_for_another_things_is_refused() {
+    let directory = Directory::copied();
+    let bot = shop::open().await;
+    directory.write("reactions/a (time-out).toml", &rule("x"));
+    let ran = run_in(&bot, directory.path(), &["events", "check"]).await;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(
+        ran.out.contains("found the name \"a (time-out)\", expected"),
+        "{}",
+        ran.out
+    );
+}
+
+#[tokio::test]
 async fn check_tells_every_error_with_its_place_and_exit_code() {
     let directory = Directory::copied();
     let bot = shop::open().await;

@@ -1,12 +1,19 @@
 //! `rejoinder events replay`: old events through the rules of today.
 
+use std::process::Stdio;
+
 use chrono::TimeDelta;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rejoinder::testing::TestBot;
 use serde_json::{Value, json};
+use sqlx::ConnectOptions as _;
 
 use super::command::{Ran, run, run_in};
 use super::directory::Directory;
 use super::shop::{self, count, messages, shipped, status_of};
+use crate::serve::rejoinder;
+use crate::support::eventually;
 
 async fn replay(bot: &TestBot, directory: &Directory, further: &[&str]) -> Ran {
     let (from, to) = (
@@ -54,8 +61,8 @@ async fn new_rule_applies_to_old_events_dry_first_and_sends_nothing_twice() {
     assert_eq!(ran.code, 0, "{ran:?}");
     for told in [
         "order.shipped 10042",
-        "express",
-        "by express",
+        "\n  now     express\n            remember entity 10042: status = \"by express\"\n            \
+         notify followers 10042 (orders, chat): It was express\n",
         "1 events would be applied again, 1 differ",
     ] {
         assert!(ran.out.contains(told), "{told} is not in\n{}", ran.out);
@@ -99,6 +106,8 @@ async fn newer_facts_stay_and_joins_do_not_act_again() {
     }
     bot.events_applied().await;
     let sent = messages(&bot).await;
+    let dry = replay(&bot, &directory, &["--dry-run"]).await;
+    assert!(dry.out.contains("would be applied again, 0 differ"), "{}", dry.out);
     let ran = replay(&bot, &directory, &[]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     bot.clock().advance(TimeDelta::minutes(1));
@@ -144,5 +153,84 @@ async fn what_a_time_out_has_done_is_no_difference_of_the_event_that_waited() {
         ran.out.contains("1 events would be applied again, 0 differ"),
         "{}",
         ran.out
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn interrupted_replay_says_where_it_stands_is_audited_and_goes_on_there() {
+    const EVENTS: i64 = 250;
+    let directory = Directory::copied();
+    let bot = shop::open_with(|settings| directory.set(settings)).await;
+    for n in 0..EVENTS {
+        bot.send("order.shipped", "10042", shipped(&n.to_string())).await;
+    }
+    bot.events_applied().await;
+    directory.write(
+        "reactions/express.toml",
+        "on = ['order.shipped']\n[[do]]\nremember = { name = 'express', value = 'yes' }\n",
+    );
+    let (from, to) = (
+        bot.clock().now() - TimeDelta::days(1),
+        bot.clock().now() + TimeDelta::days(1),
+    );
+    let (from, to) = (from.to_rfc3339(), to.to_rfc3339());
+    let mut held = bot.pool().begin().await.unwrap();
+    sqlx::query("lock table event_outcomes in share mode")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    let mut command = rejoinder();
+    command
+        .env("DATABASE_URL", bot.database().to_url_lossy().as_str())
+        .env("USER", "ada")
+        .env("EVENTS_DIR", directory.path())
+        .args(["events", "replay", "--from", &from, "--to", &to])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let running = command.spawn().unwrap();
+    eventually("the replay is at its first events", async || {
+        count(
+            &bot,
+            "pg_stat_activity where wait_event_type = 'Lock' and query like 'insert into event_outcomes%'",
+        )
+        .await
+            == 1
+    })
+    .await;
+    kill(Pid::from_raw(i32::try_from(running.id()).unwrap()), Signal::SIGINT).unwrap();
+    held.commit().await.unwrap();
+    let output = tokio::task::spawn_blocking(move || running.wait_with_output().unwrap())
+        .await
+        .unwrap();
+    let (out, err) = (
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    );
+    assert_eq!(output.status.code(), Some(130), "{err}");
+    // What was found on the way has been printed.
+    assert_eq!(
+        out.matches("remember entity 10042: express = \"yes\"").count(),
+        100,
+        "{out}"
+    );
+    assert!(out.ends_with("100 events applied again, 100 differ\n"), "{out}");
+    let place = err.rsplit_once("--resume ").unwrap().1.split(' ').next().unwrap();
+    let audit = run(&bot, &["events", "audit"]).await.out;
+    assert!(
+        audit.contains(&format!("interrupted at {place}, 100 events done")),
+        "{audit}"
+    );
+
+    let ran = replay(&bot, &directory, &["--resume", place, "--json"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let replayed: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(replayed["events"], EVENTS - 100);
+    assert_eq!(replayed["differences"].as_array().unwrap().len(), 150);
+    assert_eq!(replayed["resume"], Value::Null);
+    let wrong = replay(&bot, &directory, &["--resume", "32/1"]).await;
+    assert_eq!(wrong.code, 2);
+    assert!(
+        wrong.err.contains("expected the place that a replay has printed"),
+        "{wrong:?}"
     );
 }
