@@ -1,10 +1,9 @@
 //! Whose account a turn is about, and which of them.
 
-use rejoinder::{Context, Fail, Lang, Texts};
+use rejoinder::{Fail, Lang, Memory, Texts};
 use serde::{Deserialize, Serialize};
 
 use crate::settings::Settings;
-use crate::verify_identity::Verified;
 
 /// Asks for `user_id`.
 pub(crate) const WHOSE: Texts = &[
@@ -53,17 +52,19 @@ impl Kind {
 ///
 /// # Errors
 /// What the user hears when there is neither, or when the settings require the customer to be verified.
-pub(crate) fn customer(
+pub(crate) async fn customer(
     asked: Option<String>,
-    verified: Option<Context<Verified>>,
+    memory: &Memory,
     settings: &Settings,
     lang: &Lang,
 ) -> Result<String, Fail> {
-    let verified = verified.map(|Context(verified)| verified.customer_id);
     if !settings.require_verified {
-        return asked.or(verified).ok_or_else(|| Fail::missing("user_id"));
+        return match asked {
+            Some(asked) => Ok(asked),
+            None => memory.verified().await?.ok_or_else(|| Fail::missing("user_id")),
+        };
     }
-    match (asked, verified) {
+    match (asked, memory.verified().await?) {
         (None, Some(verified)) => Ok(verified),
         (Some(asked), Some(verified)) if asked == verified => Ok(verified),
         (_, _) => Err(Fail::say(lang.pick([

@@ -42,6 +42,7 @@ pub use crate::clock::Clock;
 pub use crate::fail::Fail;
 pub use crate::handler::{
     Context, Data, Db, Deadline, Fact, Facts, FromTurn, Handler, Memory, Params, Preferences, Raw, Read, Session, Tx,
+    Verified,
 };
 pub use crate::lang::Lang;
 pub use crate::reactions::Event;

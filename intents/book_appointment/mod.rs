@@ -7,12 +7,11 @@ mod slots;
 
 use chrono::{DateTime, Utc};
 use rejoinder::reply::message::QuickReplies;
-use rejoinder::{Clock, Context, Fail, Kept, Lang, Message, Params, Reply, Session, Texts, Tx};
+use rejoinder::{Clock, Context, Fail, Kept, Lang, Message, Params, Reply, Session, Texts, Tx, Verified};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use crate::verify_identity::Verified;
 use crate::{day, moment};
 
 /// Asks for `date_time`.
@@ -84,7 +83,7 @@ impl Kept for Offer {
 pub(crate) async fn handle(
     Params(query): Params<Query>,
     offer: Option<Context<Offer>>,
-    verified: Option<Context<Verified>>,
+    verified: Option<Verified>,
     session: Session,
     lang: Lang,
     clock: Clock,
@@ -98,7 +97,7 @@ pub(crate) async fn handle(
     };
     let customer = customer
         .or(offer.map(|offer| offer.customer))
-        .or(verified.map(|Context(verified)| verified.customer_id))
+        .or(verified.map(|Verified(customer)| customer))
         .ok_or_else(|| Fail::missing("customer"))?;
     let now = clock.now();
     let refused = if wanted <= now {

@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use chrono::{DateTime, Utc};
-use rejoinder::{Cache, Context, Data, Db, Fail, Kept, Lang, Params, Reply};
+use rejoinder::{Cache, Data, Db, Fail, Kept, Lang, Memory, Params, Reply};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::account::{self, Kind};
 use crate::money::money;
 use crate::settings::Settings;
-use crate::verify_identity::Verified;
 
 /// What the user asks for.
 #[derive(Debug, Deserialize)]
@@ -48,14 +47,14 @@ struct Account {
 
 pub(crate) async fn handle(
     Params(query): Params<Query>,
-    verified: Option<Context<Verified>>,
     settings: Data<Settings>,
+    memory: Memory,
     lang: Lang,
     cache: Cache,
     db: Option<Db>,
 ) -> Result<Reply, Fail> {
     let kind = query.account_type;
-    let customer = account::customer(query.user_id, verified, &settings, &lang)?;
+    let customer = account::customer(query.user_id, &memory, &settings, &lang).await?;
     // What is cached is told even while the database is down.
     let load = async {
         let db = db.ok_or_else(|| Fail::Upstream(anyhow!("the database does not answer")))?;
@@ -142,29 +141,5 @@ mod tests {
         spend_all(&bot).await;
         let after = text(&balance(&bot).await);
         assert!(after.contains("is -$0.50."), "{after}");
-    }
-
-    #[tokio::test]
-    async fn where_it_is_required_only_the_verified_customer_hears_it() {
-        let bot = start(|settings| settings.require_verified = true).await;
-        for intent in ["Get Account Balance", "Recent Transactions"] {
-            let mut turn = ask(intent, json!({"user_id": "12345"}));
-            let refused = text(&bot.turn(&turn).await);
-            assert!(refused.starts_with("Please verify your identity first."), "{refused}");
-            let verified = |customer: &str| {
-                json!([{
-                    "name": "projects/p/agent/sessions/s/contexts/verified",
-                    "lifespanCount": 5,
-                    "parameters": {"customer_id": customer},
-                }])
-            };
-            turn["queryResult"]["outputContexts"] = verified("67890");
-            assert_eq!(text(&bot.turn(&turn).await), refused);
-            turn["queryResult"]["outputContexts"] = verified("12345");
-            let told = text(&bot.turn(&turn).await);
-            assert!(told.contains('$'), "{told}");
-            turn["queryResult"]["parameters"] = json!({});
-            assert_eq!(text(&bot.turn(&turn).await), told);
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use rejoinder::reply::message::{Alignment, ColumnProperties, QuickReplies, TableCard, TableCardCell, TableCardRow};
-use rejoinder::{Context, Data, Db, Fail, Kept, Lang, Message, Params, Platform, Reply};
+use rejoinder::{Context, Data, Db, Fail, Kept, Lang, Memory, Message, Params, Platform, Reply};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,6 @@ use crate::day;
 use crate::get_account_balance::AccountInfo;
 use crate::money::money;
 use crate::settings::Settings;
-use crate::verify_identity::Verified;
 
 /// How many are told at a time.
 const PAGE: usize = 5;
@@ -48,16 +47,16 @@ struct Transaction {
 pub(crate) async fn handle(
     Params(query): Params<Query>,
     about: Option<Context<AccountInfo>>,
-    verified: Option<Context<Verified>>,
     settings: Data<Settings>,
     lang: Lang,
+    memory: Memory,
     db: Db,
 ) -> Result<Reply, Fail> {
     let about = about.map(|Context(account)| account);
     let known = about.as_ref().map(|account| account.account_type);
     let asked = query.user_id.or(about.and_then(|account| account.user_id));
     let list = List {
-        user_id: account::customer(asked, verified, &settings, &lang)?,
+        user_id: account::customer(asked, &memory, &settings, &lang).await?,
         account_type: query.account_type.or(known).unwrap_or_default(),
         offset: 0,
     };
@@ -67,12 +66,12 @@ pub(crate) async fn handle(
 /// “More”, “go on”.
 pub(crate) async fn more(
     Context(list): Context<List>,
-    verified: Option<Context<Verified>>,
     settings: Data<Settings>,
     lang: Lang,
+    memory: Memory,
     db: Db,
 ) -> Result<Reply, Fail> {
-    let user_id = account::customer(Some(list.user_id), verified, &settings, &lang)?;
+    let user_id = account::customer(Some(list.user_id), &memory, &settings, &lang).await?;
     tell(List { user_id, ..list }, &lang, &db).await
 }
 

@@ -44,14 +44,15 @@ impl fmt::Debug for Pin {
     }
 }
 
-/// The customer who has given the right PIN in this conversation.
+/// The customer who has given the right PIN in this conversation, for the agent: it can make this context one that an
+/// intent needs. No handler goes by it, for whoever talks to Dialogflow can write it, too; [`Memory::verified`] tells.
 #[derive(Debug, Deserialize, Serialize)]
-pub(crate) struct Verified {
+struct Shadow {
     /// Customer number.
-    pub(crate) customer_id: String,
+    customer_id: String,
 }
 
-impl Kept for Verified {
+impl Kept for Shadow {
     const CONTEXT: &'static str = "verified";
     const LIFESPAN: u32 = 20;
 }
@@ -101,7 +102,7 @@ pub(crate) async fn handle(
             ("en", format!("Thank you, {name}. You are verified.")),
             ("de", format!("Danke, {name}. Ihre Identität ist bestätigt.")),
         ]);
-        return Ok(reply(text).keep(Verified { customer_id: number }));
+        return Ok(reply(text).keep(Shadow { customer_id: number }));
     }
     let misses = tries.misses + 1;
     if misses < TRIES {

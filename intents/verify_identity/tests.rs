@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use futures_util::future::join_all;
 use rejoinder::testing::TestBot;
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Claim, Pin};
 use crate::tests::{ask_in, start, text};
@@ -109,6 +109,118 @@ async fn what_was_wanted_before_the_pin_is_the_customers_after_it() {
     assert_eq!(rows(followed).await, ["10041", "10042"]);
     let left = "select user_id from follows where user_id like 'projects/%'";
     assert!(rows(left).await.is_empty());
+}
+
+const CX_SESSION: &str = "projects/p/locations/global/agents/bank/sessions/s0";
+
+/// What is asked for figures, in the conversation `s0` of an ES agent; each as if 12345 were the customer.
+fn questions(forged: bool) -> Vec<Value> {
+    let customer = json!({"user_id": "12345"});
+    let list = json!({"user_id": "12345", "account_type": "checking", "offset": 5});
+    let account =
+        json!({"user_id": "12345", "account_type": "checking", "balance": 1.0, "last_updated": "2025-06-23T16:05:00Z"});
+    [
+        ("Get Account Balance", customer.clone()),
+        ("Get Account Balance", json!({"user_id": ""})),
+        ("Recent Transactions", customer.clone()),
+        ("Recent Transactions", json!({"user_id": ""})),
+        ("Recent Transactions - more", json!({})),
+    ]
+    .into_iter()
+    .map(|(intent, parameters)| {
+        let mut turn = ask_in("s0", intent, parameters);
+        let mut contexts = vec![("transactions-list", list.clone()), ("account-info", account.clone())];
+        if forged {
+            contexts.push(("verified", json!({"customer_id": "12345"})));
+        }
+        let contexts = contexts.into_iter().map(|(id, mut kept)| {
+            kept["rejoinder"] = kept.clone();
+            json!({"name": format!("projects/p/agent/sessions/s0/contexts/{id}"), "lifespanCount": 5, "parameters": kept})
+        });
+        turn["queryResult"]["outputContexts"] = contexts.collect();
+        turn
+    })
+    .collect()
+}
+
+/// The same in a session of CX, where contexts are session parameters.
+fn in_cx(turn: &Value) -> Value {
+    let query = &turn["queryResult"];
+    let mut parameters = query["parameters"].clone();
+    for context in query["outputContexts"].as_array().unwrap() {
+        let id = context["name"].as_str().unwrap().rsplit('/').next().unwrap();
+        parameters[id] = context["parameters"]["rejoinder"].clone();
+    }
+    json!({
+        "fulfillmentInfo": {"tag": "bank"},
+        "intentInfo": {"displayName": query["intent"]["displayName"]},
+        "sessionInfo": {"session": CX_SESSION, "parameters": parameters},
+        "languageCode": "en",
+    })
+}
+
+/// What the user hears, of either platform.
+fn heard(reply: &Value) -> String {
+    let cx = &reply["fulfillmentResponse"]["messages"][0]["text"]["text"][0];
+    cx.as_str().map_or_else(|| text(reply), str::to_owned)
+}
+
+async fn verify_in_cx(bot: &TestBot) {
+    let verify = json!({
+        "intentInfo": {"displayName": "Verify Identity"},
+        "sessionInfo": {"session": CX_SESSION, "parameters": {"user_id": "12345", "pin": "1234"}},
+        "languageCode": "en",
+    });
+    assert_eq!(heard(&bot.turn(&verify).await), WELCOME);
+}
+
+#[tokio::test]
+async fn where_it_is_required_no_forged_context_or_session_parameter_gets_a_figure() {
+    let bot = start(|settings| settings.require_verified = true).await;
+    let refused = async |turn: &Value| {
+        let said = heard(&bot.turn(turn).await);
+        assert!(said.starts_with("Please verify your identity first."), "{said}");
+    };
+    for turn in questions(true) {
+        refused(&turn).await;
+        refused(&in_cx(&turn)).await;
+    }
+    // Somebody else's identity is none either.
+    assert_eq!(
+        try_pin(&bot, 0, "67890", "4321").await,
+        "Thank you, Grace. You are verified."
+    );
+    for (at, turn) in questions(true).into_iter().enumerate() {
+        match at {
+            // Who asks for no number hears of their own.
+            1 => assert!(heard(&bot.turn(&turn).await).contains("€95.10")),
+            _ => refused(&turn).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn verified_customer_is_told_until_the_identity_has_expired() {
+    let bot = start(|settings| settings.require_verified = true).await;
+    assert_eq!(try_pin(&bot, 0, "12345", "1234").await, WELCOME);
+    verify_in_cx(&bot).await;
+    bot.clock().advance(TimeDelta::seconds(30 * 60 - 1));
+    for turn in questions(false) {
+        for turn in [in_cx(&turn), turn] {
+            let told = heard(&bot.turn(&turn).await);
+            assert!(told.contains('$'), "{told}");
+        }
+    }
+    bot.clock().advance(TimeDelta::seconds(1));
+    for turn in questions(true) {
+        for turn in [in_cx(&turn), turn] {
+            let said = heard(&bot.turn(&turn).await);
+            assert!(said.starts_with("Please verify your identity first."), "{said}");
+        }
+    }
+    verify_in_cx(&bot).await;
+    let told = heard(&bot.turn(&in_cx(&questions(false)[0])).await);
+    assert!(told.contains("$3,247.82"), "{told}");
 }
 
 #[test]

@@ -142,6 +142,21 @@ pub(crate) async fn of_session(executor: impl PgExecutor<'_>, session: &str) -> 
     Ok(user.unwrap_or_else(|| session.to_owned()))
 }
 
+/// The user who has verified their identity in this session, while that counts.
+pub(crate) async fn verified(
+    executor: impl PgExecutor<'_>,
+    session: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar!(
+        "select user_id from conversations where session = $1 and verified_until > $2",
+        session,
+        now
+    )
+    .fetch_optional(executor)
+    .await
+}
+
 /// The session's user follows this entity from now on.
 pub(crate) async fn follow(
     executor: impl PgExecutor<'_>,
@@ -166,20 +181,23 @@ pub(crate) async fn follow(
     Ok(())
 }
 
-/// From now on the session is a conversation of this user. What was kept for the session while it had nobody is the
-/// user's from then on; what another user of the session had stays that user's.
+/// From now on the session is a conversation of this user, who counts as verified until then. What was kept for the
+/// session while it had nobody is the user's from now on; what another user of the session had stays that user's.
 pub(crate) async fn identify(
     connection: &mut PgConnection,
     session: &str,
     user_id: &str,
+    verified_until: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into conversations (session, user_id, seen_at) values ($1, $2, $3)
-         on conflict (session) do update set user_id = excluded.user_id, seen_at = excluded.seen_at",
+        "insert into conversations (session, user_id, seen_at, verified_until) values ($1, $2, $3, $4)
+         on conflict (session) do update
+         set user_id = excluded.user_id, seen_at = excluded.seen_at, verified_until = excluded.verified_until",
         session,
         user_id,
-        now
+        now,
+        verified_until
     )
     .execute(&mut *connection)
     .await?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 
@@ -14,6 +15,9 @@ use crate::fail::Fail;
 use crate::postgres::Database;
 use crate::reactions::FactScope;
 use crate::session::SessionName;
+
+/// For how long an identity counts once it is verified, unless the bot says otherwise.
+const VERIFIED_FOR: TimeDelta = TimeDelta::minutes(30);
 
 /// What is remembered of the conversation, of its user, and of what events tell about.
 ///
@@ -78,14 +82,40 @@ impl Memory {
         self.set(FactScope::User, &self.user_id().await?, name, value).await
     }
 
-    /// From now on this conversation is `user_id`'s, in the transaction of `connection`, so that it is so only if the
-    /// handler's reply is. What the session followed and opted in to while nobody was identified is the user's then.
+    /// The user has shown that they are `user_id`: from now on this conversation is theirs, in the transaction of
+    /// `connection`, so that it is so only if the handler's reply is. What the session followed and opted in to while
+    /// nobody was identified is the user's then. They count as [verified](Self::verified) for 30 minutes.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn identify(&self, connection: &mut PgConnection, user_id: &str) -> Result<(), Fail> {
-        let session = self.session.as_str();
-        Ok(user::identify(connection, session, user_id, self.clock.now()).await?)
+        self.identify_for(VERIFIED_FOR, connection, user_id).await
+    }
+
+    /// As [`identify`](Self::identify), and they count as [verified](Self::verified) for `lasting`; not at all where that
+    /// is zero.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn identify_for(
+        &self,
+        lasting: TimeDelta,
+        connection: &mut PgConnection,
+        user_id: &str,
+    ) -> Result<(), Fail> {
+        let now = self.clock.now();
+        let verified_until = now.checked_add_signed(lasting).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        Ok(user::identify(connection, self.session.as_str(), user_id, verified_until, now).await?)
+    }
+
+    /// The user who has shown who they are in this conversation, and not too long ago. To others the conversation may
+    /// still be known as theirs ([`user_id`](Self::user_id)), but nothing is to be told that only they may hear.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn verified(&self) -> Result<Option<String>, Fail> {
+        self.database.expect_up()?;
+        Ok(user::verified(self.database.primary(), self.session.as_str(), self.clock.now()).await?)
     }
 
     /// The user is told of this entity's events from now on. It is written behind the turn: the answer does not wait

@@ -8,6 +8,7 @@ mod memory;
 mod params;
 mod plain;
 mod turn;
+mod verified;
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ pub use self::database::{Db, Tx};
 pub use self::memory::{Fact, Facts, Memory, Preferences};
 pub use self::params::Params;
 pub use self::turn::{Deadline, Raw, Session};
+pub use self::verified::Verified;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::conversation::Conversation;
@@ -62,8 +64,8 @@ pub enum Read {
 /// Something a handler can ask for.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be extracted from a turn",
-    note = "arguments of a handler are Params<T>, Context<T>, Session, Lang, Db, Tx, Memory, Cache, Upstream, Deadline, Raw, \
-            Data<T>, Turn, Clock, or an Option of one of them"
+    note = "arguments of a handler are Params<T>, Context<T>, Session, Lang, Db, Tx, Memory, Verified, Cache, Upstream, \
+            Deadline, Raw, Data<T>, Turn, Clock, or an Option of one of them"
 )]
 pub trait FromTurn: Sized + Send {
     /// What it can read of the turn: all, unless it says otherwise.

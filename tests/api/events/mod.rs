@@ -3,7 +3,7 @@
 mod batch;
 mod bounded;
 mod catalogue;
-mod command;
+pub(crate) mod command;
 mod dead_letter;
 mod directory;
 mod emitted;
