@@ -16,6 +16,8 @@ mod product_stock;
 mod recent_transactions;
 mod settings;
 #[cfg(test)]
+mod stories;
+#[cfg(test)]
 mod tests;
 mod verify_identity;
 

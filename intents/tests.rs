@@ -51,6 +51,19 @@ async fn recorded_turns_are_answered_as_recorded() {
     assert!(played >= 9, "only {played} folders were played");
 }
 
+/// The README, as the programs of this test read it.
+const README: &str = include_str!("../README.md");
+
+#[tokio::test]
+async fn turn_of_the_readme_is_answered_as_printed() {
+    let (_, from) = README.split_once("-d '").unwrap();
+    let (turn, from) = from.split_once("'\n").unwrap();
+    let (_, from) = from.split_once("folded here for reading:\n").unwrap();
+    let printed = serde_json::Deserializer::from_str(from).into_iter::<Value>().next();
+    let turn: Value = serde_json::from_str(turn).unwrap();
+    assert_eq!(start(|_| {}).await.turn(&turn).await, printed.unwrap().unwrap());
+}
+
 /// What the user hears.
 pub(crate) fn text(reply: &Value) -> String {
     reply["fulfillmentText"].as_str().unwrap_or_default().to_owned()

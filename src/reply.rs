@@ -9,7 +9,9 @@ use crate::session::{ContextId, is_context_id};
 
 /// Something to keep in the conversation for later turns, read back by [`Context<T>`](crate::handler::Context).
 ///
-/// In ES it is an output context, in CX a session parameter that holds an object.
+/// In ES it is an output context, in CX a session parameter that holds an object. ES writes the parameters of each turn
+/// into every active context; what is kept is out of its reach: it is written flat, for the agent to say
+/// (`#order.order_number`), and once more under the key `rejoinder`, from which it is read.
 pub trait Kept: Serialize + DeserializeOwned {
     /// Id of the context: `a-z 0-9 _ - %`, at most 250 bytes; written in lower case. A name that Dialogflow would
     /// refuse does not compile.
@@ -215,7 +217,8 @@ impl Reply {
         self
     }
 
-    /// Writes a context whose id is only known at run time; `lifespan` 0 ends it.
+    /// Writes a context whose id is only known at run time; `lifespan` 0 ends it. [`Turn::kept`](crate::Turn::kept) reads
+    /// it back.
     #[must_use]
     pub fn context(mut self, id: ContextId, lifespan: u32, parameters: Map<String, Value>) -> Self {
         put(&mut self.contexts, id, lifespan, parameters);

@@ -5,6 +5,7 @@
 #![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 mod events;
+mod story;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -27,6 +28,7 @@ use crate::service::{Parts, Service};
 use crate::upstream;
 
 pub use self::events::{ChatStream, Said};
+pub use self::story::Story;
 
 /// The migrated database that each test's is copied from.
 const TEMPLATE: &str = "template_migrated";

@@ -4,6 +4,11 @@ use serde_json::{Map, Value};
 
 use crate::session::SessionName;
 
+/// The key under which a context of ES holds once more what we keep in it. Dialogflow ES writes the parameters of each
+/// turn into every active context, an unfilled one as `""`, so what stands there under the name of a parameter is soon
+/// another's. No parameter of an agent may have this name.
+pub(crate) const KEPT: &str = "rejoinder";
+
 /// The API that a turn speaks, and in which its reply is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Api {
@@ -81,7 +86,7 @@ pub struct ActiveContext {
     pub id: String,
     /// How many more turns it lives; the platform may leave it out.
     pub lifespan: Option<u32>,
-    /// What it holds.
+    /// What it holds, with the parameters that ES has written into it since it was kept; [`Turn::kept`] is without them.
     pub parameters: Map<String, Value>,
 }
 
@@ -126,13 +131,15 @@ impl Turn {
         self.contexts.iter().find(|context| context.id.eq_ignore_ascii_case(id))
     }
 
-    /// What a context of this id holds: an ES context's parameters, or a CX session parameter that is an object.
+    /// What was kept in the context of this id: in ES as it was written, whatever the platform has written into the
+    /// context since; all parameters of a context that we have not written. In CX a session parameter that is an object.
     pub fn kept(&self, id: &str) -> Option<&Map<String, Value>> {
         match self.api {
-            Api::EsV2 | Api::EsV2beta1 => self
-                .context(id)
-                .filter(|context| context.lifespan != Some(0))
-                .map(|context| &context.parameters),
+            Api::EsV2 | Api::EsV2beta1 => {
+                let context = self.context(id).filter(|context| context.lifespan != Some(0))?;
+                let ours = context.parameters.get(KEPT).and_then(Value::as_object);
+                Some(ours.unwrap_or(&context.parameters))
+            }
             Api::CxV3 => {
                 // Names of CX parameters take no `%`, and their case does not count.
                 let name = id.replace('%', "_");

@@ -28,9 +28,8 @@ pub(crate) struct AccountInfo {
     /// Which it is.
     pub(crate) account_type: Kind,
     last_updated: DateTime<Utc>,
-    /// Whose it is, where the platform has put the parameters of the intent into its context.
-    #[serde(default, skip_serializing)]
-    pub(crate) user_id: Option<String>,
+    /// Whose it is.
+    pub(crate) user_id: String,
 }
 
 impl Kept for AccountInfo {
@@ -48,8 +47,8 @@ struct Account {
 pub(crate) async fn handle(
     Params(query): Params<Query>,
     settings: Data<Settings>,
-    memory: Memory,
     lang: Lang,
+    memory: Memory,
     cache: Cache,
     db: Option<Db>,
 ) -> Result<Reply, Fail> {
@@ -85,7 +84,7 @@ pub(crate) async fn handle(
         balance: account.balance,
         account_type: kind,
         last_updated: account.updated_at,
-        user_id: None,
+        user_id: customer,
     };
     Ok(Reply::text(text).keep(info).source("banking-api"))
 }

@@ -54,7 +54,7 @@ pub(crate) async fn handle(
 ) -> Result<Reply, Fail> {
     let about = about.map(|Context(account)| account);
     let known = about.as_ref().map(|account| account.account_type);
-    let asked = query.user_id.or(about.and_then(|account| account.user_id));
+    let asked = query.user_id.or(about.map(|account| account.user_id));
     let list = List {
         user_id: account::customer(asked, &memory, &settings, &lang).await?,
         account_type: query.account_type.or(known).unwrap_or_default(),

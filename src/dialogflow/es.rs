@@ -11,7 +11,7 @@ use super::{EsApi, NotATurn, limit, unsaid};
 use crate::lang::Lang;
 use crate::reply::{Answer, FollowUp, KeptContext, Reply, SessionEntity};
 use crate::session::SessionName;
-use crate::turn::{ActiveContext, Api, Sentiment, Turn};
+use crate::turn::{ActiveContext, Api, KEPT, Sentiment, Turn};
 
 /// The longest language tag that is sent back, in bytes; RFC 5646 asks for room for 35.
 const MAX_LANGUAGE: usize = 35;
@@ -143,7 +143,7 @@ struct Response<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<&'a Map<String, Value>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    output_contexts: Vec<OutputContext<'a>>,
+    output_contexts: Vec<OutputContext>,
     #[serde(skip_serializing_if = "Option::is_none")]
     followup_event_input: Option<EventInput<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -187,12 +187,12 @@ impl Written<'_> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct OutputContext<'a> {
+struct OutputContext {
     name: String,
     /// Always written: without it the context would end at once.
     lifespan_count: u32,
     #[serde(skip_serializing_if = "Map::is_empty")]
-    parameters: &'a Map<String, Value>,
+    parameters: Map<String, Value>,
 }
 
 #[derive(Serialize)]
@@ -316,15 +316,27 @@ fn encode_message<'a>(platform: Platform, message: &'a Message, beta: bool, lang
     Some(Written::Rich(value))
 }
 
-fn contexts<'a>(turn: &Turn, kept: &'a [KeptContext]) -> Vec<OutputContext<'a>> {
+fn contexts(turn: &Turn, kept: &[KeptContext]) -> Vec<OutputContext> {
     let full_name = |context: &KeptContext| format!("{}/contexts/{}", turn.session, context.id.as_str());
     kept.iter()
         .map(|context| OutputContext {
             name: full_name(context),
             lifespan_count: context.lifespan.min(i32::MAX as u32),
-            parameters: &context.parameters,
+            parameters: twice(&context.parameters),
         })
         .collect()
+}
+
+/// What is kept in a context, flat, for the agent to say (`#order.order_number`), and once more under a key that the
+/// platform leaves alone.
+fn twice(kept: &Map<String, Value>) -> Map<String, Value> {
+    let mut written = kept.clone();
+    // A handler may have taken it over from a context of before.
+    written.remove(KEPT);
+    if !written.is_empty() {
+        written.insert(KEPT.to_owned(), Value::Object(written.clone()));
+    }
+    written
 }
 
 fn session_entity(turn: &Turn, entity: &SessionEntity) -> Option<Value> {

@@ -1,5 +1,7 @@
 //! What an earlier turn kept in the conversation.
 
+use tracing::warn;
+
 use super::lenient::read;
 use super::{FromTurn, Read, Scope};
 use crate::fail::Fail;
@@ -8,9 +10,9 @@ use crate::reply::Kept;
 
 /// The active context of `T`; in CX the session parameter of that name.
 ///
-/// Where it is not active the user hears that the thread is lost; a handler that can do without takes
-/// `Option<Context<T>>`. What the context holds came back through the platform: it is the caller's word, no more to
-/// be trusted than the caller.
+/// Where it is not active, or cannot be read, the user hears that the thread is lost; a handler that can do without
+/// takes `Option<Context<T>>`. What the context holds came back through the platform: it is the caller's word, no more
+/// to be trusted than the caller. Who the user is, [`Verified`](super::Verified) tells.
 #[derive(Clone, Debug)]
 pub struct Context<T>(pub T);
 
@@ -18,9 +20,20 @@ impl<T: Kept + Send> FromTurn for Context<T> {
     const READS: &'static [Read] = &[Read::Context(T::CONTEXT)];
 
     async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
-        let Some(kept) = scope.turn.kept(T::CONTEXT) else {
+        let kept = scope.turn.kept(T::CONTEXT).and_then(|kept| match read(kept) {
+            Ok(kept) => Some(Self(kept)),
+            Err(mismatch) => {
+                warn!(
+                    context.id = T::CONTEXT,
+                    reason = mismatch.reason,
+                    "context cannot be read; the turn goes on without"
+                );
+                None
+            }
+        });
+        kept.ok_or_else(|| {
             let lang = Lang::new(scope.turn.language.as_str());
-            return Err(Fail::say(lang.pick([
+            Fail::say(lang.pick([
                 (
                     "en",
                     "I have lost track of what that refers to. Could you tell me again?",
@@ -29,14 +42,7 @@ impl<T: Kept + Send> FromTurn for Context<T> {
                     "de",
                     "Ich weiß gerade nicht, worauf sich das bezieht. Können Sie es noch einmal sagen?",
                 ),
-            ])));
-        };
-        read(kept).map(Self).map_err(|mismatch| {
-            Fail::bug(format_args!(
-                "context {} cannot be read: {}",
-                T::CONTEXT,
-                mismatch.reason
-            ))
+            ]))
         })
     }
 }

@@ -5,7 +5,7 @@ use rejoinder::{Bot, Fail, Reply};
 use serde_json::json;
 
 use crate::serve::Running;
-use crate::support::{Gate, es, metrics, numbered};
+use crate::support::{Gate, es, metrics, numbered, said};
 
 async fn helps() -> Result<Reply, Fail> {
     Ok(Reply::text("I can help with orders."))
@@ -101,6 +101,42 @@ async fn name_that_matches_nothing_is_told_once_with_the_one_it_may_be_meant_for
         !logs.contains("turn answered"),
         "a line for each turn is for terminals:\n{logs}"
     );
+}
+
+#[tokio::test]
+async fn context_that_cannot_be_read_is_a_warning_that_names_its_field_and_no_value() {
+    let mut running = Running::start_logged(&[("RUST_LOG", "debug"), ("LOG_FORMAT", "json")]);
+    let http = reqwest::Client::builder().build().unwrap();
+    for (intent, id, heard) in [
+        (
+            "Recent Transactions - more",
+            "transactions-list",
+            "I have lost track of what that refers to.",
+        ),
+        // Where the handler can do without it, too.
+        ("Recent Transactions", "account-info", "What is your customer number?"),
+    ] {
+        let mut turn = es("r1", intent, json!({}));
+        let unreadable = json!({"user_id": "marked-user-id", "account_type": "marked 4111111111111111", "offset": 5,
+            "balance": 1, "last_updated": "2025-06-23T16:05:00Z"});
+        turn["queryResult"]["outputContexts"] = json!([{
+            "name": format!("projects/p-1/agent/sessions/s-1/contexts/{id}"),
+            "lifespanCount": 5,
+            "parameters": unreadable,
+        }]);
+        let post = http.post(format!("{}/fulfillment", running.url)).json(&turn);
+        let reply: serde_json::Value = post.send().await.unwrap().json().await.unwrap();
+        assert!(said(&reply).starts_with(heard), "{reply}");
+    }
+    let logs = running.logs();
+    for id in ["transactions-list", "account-info"] {
+        let warned = |line: &&str| line.contains("WARN") && line.contains(id) && line.contains("account_type");
+        assert!(
+            logs.lines().any(|line| warned(&line)),
+            "{id} is not in the logs:\n{logs}"
+        );
+    }
+    assert!(!logs.contains("ERROR") && !logs.contains("marked"), "{logs}");
 }
 
 #[tokio::test]

@@ -71,9 +71,10 @@ async fn context_is_active_at_the_next_turn_and_kept_by_the_platform() {
     learned(&two, SESSION).await;
     let reply = two.turn(&turn("r1", "Parcel")).await;
     assert_eq!(reply["fulfillmentText"], "10042");
+    let kept = json!({"order": "10042", "rejoinder": {"order": "10042"}});
     assert_eq!(
         reply["outputContexts"],
-        json!([{"name": format!("{SESSION}/contexts/parcel"), "lifespanCount": 5, "parameters": {"order": "10042"}}])
+        json!([{"name": format!("{SESSION}/contexts/parcel"), "lifespanCount": 5, "parameters": kept}])
     );
     // The same turn again, at another replica and at this one; then the next.
     assert_eq!(one.turn(&turn("r1", "Parcel")).await, reply);

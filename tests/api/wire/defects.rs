@@ -72,7 +72,7 @@ async fn context_is_read_and_written_in_every_session_shape() {
         let reply = bot.turn(&turn).await;
         assert_eq!(text(&reply), "[7]", "{session}");
         let written = json!([{
-            "name": format!("{session}/contexts/order"), "lifespanCount": 5, "parameters": {"id": [7]},
+            "name": format!("{session}/contexts/order"), "lifespanCount": 5, "parameters": {"id": [7], "rejoinder": {"id": [7]}},
         }]);
         assert_eq!(reply["outputContexts"], written);
     }

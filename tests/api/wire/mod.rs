@@ -1,6 +1,7 @@
 //! The wire: what Dialogflow sends is read, and what goes back is never refused.
 
 mod bad_input;
+mod contexts;
 mod defects;
 mod limits;
 mod messages;

@@ -60,7 +60,7 @@ async fn contexts_get_the_full_name_of_the_session_and_a_lifespan() {
     for session in ES_SESSIONS {
         let reply = stage.answers(Spoken::V2, &es_turn(session), whole()).await;
         let expected = json!([
-            {"name": format!("{session}/contexts/order%2-x"), "lifespanCount": 7, "parameters": {"id": 7}},
+            {"name": format!("{session}/contexts/order%2-x"), "lifespanCount": 7, "parameters": {"id": 7, "rejoinder": {"id": 7}}},
             {"name": format!("{session}/contexts/old"), "lifespanCount": 0},
         ]);
         assert_eq!(reply["outputContexts"], expected);
