@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use chrono::TimeDelta;
 use rejoinder::testing::{TestBot, TestSettings, default_settings};
 use serde_json::{Value, json};
 
@@ -62,6 +63,34 @@ async fn turn_of_the_readme_is_answered_as_printed() {
     let printed = serde_json::Deserializer::from_str(from).into_iter::<Value>().next();
     let turn: Value = serde_json::from_str(turn).unwrap();
     assert_eq!(start(|_| {}).await.turn(&turn).await, printed.unwrap().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn recorded_turns_are_answered_as_recorded_after_the_events_of_the_readme() {
+    let bot = start(|_| {}).await;
+    let mut sent = 0;
+    for line in README.lines() {
+        let Some((_, event)) = line.split_once("cargo run -- events send ") else {
+            continue;
+        };
+        let (event_type, rest) = event.split_once(" --entity ").unwrap();
+        let (entity, payload) = rest.split_once(" --payload ").unwrap_or((rest, "'{}'"));
+        let payload = serde_json::from_str(payload.trim_matches('\'')).unwrap();
+        assert_eq!(bot.send(event_type, entity, payload).await.0, 202, "{line}");
+        sent += 1;
+    }
+    assert!(sent >= 5, "found {sent} events in the README");
+    bot.events_applied().await;
+    let (_, insert) = README.split_once("-c \"").unwrap();
+    let (insert, _) = insert.split_once('"').unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(insert.to_owned()))
+        .execute(bot.pool())
+        .await
+        .unwrap();
+    // Instead of a dead letter that is redriven: the next try.
+    bot.clock().advance(TimeDelta::minutes(1));
+    bot.events_applied().await;
+    bot.replay("intents").await;
 }
 
 /// What the user hears.
