@@ -74,6 +74,8 @@ pub struct Intent {
     pub slow: Option<Texts>,
     /// How long the handler may go on, when not as long as the setting says.
     pub limit: Option<Duration>,
+    /// Whether it is called while Dialogflow is filling slots.
+    pub slot_filling: bool,
     /// Whether a failure on our side is an error status, at which the platform says its own text.
     pub fails_with_status: bool,
     prompts: HashMap<&'static str, Texts>,
@@ -172,6 +174,18 @@ impl Bot {
     #[must_use]
     pub fn fail_with_status(self) -> Self {
         self.last("fail_with_status", |intent| intent.fails_with_status = true)
+    }
+
+    /// Calls the intent named just before also while Dialogflow ES is filling its slots, and when the user cancels that.
+    ///
+    /// Without it, the agent's own text goes on in such a turn: its prompt for the next parameter, or that it has
+    /// cancelled. A handler that is called then sees by [`Turn::all_required_params_present`] and
+    /// [`Turn::cancels_slot_filling`] that there is nothing to carry out, by `""` (`None` in
+    /// [`Params`](crate::handler::Params)) what is missing, and by [`Turn::agent_text`] what the agent would say. It can
+    /// set slots by [`Reply::fill`](crate::Reply::fill).
+    #[must_use]
+    pub fn slot_filling(self) -> Self {
+        self.last("slot_filling", |intent| intent.slot_filling = true)
     }
 
     /// Shares a value with all handlers, by its type; they take it as [`Data<T>`](crate::handler::Data).
@@ -293,6 +307,7 @@ impl Bot {
             handler: std::any::type_name::<H>(),
             slow: None,
             limit: None,
+            slot_filling: false,
             fails_with_status: false,
             prompts: HashMap::new(),
             example: None,

@@ -177,6 +177,14 @@ pub(crate) fn sorry_text(lang: &Lang) -> String {
     ])
 }
 
+/// What the user hears when they have cancelled, and the agent says nothing itself.
+pub(crate) fn cancelled_text(lang: &Lang) -> String {
+    lang.pick([
+        ("en", "All right, I have stopped.".to_owned()),
+        ("de", "In Ordnung, ich habe abgebrochen.".to_owned()),
+    ])
+}
+
 /// What the user hears when too many turns are being answered.
 pub(crate) fn busy_text(lang: &Lang) -> String {
     lang.pick([

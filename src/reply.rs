@@ -36,6 +36,8 @@ pub struct Reply {
     pub(crate) ends: bool,
     pub(crate) hand_off: Option<Map<String, Value>>,
     pub(crate) session_parameters: Map<String, Value>,
+    /// ES: parameters that Dialogflow is filling.
+    pub(crate) slots: Map<String, Value>,
     pub(crate) form: Vec<FormReply>,
     pub(crate) target: Option<Target>,
     pub(crate) merge: Merge,
@@ -176,6 +178,7 @@ impl Reply {
             ends: false,
             hand_off: None,
             session_parameters: Map::new(),
+            slots: Map::new(),
             form: Vec::new(),
             target: None,
             merge: Merge::Append,
@@ -266,6 +269,19 @@ impl Reply {
     #[must_use]
     pub fn set(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.session_parameters.insert(name.into(), value.into());
+        self
+    }
+
+    /// Fills a slot while Dialogflow is filling those of the intent
+    /// ([`Bot::slot_filling`](crate::Bot::slot_filling)), so that the user is not asked for it (ES; in CX, use
+    /// [`Reply::form`] or [`Reply::set`]).
+    ///
+    /// It is written into the contexts in which the platform keeps the dialog, where the request holds them. Google
+    /// documents that a webhook can set slots, and not how; what is documented is to go to the same intent by a
+    /// [`FollowUp`] event with the parameters.
+    #[must_use]
+    pub fn fill(mut self, slot: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.slots.insert(slot.into(), value.into());
         self
     }
 

@@ -62,10 +62,12 @@ pub struct Turn {
     pub confidence: Option<f64>,
     /// Whether the platform says it matched a fallback intent.
     pub is_fallback: bool,
-    /// ES: `false` while slot filling still asks for a required parameter.
+    /// ES: `false` while slot filling still asks for a required parameter; true where the request does not tell.
     pub all_required_params_present: bool,
     /// ES: the user has cancelled slot filling.
     pub cancels_slot_filling: bool,
+    /// ES: what the agent says by itself: its prompt for the next parameter, or its static response.
+    pub agent_text: String,
     /// How the user feels, where the agent analyses it.
     pub sentiment: Option<Sentiment>,
     /// The integration that the user speaks through (`telegram`, `facebook`, …), where it says so.
@@ -148,6 +150,11 @@ impl Turn {
                 value.as_object()
             }
         }
+    }
+
+    /// ES: whether Dialogflow is still filling the intent's slots, or the user has just cancelled that.
+    pub fn fills_slots(&self) -> bool {
+        self.cancels_slot_filling || !self.all_required_params_present
     }
 
     /// The name under which logs and metrics know the turn: its intent, else its tag, action or event; of a longer one

@@ -73,6 +73,7 @@ pub(super) fn decode(root: Map<String, Value>) -> Result<Turn, NotATurn> {
         is_fallback: false,
         all_required_params_present: true,
         cancels_slot_filling: false,
+        agent_text: String::new(),
         sentiment: root
             .optional("sentimentAnalysisResult")?
             .map(es::sentiment)

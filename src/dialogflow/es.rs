@@ -19,6 +19,9 @@ const MAX_LANGUAGE: usize = 35;
 /// The source of a turn that came through Dialogflow's phone gateway, which only v2beta1 has.
 const TELEPHONE: &str = "GOOGLE_TELEPHONY";
 
+/// How the ids of the contexts end in which the platform keeps what it has of an intent's slots.
+const DIALOG: &str = "_dialog_context";
+
 pub(super) fn is_es(root: &Map<String, Value>) -> bool {
     field::value_of(root, "queryResult").is_some()
 }
@@ -66,6 +69,9 @@ pub(super) fn decode(root: Map<String, Value>, es_api: EsApi) -> Result<Turn, No
         .optional("queryResult.sentimentAnalysisResult.queryTextSentiment")?;
     let sentiment = analysis.map(sentiment).transpose()?;
     let language = query.text("languageCode")?;
+    let all_required_params_present = query
+        .flag("allRequiredParamsPresent")?
+        .unwrap_or_else(|| !is_in_dialog(&contexts, intent.value("name")));
     Ok(Turn {
         api: match es_api {
             EsApi::V2 => Api::EsV2,
@@ -85,14 +91,29 @@ pub(super) fn decode(root: Map<String, Value>, es_api: EsApi) -> Result<Turn, No
         parameters: query.object("parameters")?,
         contexts,
         confidence: query.number("intentDetectionConfidence")?,
-        all_required_params_present: query.flag("allRequiredParamsPresent")?.unwrap_or(true),
+        all_required_params_present,
         cancels_slot_filling: query.flag("cancelsSlotFilling")?.unwrap_or(false),
+        agent_text: match query.value("fulfillmentText") {
+            Some(Value::String(text)) => text,
+            Some(_) | None => String::new(),
+        },
         sentiment,
         source,
         payload,
         page: None,
         takes_response_type: false,
     })
+}
+
+/// Whether the platform is filling the slots of the intent of this full name. Its JSON leaves `false` out, so a real
+/// request does not say so in `allRequiredParamsPresent`; but it then holds this context, which only the platform makes.
+fn is_in_dialog(contexts: &[ActiveContext], intent: Option<Value>) -> bool {
+    let intent = intent.as_ref().and_then(Value::as_str).unwrap_or_default();
+    let id = intent.rsplit('/').next().unwrap_or_default().to_lowercase();
+    let dialog = format!("{id}_id{DIALOG}");
+    contexts
+        .iter()
+        .any(|context| context.id == dialog && context.lifespan != Some(0))
 }
 
 /// Whether a message is one that only v2beta1 has, or for a platform that only v2beta1 has.
@@ -185,7 +206,7 @@ impl Written<'_> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct OutputContext {
     name: String,
@@ -280,7 +301,7 @@ fn say<'a>(turn: &'a Turn, reply: &'a Reply) -> Response<'a> {
         fulfillment_messages: messages,
         source: reply.source.as_deref().unwrap_or_default(),
         payload,
-        output_contexts: contexts(turn, &reply.contexts),
+        output_contexts: [contexts(turn, &reply.contexts), filled(turn, &reply.slots)].concat(),
         followup_event_input: None,
         session_entity_types: reply
             .entities
@@ -337,6 +358,32 @@ fn twice(kept: &Map<String, Value>) -> Map<String, Value> {
         written.insert(KEPT.to_owned(), Value::Object(written.clone()));
     }
     written
+}
+
+/// The contexts of the dialog, as they came, with these slots in them.
+fn filled(turn: &Turn, slots: &Map<String, Value>) -> Vec<OutputContext> {
+    if slots.is_empty() {
+        return Vec::new();
+    }
+    let dialog = turn.contexts.iter().filter(|context| context.id.ends_with(DIALOG));
+    let filled: Vec<_> = dialog
+        .map(|context| {
+            let mut parameters = context.parameters.clone();
+            parameters.extend(slots.clone());
+            OutputContext {
+                name: format!("{}/contexts/{}", turn.session, context.id),
+                lifespan_count: context.lifespan.unwrap_or(1),
+                parameters,
+            }
+        })
+        .collect();
+    if filled.is_empty() {
+        warn!(
+            intent.name = turn.name(),
+            "slots left out: Dialogflow is not filling any in this turn"
+        );
+    }
+    filled
 }
 
 fn session_entity(turn: &Turn, entity: &SessionEntity) -> Option<Value> {

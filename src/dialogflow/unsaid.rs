@@ -23,6 +23,7 @@ pub(super) fn parts(turn: &Turn, reply: &Reply) {
         ends,
         hand_off,
         session_parameters,
+        slots,
         form,
         target,
         merge,
@@ -48,6 +49,7 @@ pub(super) fn parts(turn: &Turn, reply: &Reply) {
     let not_cx = [
         (source.is_some(), "the source"),
         (!entities.is_empty(), "session entities"),
+        (!slots.is_empty(), "slots"),
         (
             response_type.is_some() && !turn.takes_response_type,
             "the type of the response",

@@ -96,13 +96,14 @@ impl Hasher {
             is_fallback,
             all_required_params_present,
             cancels_slot_filling,
+            agent_text,
             sentiment,
             source,
             payload,
             page,
             takes_response_type,
         } = turn;
-        for text in [intent, action, tag, event, text, source] {
+        for text in [intent, action, tag, event, text, agent_text, source] {
             self.text(text);
         }
         for flag in [

@@ -24,7 +24,7 @@ use crate::bot::{By, Intent, Routes};
 use crate::clock::before;
 use crate::config::TurnSettings;
 use crate::dialogflow::{self, NotATurn};
-use crate::fail;
+use crate::fail::{self, Fail};
 use crate::handler::Services;
 use crate::lang::Lang;
 use crate::reply::{Answer, Reply};
@@ -119,6 +119,10 @@ impl Fulfillment {
     /// [`Refused`] when the body is no turn, or the bot has no handler for it.
     pub(crate) async fn answer(self: &Arc<Self>, body: Bytes, arrived: Instant) -> Result<Answered, Refused> {
         let asked = self.read(body, arrived)?;
+        if asked.turn.fills_slots() && !asked.intent.slot_filling {
+            let answered = self.say(&asked.turn, &slots_text(&asked));
+            return Ok(self.count(&asked.intent, "slot_filling", arrived, answered));
+        }
         Ok(match self.claim(&asked).await {
             Claimed::Done(outcome, answered) => self.count(&asked.intent, outcome, arrived, answered),
             Claimed::Joined(running) => {
@@ -303,6 +307,22 @@ impl Fulfillment {
             body: Some(body),
             is_reply: false,
         }
+    }
+}
+
+/// What goes on to the user in a turn that is not to be carried out: what the agent says by itself, if it says anything.
+fn slots_text(asked: &Asked) -> String {
+    let (turn, lang) = (&asked.turn, asked.lang());
+    if !turn.agent_text.trim().is_empty() {
+        return turn.agent_text.clone();
+    }
+    let missing = turn.parameters.iter().find(|(_, value)| *value == "");
+    match missing {
+        Some((parameter, _)) if !turn.cancels_slot_filling => asked
+            .intent
+            .prompt(parameter, &lang)
+            .map_or_else(|| Fail::missing(parameter).spoken(&lang), str::to_owned),
+        Some(_) | None => fail::cancelled_text(&lang),
     }
 }
 

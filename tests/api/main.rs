@@ -14,6 +14,7 @@ mod question;
 mod restart;
 mod serve;
 mod settings;
+mod slot_filling;
 mod structure;
 mod support;
 mod wire;

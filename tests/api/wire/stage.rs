@@ -111,7 +111,7 @@ impl Stage {
             answer: Reply::text("hello").into(),
             seen: None,
         })));
-        let bot = Bot::new().data(play.clone()).fallback(on_stage);
+        let bot = Bot::new().data(play.clone()).fallback(on_stage).slot_filling();
         Self {
             bot: TestBot::start(bot).await,
             play,
