@@ -41,8 +41,8 @@ pub use crate::cli::run;
 pub use crate::clock::Clock;
 pub use crate::fail::Fail;
 pub use crate::handler::{
-    Context, Data, Db, Deadline, Fact, Facts, FromTurn, Handler, Memory, Params, Preferences, Raw, Read, Session, Tx,
-    Verified,
+    Connection, Context, Data, Db, Deadline, Fact, Facts, FromTurn, Handler, Memory, Params, Pool, Preferences, Raw,
+    Read, Session, Transaction, Tx, Verified,
 };
 pub use crate::lang::Lang;
 pub use crate::reactions::Event;

@@ -21,7 +21,7 @@ use crate::conversation::Conversation;
 use crate::events::door::Door;
 use crate::events::{self, Events};
 use crate::fulfillment::Fulfillment;
-use crate::handler::Services;
+use crate::handler::{Gates, Services};
 use crate::listener::{Server, Terms, raise_descriptors};
 use crate::postgres::Database;
 use crate::reactions;
@@ -80,7 +80,7 @@ impl Service {
         let (intents, data, actions) = bot.into_routes()?;
         let exposure = Exposure::of(server.listen);
         let auth = Auth::new(&auth, exposure, clock.clone(), upstream::key_client()?)?;
-        let metrics = Metrics::default();
+        let metrics = Metrics::new(&turns.limits());
         let conversation = Conversation::new(database.clone(), clock.clone(), metrics.clone());
         let upstream = Upstream::new()?;
         let events = Events::serve(events::Parts {
@@ -97,6 +97,7 @@ impl Service {
         })?;
         let services = Arc::new(Services {
             database: database.clone(),
+            gates: Gates::before(&database),
             cache: Cache::new(turns.cache_mib * 1024 * 1024, clock.clone()),
             upstream,
             clock,

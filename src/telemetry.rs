@@ -11,7 +11,7 @@ use anyhow::anyhow;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
@@ -137,7 +137,7 @@ pub(crate) struct Metrics(Arc<Families>);
 
 struct Families {
     registry: Registry,
-    duration: Family<OutcomeLabels, Histogram, fn() -> Histogram>,
+    duration: Family<OutcomeLabels, Histogram, Latency>,
     unmatched: Family<NameLabel, Counter>,
     late_replies: Gauge,
     notifications: Family<NotificationLabels, Counter>,
@@ -148,8 +148,15 @@ struct Families {
 
 impl Default for Metrics {
     fn default() -> Self {
+        Self::new(&[])
+    }
+}
+
+impl Metrics {
+    /// Turns' durations are told apart at each of `limits`, so that one that is missed is seen.
+    pub(crate) fn new(limits: &[Duration]) -> Self {
         let mut registry = Registry::with_prefix("rejoinder");
-        let duration = Family::new_with_constructor(latency as fn() -> Histogram);
+        let duration = Family::new_with_constructor(Latency::up_to(limits));
         let unmatched = Family::default();
         let late_replies = Gauge::default();
         registry.register_with_unit(
@@ -194,8 +201,24 @@ impl Default for Metrics {
     }
 }
 
-fn latency() -> Histogram {
-    Histogram::new(exponential_buckets(0.000_25, 2.0, 16))
+/// The buckets of turns' durations, in seconds.
+#[derive(Clone)]
+struct Latency(Arc<[f64]>);
+
+impl Latency {
+    fn up_to(limits: &[Duration]) -> Self {
+        let limits = limits.iter().map(Duration::as_secs_f64);
+        let mut bounds: Vec<f64> = exponential_buckets(0.000_25, 2.0, 16).chain(limits).collect();
+        bounds.sort_by(f64::total_cmp);
+        bounds.dedup();
+        Self(bounds.into())
+    }
+}
+
+impl MetricConstructor<Histogram> for Latency {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(self.0.iter().copied())
+    }
 }
 
 impl Metrics {

@@ -67,6 +67,16 @@ impl TurnSettings {
         Duration::from_millis(limit.saturating_sub(self.answer_margin_ms))
     }
 
+    /// When an answer is due, and when it is too late, for each platform.
+    pub(crate) fn limits(&self) -> [Duration; 4] {
+        [
+            self.budget(Api::EsV2),
+            Duration::from_millis(ES_LIMIT_MS),
+            self.budget(Api::CxV3),
+            Duration::from_millis(self.cx_limit_ms),
+        ]
+    }
+
     /// How long a handler may run.
     pub fn handler_limit(&self) -> Duration {
         Duration::from_millis(self.handler_limit_ms)

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::key::Hash;
+use crate::handler::Awaited;
 
 /// How long a reply stands ready for a turn that comes again; Dialogflow's own retries come within seconds.
 const REPLAY_WINDOW: Duration = Duration::from_secs(300);
@@ -59,6 +60,7 @@ enum Flight {
 pub(super) struct Running {
     pub(super) answer: Shared<oneshot::Receiver<Answered>>,
     pub(super) progress: Arc<Progress>,
+    pub(super) awaited: Awaited,
 }
 
 /// Whether somebody still waits for a handler; decides in one step who delivers a reply that comes at the deadline.
@@ -107,6 +109,7 @@ impl Flights {
         let running = Running {
             answer: answer.shared(),
             progress: Arc::default(),
+            awaited: Awaited::default(),
         };
         shard.put(*turn, Flight::Running(running.clone()));
         Claim::Start(running, sender)

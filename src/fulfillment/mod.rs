@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, debug, record_all, warn};
 
@@ -126,6 +126,7 @@ impl Fulfillment {
         Ok(match self.claim(&asked).await {
             Claimed::Done(outcome, answered) => self.count(&asked.intent, outcome, arrived, answered),
             Claimed::Joined(running) => {
+                running.awaited.extend(asked.answer_by);
                 let answered = self.wait(&asked, running).await;
                 self.given(&asked, &answered).await;
                 answered
@@ -180,18 +181,26 @@ impl Fulfillment {
             // The database does not say in time what it keeps.
             Err(_) => return Claimed::Done("slow", self.slow(asked)),
         }
-        let place = Arc::clone(&self.places).try_acquire_owned().ok();
-        let claim = self
+        let mut place = Arc::clone(&self.places).try_acquire_owned().ok();
+        let mut claim = self
             .flights
             .claim(&asked.key.turn, &asked.turn.response_id, place.is_some());
+        if matches!(claim, Claim::Full) {
+            place = self.place_of_a_late_one(asked.answer_by).await;
+            claim = self
+                .flights
+                .claim(&asked.key.turn, &asked.turn.response_id, place.is_some());
+        }
         match claim {
             Claim::Join(running) => Claimed::Joined(running),
             Claim::Replay(answered) => Claimed::Done("replayed", answered),
             Claim::Start(running, sender) => {
+                running.awaited.extend(asked.answer_by);
                 let run = Run {
                     fulfillment: Arc::clone(self),
                     asked: asked.clone(),
                     progress: Arc::clone(&running.progress),
+                    awaited: running.awaited.clone(),
                 };
                 // Apart from the threads that serve connections: a handler that blocks its thread holds up no answer.
                 self.runtime.spawn(
@@ -213,6 +222,18 @@ impl Fulfillment {
                 Claimed::Done("busy", self.say(&asked.turn, &fail::busy_text(&asked.lang())))
             }
         }
+    }
+
+    /// The place of a turn whose user has heard the slow text, and which waits for a connection still: that one is ended,
+    /// and runs anew when it is asked again.
+    async fn place_of_a_late_one(&self, answer_by: Instant) -> Option<OwnedSemaphorePermit> {
+        if !self.services.gates.shed() {
+            return None;
+        }
+        before(answer_by, Arc::clone(&self.places).acquire_owned())
+            .await
+            .ok()?
+            .ok()
     }
 
     /// The late reply to the question, or the handler that is late with it.

@@ -13,7 +13,7 @@ use crate::clock::before;
 use crate::conversation::Taken;
 use crate::dialogflow;
 use crate::fail::Fail;
-use crate::handler::{Deadline, Scope};
+use crate::handler::{Awaited, Deadline, Scope};
 use crate::reply::{Answer, FormReply, FormState, Reply};
 
 /// One run of one handler.
@@ -21,6 +21,7 @@ pub(super) struct Run {
     pub(super) fulfillment: Arc<Fulfillment>,
     pub(super) asked: Asked,
     pub(super) progress: Arc<Progress>,
+    pub(super) awaited: Awaited,
 }
 
 impl Run {
@@ -74,7 +75,7 @@ impl Run {
             body: self.asked.body.clone(),
             services: Arc::clone(&self.fulfillment.services),
             handler: self.asked.intent.handler,
-            deadline: Deadline::new(self.asked.answer_by, handler_ends),
+            deadline: Deadline::new(self.awaited.clone(), handler_ends),
             key: self.asked.key.clone(),
             transaction: Default::default(),
         };

@@ -4,32 +4,34 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, Postgres};
 
-use super::{FromTurn, Read, Scope};
+use super::{FromTurn, Pool, Read, Scope, Transaction};
 use crate::fail::Fail;
 use crate::fulfillment::record;
-use crate::postgres::Database;
 
-/// The database: dereferences to the pool of the primary.
+/// The database: dereferences to the [`Pool`] of the primary.
 ///
 /// While the database is known to be down the turn is answered at once with a spoken fallback; a handler that can do
 /// without takes `Option<Db>`.
 #[derive(Clone)]
-pub struct Db(Database);
+pub struct Db {
+    primary: Pool,
+    replica: Pool,
+}
 
 impl Db {
     /// The pool to read from where being a little behind does no harm: the replica, if there is one.
-    pub fn read(&self) -> &PgPool {
-        self.0.replica()
+    pub fn read(&self) -> &Pool {
+        &self.replica
     }
 }
 
 impl Deref for Db {
-    type Target = PgPool;
+    type Target = Pool;
 
-    fn deref(&self) -> &PgPool {
-        self.0.primary()
+    fn deref(&self) -> &Pool {
+        &self.primary
     }
 }
 
@@ -38,7 +40,8 @@ impl FromTurn for Db {
 
     async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
         scope.services.database.expect_up()?;
-        Ok(Self(scope.services.database.clone()))
+        let (primary, replica) = scope.pools();
+        Ok(Self { primary, replica })
     }
 }
 
@@ -48,30 +51,30 @@ impl FromTurn for Db {
 /// A turn that comes again, at once or later, at this or another replica, does not run again: it gets the reply that
 /// was committed.
 pub struct Tx {
-    transaction: Option<Transaction<'static, Postgres>>,
+    transaction: Option<Transaction>,
     home: TransactionSlot,
 }
 
 /// Where a [`Tx`] leaves its transaction when the handler is done with it.
 #[derive(Clone, Default)]
-pub(crate) struct TransactionSlot(Arc<Mutex<Option<Transaction<'static, Postgres>>>>);
+pub(crate) struct TransactionSlot(Arc<Mutex<Option<Transaction>>>);
 
 impl TransactionSlot {
-    pub(crate) fn take(&self) -> Option<Transaction<'static, Postgres>> {
+    pub(crate) fn take(&self) -> Option<Transaction> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn put(&self, transaction: Option<Transaction<'static, Postgres>>) {
+    fn put(&self, transaction: Option<Transaction>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = transaction;
     }
 }
 
 impl Tx {
     /// A transaction that is given back where the slot is, once its holder is done with it.
-    pub(crate) fn around(transaction: Transaction<'static, Postgres>) -> (Self, TransactionSlot) {
+    pub(crate) fn around(transaction: sqlx::Transaction<'static, Postgres>) -> (Self, TransactionSlot) {
         let home = TransactionSlot::default();
         let tx = Self {
-            transaction: Some(transaction),
+            transaction: Some(transaction.into()),
             home: home.clone(),
         };
         (tx, home)
@@ -83,7 +86,7 @@ impl FromTurn for Tx {
 
     async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
         scope.services.database.expect_up()?;
-        let mut transaction = scope.services.database.primary().begin().await?;
+        let mut transaction = scope.pools().0.begin().await?;
         match record::claim(
             &mut transaction,
             &scope.key,

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use super::{FromTurn, Read, Scope};
+use super::{FromTurn, Pool, Read, Scope};
 use crate::clock::Clock;
 pub use crate::conversation::fact::{Fact, Facts};
 pub use crate::conversation::preferences::Preferences;
@@ -28,6 +28,7 @@ const VERIFIED_FOR: TimeDelta = TimeDelta::minutes(30);
 pub struct Memory {
     conversation: Arc<Conversation>,
     database: Database,
+    pool: Pool,
     clock: Clock,
     session: SessionName,
 }
@@ -63,7 +64,7 @@ impl Memory {
     /// When the database does not answer.
     pub async fn user_id(&self) -> Result<String, Fail> {
         self.database.expect_up()?;
-        Ok(user::of_session(self.database.primary(), self.session.as_str()).await?)
+        Ok(user::of_session(&self.pool, self.session.as_str()).await?)
     }
 
     /// Remembers a fact about this conversation; null forgets it.
@@ -115,7 +116,7 @@ impl Memory {
     /// When the database does not answer.
     pub async fn verified(&self) -> Result<Option<String>, Fail> {
         self.database.expect_up()?;
-        Ok(user::verified(self.database.primary(), self.session.as_str(), self.clock.now()).await?)
+        Ok(user::verified(&self.pool, self.session.as_str(), self.clock.now()).await?)
     }
 
     /// The user is told of this entity's events from now on. It is written behind the turn: the answer does not wait
@@ -146,7 +147,7 @@ impl Memory {
     /// When the database does not answer.
     pub async fn subscriptions(&self) -> Result<Vec<String>, Fail> {
         self.database.expect_up()?;
-        Ok(subscription::of_session(self.database.primary(), self.session.as_str()).await?)
+        Ok(subscription::of_session(&self.pool, self.session.as_str()).await?)
     }
 
     /// When and how often the user wants to be notified; the default where they have not said so.
@@ -155,7 +156,7 @@ impl Memory {
     /// When the database does not answer.
     pub async fn preferences(&self) -> Result<Preferences, Fail> {
         self.database.expect_up()?;
-        Ok(preferences::of_session(self.database.primary(), self.session.as_str()).await?)
+        Ok(preferences::of_session(&self.pool, self.session.as_str()).await?)
     }
 
     /// The user wants to be notified so from now on, instead of as they said before. What is held for quiet hours that
@@ -165,7 +166,7 @@ impl Memory {
     /// When the database does not answer.
     pub async fn prefer(&self, preferences: Preferences) -> Result<(), Fail> {
         self.database.expect_up()?;
-        let mut transaction = self.database.primary().begin().await?;
+        let mut transaction = self.pool.begin().await?;
         preferences::set(&mut transaction, self.session.as_str(), &preferences, self.clock.now()).await?;
         Ok(transaction.commit().await?)
     }
@@ -173,19 +174,19 @@ impl Memory {
     async fn facts(&self, scope: FactScope, subject: &str) -> Result<Facts, Fail> {
         self.database.expect_up()?;
         // Not from the replica: what an event has just told would not be there yet.
-        Ok(fact::about(self.database.primary(), scope, subject).await?)
+        Ok(fact::about(&self.pool, scope, subject).await?)
     }
 
     async fn set(&self, scope: FactScope, subject: &str, name: &str, value: impl Serialize) -> Result<(), Fail> {
         self.database.expect_up()?;
         let value = serde_json::to_value(value).map_err(|error| Fail::bug(format_args!("fact {name}: {error}")))?;
         let now = self.clock.now();
-        Ok(fact::set(self.database.primary(), scope, subject, name, &value, now).await?)
+        Ok(fact::set(&self.pool, scope, subject, name, &value, now).await?)
     }
 
     async fn subscribe(&self, topic: &str, opted_in: bool) -> Result<(), Fail> {
         self.database.expect_up()?;
-        let mut transaction = self.database.primary().begin().await?;
+        let mut transaction = self.pool.begin().await?;
         let session = self.session.as_str();
         subscription::set(&mut transaction, session, topic, opted_in, self.clock.now()).await?;
         Ok(transaction.commit().await?)
@@ -199,6 +200,7 @@ impl FromTurn for Memory {
         Ok(Self {
             conversation: Arc::clone(&scope.services.conversation),
             database: scope.services.database.clone(),
+            pool: scope.pools().0,
             clock: scope.services.clock.clone(),
             session: scope.turn.session.clone(),
         })

@@ -3,10 +3,12 @@
 mod context;
 mod data;
 mod database;
+mod gate;
 mod lenient;
 mod memory;
 mod params;
 mod plain;
+mod pool;
 mod turn;
 mod verified;
 
@@ -22,6 +24,9 @@ pub use self::data::Data;
 pub use self::database::{Db, Tx};
 pub use self::memory::{Fact, Facts, Memory, Preferences};
 pub use self::params::Params;
+pub(crate) use self::pool::Gates;
+pub use self::pool::{Connection, Pool, Transaction};
+pub(crate) use self::turn::Awaited;
 pub use self::turn::{Deadline, Raw, Session};
 pub use self::verified::Verified;
 use crate::cache::Cache;
@@ -93,9 +98,18 @@ pub struct Scope {
     pub(crate) transaction: database::TransactionSlot,
 }
 
+impl Scope {
+    /// The pools of the primary and of the replica, for this turn.
+    fn pools(&self) -> (Pool, Pool) {
+        let services = &self.services;
+        services.gates.pools(&services.database, self.deadline.awaited())
+    }
+}
+
 /// What outlives a turn.
 pub(crate) struct Services {
     pub(crate) database: Database,
+    pub(crate) gates: Gates,
     pub(crate) cache: Cache,
     pub(crate) upstream: Upstream,
     pub(crate) clock: Clock,

@@ -1,9 +1,11 @@
 //! The plain facts of a turn: its session, its time limit, and the request as it came.
 
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{FromTurn, Read, Scope};
@@ -31,24 +33,56 @@ impl FromTurn for Session {
     }
 }
 
+/// Until when somebody waits for a handler's reply: longer where another asks the same meanwhile. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Awaited(Arc<watch::Sender<Instant>>);
+
+impl Default for Awaited {
+    /// Nobody waits yet.
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(Instant::now())))
+    }
+}
+
+impl Awaited {
+    pub(crate) fn until(&self) -> Instant {
+        *self.0.borrow()
+    }
+
+    pub(crate) fn extend(&self, until: Instant) {
+        self.0.send_if_modified(|last| {
+            let is_longer = until > *last;
+            *last = until.max(*last);
+            is_longer
+        });
+    }
+
+    /// Tells when it becomes longer.
+    pub(super) fn changes(&self) -> watch::Receiver<Instant> {
+        self.0.subscribe()
+    }
+}
+
 /// How long the turn has.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Deadline {
-    answer_by: Instant,
+    awaited: Awaited,
     handler_ends: Instant,
 }
 
 impl Deadline {
-    pub(crate) fn new(answer_by: Instant, handler_ends: Instant) -> Self {
-        Self {
-            answer_by,
-            handler_ends,
-        }
+    pub(crate) fn new(awaited: Awaited, handler_ends: Instant) -> Self {
+        Self { awaited, handler_ends }
     }
 
-    /// Time left until the user hears the slow text instead of this handler's reply; zero when that has happened.
+    /// Time left until the user hears the slow text instead of this handler's reply; zero when that has happened, until
+    /// they ask the same again.
     pub fn left(&self) -> Duration {
-        self.answer_by.saturating_duration_since(Instant::now())
+        self.awaited.until().saturating_duration_since(Instant::now())
+    }
+
+    pub(super) fn awaited(&self) -> &Awaited {
+        &self.awaited
     }
 
     /// When the handler itself is ended.
@@ -61,7 +95,7 @@ impl FromTurn for Deadline {
     const READS: &'static [Read] = &[];
 
     async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
-        Ok(scope.deadline)
+        Ok(scope.deadline.clone())
     }
 }
 

@@ -9,6 +9,7 @@ mod idempotency;
 mod memory;
 mod observability;
 mod outage;
+mod overload;
 mod printing;
 mod question;
 mod restart;

@@ -36,6 +36,19 @@ async fn intent_without_a_handler_gets_the_fallback_and_is_counted_by_name() {
 }
 
 #[tokio::test]
+async fn missed_budget_and_missed_limit_are_seen_for_each_platform() {
+    let bot = Bot::new().data(Gate::opened()).intent("Known", numbered);
+    let bot = TestBot::start_with(bot, |settings| settings.turns.cx_limit_ms = 12_000).await;
+    bot.turn(&es("r1", "Known", json!({}))).await;
+    let metrics = metrics(&bot).await;
+    for bound in ["4.5", "5.0", "11.5", "12.0"] {
+        let bucket =
+            format!(r#"rejoinder_turn_duration_seconds_bucket{{le="{bound}",intent="Known",outcome="reply"}} 1"#);
+        assert!(metrics.contains(&bucket), "{bound}: {metrics}");
+    }
+}
+
+#[tokio::test]
 async fn names_from_outside_cannot_fill_the_metrics() {
     let bot = TestBot::start(Bot::new().fallback(helps)).await;
     for n in 0..1_050 {

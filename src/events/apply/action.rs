@@ -35,7 +35,7 @@ impl Applier {
         };
         // An action that keeps its transaction for itself has kept the connection, too.
         let transaction = home.take().ok_or(sqlx::Error::WorkerCrashed)?;
-        Ok((done, transaction))
+        Ok((done, transaction.into_inner()))
     }
 }
 
