@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use minijinja::Value as Names;
+use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use serde_json::{Map, Value};
 
@@ -244,12 +245,31 @@ fn bounded(key: &str, value: Value) -> Result<Value, EvalError> {
 }
 
 fn address(url: &str) -> Result<String, EvalError> {
-    match Url::parse(url) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url.into()),
-        Ok(_) | Err(_) => Err(EvalError(
-            "url: found no valid one, expected http:// or https://".to_owned(),
-        )),
+    let Some(parsed) = Url::parse(url)
+        .ok()
+        .filter(|parsed| matches!(parsed.scheme(), "http" | "https"))
+    else {
+        let message = "url: found no valid one, expected http:// or https://";
+        return Err(EvalError(message.to_owned()));
+    };
+    if segments(path(url)) != segments(parsed.path()) {
+        let message = "url: found a path that leads to another one, such as by `..`, expected one that is called as it is written";
+        return Err(EvalError(message.to_owned()));
     }
+    Ok(parsed.into())
+}
+
+/// The path of a URL as it is written, before anybody has resolved it.
+fn path(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let rest = &rest[..rest.find(['?', '#']).unwrap_or(rest.len())];
+    rest.find('/').map_or("/", |start| &rest[start..])
+}
+
+fn segments(path: &str) -> Vec<Vec<u8>> {
+    path.split('/')
+        .map(|segment| percent_decode_str(segment).collect())
+        .collect()
 }
 
 fn header(value: String) -> Result<String, EvalError> {

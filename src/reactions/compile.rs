@@ -212,7 +212,16 @@ impl Compiler<'_> {
     }
 
     fn text(&mut self, written: &Spanned<String>, sees: &Sees<'_>) -> Option<Content> {
-        match Content::text(written.get_ref()) {
+        self.compiled(Content::text(written.get_ref()), written, sees)
+    }
+
+    fn compiled(
+        &mut self,
+        compiled: Result<Content, BadSource>,
+        written: &Spanned<String>,
+        sees: &Sees<'_>,
+    ) -> Option<Content> {
+        match compiled {
             Ok(content) => self.check_paths(written, &content.paths(), sees).then_some(content),
             Err(error) => self.bad_source(written, &error),
         }

@@ -46,6 +46,14 @@ impl Content {
         Template::compile(source).map(Self::Text)
     }
 
+    /// Compiles a string that is a URL.
+    pub(super) fn url(source: &str) -> Result<Self, BadSource> {
+        match Self::text(source)? {
+            Self::Text(_) => Template::compile_url(source).map(Self::Text),
+            other => Ok(other),
+        }
+    }
+
     /// The value.
     pub(super) fn eval(&self, names: &Names) -> Result<Value, EvalError> {
         Ok(match self {

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::LazyLock;
 
-use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value, escape_formatter};
 
 use self::filters::unknown_filter;
 use self::paths::{paths, with_dots};
@@ -159,6 +159,23 @@ impl Template {
     pub(crate) fn compile_json(source: &str) -> Result<Self, BadSource> {
         let mut environment = ENVIRONMENT.clone();
         environment.set_auto_escape_callback(|_| AutoEscape::Json);
+        Self::compile_in(environment, source)
+    }
+
+    /// One that is a URL: what an expression says is part of its path or query, and begins or ends neither.
+    ///
+    /// # Errors
+    /// [`BadSource`] when the template cannot be read.
+    pub(crate) fn compile_url(source: &str) -> Result<Self, BadSource> {
+        let mut environment = ENVIRONMENT.clone();
+        environment.set_formatter(|out, state, value| {
+            let says = value.to_string();
+            if says.contains(|c: char| matches!(c, '?' | '#' | '\\') || c.is_control()) {
+                let detail = "found `?`, `#`, `\\` or a control character, expected none: use |urlencode";
+                return Err(Error::new(ErrorKind::InvalidOperation, detail));
+            }
+            escape_formatter(out, state, value)
+        });
         Self::compile_in(environment, source)
     }
 

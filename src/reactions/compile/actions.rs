@@ -105,7 +105,7 @@ impl Compiler<'_> {
             );
             self.at::<()>(written.url.span().start, &message);
         }
-        let url = self.text(&written.url, sees);
+        let url = self.compiled(Content::url(written.url.get_ref()), &written.url, sees);
         let mut headers = Vec::new();
         for (name, value) in &written.headers {
             let name = self.literal(name, is_header, "the name of a header");

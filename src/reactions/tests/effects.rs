@@ -60,6 +60,11 @@ fn effect(action: &str) -> Result<Value, String> {
     "emit = { type = 'out', payload = { sum = '{{ payload.amount * 2 }}' }, entity = 'o-{{ entity_id }}' }",
     json!({"action": "emit", "event_type": "out", "entity_id": "o-10042", "schema_version": 1, "payload": {"sum": 240}})
 )]
+#[case(
+    "call = { url = 'https://crm.example/a%20b/..c/{{ \"x/y\" }}/ä?of={{ \"..\" }}' }",
+    json!({"action": "call", "method": "POST", "url": "https://crm.example/a%20b/..c/x/y/%C3%A4?of=..", "body": {},
+        "allow_private": false})
+)]
 #[case("run = 'confirm_order'", json!({"action": "run", "name": "confirm_order"}))]
 fn action_gives_its_effect(#[case] action: &str, #[case] expected: Value) {
     assert_eq!(effect(action).unwrap(), expected);
@@ -97,6 +102,50 @@ fn action_gives_its_effect(#[case] action: &str, #[case] expected: Value) {
 #[case(
     "call = { url = 'https://x.de/', headers = { X = '{{ \"a\\nb\" }}' } }",
     "(call): headers: found what no header may hold"
+)]
+#[case(
+    "call = { url = 'https://x.de/a/{{ \"..\"|urlencode }}/b' }",
+    "(call): url: found a path that leads"
+)]
+#[case(
+    "call = { url = 'https://x.de/a/{{ \".\"|urlencode }}/b' }",
+    "(call): url: found a path that leads"
+)]
+#[case(
+    "call = { url = 'https://x.de/a/{{ \".\" }}' }",
+    "(call): url: found a path that leads"
+)]
+#[case(
+    "call = { url = 'https://x.de/a/{{ \"../b\" }}' }",
+    "(call): url: found a path that leads"
+)]
+#[case(
+    "call = { url = 'https://x.de/a/{{ \"%2E%2e\" }}/b' }",
+    "(call): url: found a path that leads"
+)]
+#[case(
+    "call = { url = 'https://x.de/a/{{ \".%2e/b\" }}' }",
+    "(call): url: found a path that leads"
+)]
+#[case(
+    "call = { url = 'https://x.de/a/.{{ \".\" }}/b' }",
+    "(call): url: found a path that leads"
+)]
+#[case(
+    "call = { url = 'https://x.de/a/{{ \"b?admin=1\" }}' }",
+    "(call): url: invalid operation: found `?`, `#`"
+)]
+#[case(
+    "call = { url = 'https://x.de/a/{{ \"b#\" }}/c' }",
+    "(call): url: invalid operation: found `?`, `#`"
+)]
+#[case(
+    "call = { url = 'https://x.de/a/{{ \"..\\\\b\" }}' }",
+    "(call): url: invalid operation: found `?`, `#`"
+)]
+#[case(
+    "call = { url = 'https://x.de/a/{{ \".\\t.\" }}/b' }",
+    "(call): url: invalid operation: found `?`, `#`"
 )]
 #[case(
     "notify = { topic = 'a', text = '{% for i in range(99999) %}{% for i in range(99999) %}{% endfor %}{% endfor %}' }",
