@@ -13,16 +13,14 @@ use super::goto::{self, NewGoto};
 use super::outbox::{self, CALL, CHAT, CallBody, MessageBody, NewRow};
 use super::user::Recipients;
 use crate::config::NotificationSettings;
-use crate::events::Envelope;
+use crate::events::Logged;
 use crate::reactions::{Effect, FactScope, Recipient};
 
 /// An effect that is to happen.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Applied<'a> {
-    /// The event's, in the log.
-    pub(crate) position: i64,
     /// The event.
-    pub(crate) event: &'a Envelope,
+    pub(crate) event: &'a Logged,
     /// The rule that makes it.
     pub(crate) rule: &'a str,
     /// Which of the rule's effects it is.
@@ -160,9 +158,8 @@ struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     fn add(&mut self, applied: &Applied<'a>) -> Done {
-        let Applied {
-            position, rule, index, ..
-        } = *applied;
+        let Applied { event, rule, index, .. } = *applied;
+        let position = event.position;
         match applied.effect {
             Effect::Remember {
                 about,
@@ -219,7 +216,7 @@ impl<'a> Batch<'a> {
                 for user in self.recipients.users(to) {
                     for session in self.recipients.sessions(to, user) {
                         self.gotos.push(NewGoto {
-                            id: outbox::id(position, rule, index, session, "goto"),
+                            id: outbox::id(event, rule, index, session, "goto"),
                             session: session.to_owned(),
                             kind: *kind,
                             name,
@@ -232,11 +229,11 @@ impl<'a> Batch<'a> {
                 Done::Gotos(moved)
             }
             Effect::Call(call) => {
-                let id = outbox::id(position, rule, index, "", CALL);
+                let id = outbox::id(event, rule, index, "", CALL);
                 let body = CallBody {
-                    event_id: applied.event.event_id.clone(),
-                    event_type: applied.event.event_type.clone(),
-                    entity_id: applied.event.entity_id.clone(),
+                    event_id: event.envelope.event_id.clone(),
+                    event_type: event.envelope.event_type.clone(),
+                    entity_id: event.envelope.entity_id.clone(),
                     call,
                 };
                 self.rows.push(NewRow {
@@ -248,7 +245,7 @@ impl<'a> Batch<'a> {
                     session: None,
                     topic: None,
                     body: json(&body),
-                    traceparent: applied.event.traceparent.as_deref(),
+                    traceparent: event.envelope.traceparent.as_deref(),
                     state: "pending",
                     reason: None,
                     due_at: self.now,
@@ -268,7 +265,9 @@ impl<'a> Batch<'a> {
         topic: &str,
         channel: &str,
     ) -> Vec<(Option<&'a str>, Decision)> {
-        let decision = self.governance.decide(user, topic, applied.position, applied.rule);
+        let decision = self
+            .governance
+            .decide(user, topic, applied.event.position, applied.rule);
         if channel != CHAT {
             let session = match to {
                 Recipient::Session(session) => Some(session.as_str()),
@@ -303,9 +302,9 @@ impl<'a> Batch<'a> {
         text: &str,
         decision: Decision,
     ) -> MessageDone {
-        let event = applied.event;
+        let event = &applied.event.envelope;
         let recipient = session.unwrap_or(user);
-        let id = outbox::id(applied.position, applied.rule, applied.index, recipient, channel);
+        let id = outbox::id(applied.event, applied.rule, applied.index, recipient, channel);
         let (state, reason, due_at) = match decision {
             Decision::Send => ("pending", None, self.now),
             Decision::Hold { until, reason } => ("held", Some(reason), until),
@@ -319,7 +318,7 @@ impl<'a> Batch<'a> {
         };
         self.rows.push(NewRow {
             id,
-            position: applied.position,
+            position: applied.event.position,
             rule: applied.rule,
             channel,
             user_id: Some(user.to_owned()),

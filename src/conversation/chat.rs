@@ -9,7 +9,7 @@ use tracing::debug;
 use uuid::Uuid;
 
 use super::decision::DIGEST;
-use super::outbox::{self, MessageBody};
+use super::outbox::{self, Became, MessageBody};
 use super::sender::session_id;
 
 /// Tells the replicas that something was said.
@@ -45,7 +45,7 @@ pub(super) async fn send(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<(u64
     if due.is_empty() {
         return Ok((0, false));
     }
-    let rows: Vec<Uuid> = due.iter().map(|row| row.id).collect();
+    let rows: Vec<(Uuid, Became)> = due.iter().map(|row| (row.id, Became::Sent)).collect();
     let more = rows.len() as i64 == BATCH;
     for row in &due {
         let told = |name: &str| row.body[name].as_str();
@@ -98,7 +98,7 @@ pub(super) async fn send(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<(u64
     )
     .execute(&mut *transaction)
     .await?;
-    outbox::sent(&mut *transaction, &rows, now).await?;
+    outbox::settle(&mut *transaction, &rows, now).await?;
     transaction.commit().await?;
     // After the commit, and one for all.
     sqlx::query!("select pg_notify($1, '')", CHANNEL).execute(pool).await?;

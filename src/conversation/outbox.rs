@@ -9,6 +9,8 @@ use serde_json::Value;
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
+use crate::events::Logged;
+
 /// The channel of messages for the open chat window.
 pub(super) const CHAT: &str = "chat";
 
@@ -19,8 +21,8 @@ pub(super) const CALL: &str = "call";
 const NAMES: Uuid = Uuid::from_u128(0x6f5b_0c1e_9f1d_4a57_8a3e_52d1_c7b0_4e26);
 
 /// The id of what an action of a rule does to a recipient about an event.
-pub(super) fn id(position: i64, rule: &str, index: usize, recipient: &str, channel: &str) -> Uuid {
-    let name = format!("{position}\0{rule}\0{index}\0{recipient}\0{channel}");
+pub(super) fn id(event: &Logged, rule: &str, index: usize, recipient: &str, channel: &str) -> Uuid {
+    let name = format!("{}\0{rule}\0{index}\0{recipient}\0{channel}", event.name());
     Uuid::new_v5(&NAMES, name.as_bytes())
 }
 
@@ -124,6 +126,29 @@ pub(super) struct Due {
     pub(super) attempts: i32,
 }
 
+/// What is due.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IsDue {
+    /// For chat windows.
+    pub(super) chat: bool,
+    /// By HTTP.
+    pub(super) requests: bool,
+}
+
+/// Whether anything is due; reads no more than the first row of each kind.
+pub(super) async fn is_due(executor: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result<IsDue> {
+    sqlx::query_as!(
+        IsDue,
+        r#"select coalesce((select min(due_at) from outbox
+                   where channel = 'chat' and state in ('pending', 'held')) <= $1, false) as "chat!",
+               coalesce((select min(due_at) from outbox
+                   where channel <> 'chat' and state in ('pending', 'held')) <= $1, false) as "requests!""#,
+        now
+    )
+    .fetch_one(executor)
+    .await
+}
+
 /// Takes rows that go out by HTTP, so that nobody else does until `lease_until`; in the order of their events.
 pub(super) async fn lease(
     executor: impl PgExecutor<'_>,
@@ -134,13 +159,14 @@ pub(super) async fn lease(
     let mut due = sqlx::query_as!(
         Due,
         "update outbox set attempts = attempts + 1, due_at = $2
-         where id in (
+         where id = any(array(
              select id from outbox
              where channel <> 'chat' and state in ('pending', 'held') and due_at <= $1
-             order by due_at limit $3
+             -- so that the planner does not weigh it: it takes the first of the index, however many there are
+             order by due_at limit (select $3::bigint)
              -- of two that send, each takes other rows
              for update skip locked
-         )
+         ))
          returning id, position, channel, user_id, session, topic, body, traceparent, reason, attempts",
         now,
         lease_until,
@@ -158,7 +184,8 @@ pub(super) async fn due_chat(executor: impl PgExecutor<'_>, now: DateTime<Utc>, 
         Due,
         "select id, position, channel, user_id, session, topic, body, traceparent, reason, attempts from outbox
          where channel = 'chat' and state in ('pending', 'held') and due_at <= $1
-         order by due_at, position, id limit $2
+         -- as above
+         order by due_at, position, id limit (select $2::bigint)
          for update skip locked",
         now,
         limit
@@ -167,53 +194,63 @@ pub(super) async fn due_chat(executor: impl PgExecutor<'_>, now: DateTime<Utc>, 
     .await
 }
 
-/// They have been sent.
-pub(super) async fn sent(executor: impl PgExecutor<'_>, ids: &[Uuid], now: DateTime<Utc>) -> sqlx::Result<()> {
-    sqlx::query!(
-        "update outbox set state = 'sent', done_at = $2 where id = any($1) and state in ('pending', 'held')",
-        ids,
-        now
-    )
-    .execute(executor)
-    .await?;
-    Ok(())
+/// What became of a row that was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Became {
+    /// It has been sent.
+    Sent,
+    /// It is tried again at `due_at`; `attempts` is how many count.
+    Again { attempts: i32, due_at: DateTime<Utc> },
+    /// It is given up, for this reason, and the audit trail says so.
+    Failed(String),
 }
 
-/// They are tried again at `due_at`; `attempts` is how many count.
-pub(super) async fn again(
+/// Writes what became of rows, all in one statement; those that are suppressed since stay so.
+pub(super) async fn settle(
     executor: impl PgExecutor<'_>,
-    ids: &[Uuid],
-    attempts: i32,
-    due_at: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        "update outbox set attempts = $2, due_at = $3 where id = any($1) and state in ('pending', 'held')",
-        ids,
-        attempts,
-        due_at
-    )
-    .execute(executor)
-    .await?;
-    Ok(())
-}
-
-/// They are given up, and the audit trail says so.
-pub(super) async fn failed(
-    executor: impl PgExecutor<'_>,
-    ids: &[Uuid],
-    reason: &str,
+    rows: &[(Uuid, Became)],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut rows: Vec<&(Uuid, Became)> = rows.iter().collect();
+    // Of two statements that write several rows, none waits for the other while the other waits for it.
+    rows.sort_by_key(|(id, _)| *id);
+    let ids: Vec<Uuid> = rows.iter().map(|(id, _)| *id).collect();
+    let (mut states, mut reasons, mut attempts, mut due) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (_, became) in rows {
+        let (state, reason, tried, due_at) = match became {
+            Became::Sent => (Some("sent"), None, None, None),
+            Became::Again { attempts, due_at } => (None, None, Some(*attempts), Some(*due_at)),
+            Became::Failed(reason) => (Some("failed"), Some(reason.as_str()), None, None),
+        };
+        states.push(state);
+        reasons.push(reason);
+        attempts.push(tried);
+        due.push(due_at);
+    }
+    // Found by their ids: a condition that says which states are due would imply the predicates of the indexes on what is
+    // due, and while the statistics say that nothing is, the planner reads all of such an index for each row.
     sqlx::query!(
-        "with failed as (
-             update outbox set state = 'failed', reason = $2, done_at = $3
-             where id = any($1) and state in ('pending', 'held')
-             returning id, position, channel
+        "with settled as (
+             update outbox o
+             set state = coalesce(n.state, o.state), reason = coalesce(n.reason, o.reason),
+                 attempts = coalesce(n.attempts, o.attempts), due_at = coalesce(n.due_at, o.due_at),
+                 done_at = case when n.state is not null then $6::timestamptz end
+             from unnest($1::uuid[], $2::text[], $3::text[], $4::integer[], $5::timestamptz[])
+                 as n (id, state, reason, attempts, due_at)
+             where o.id = n.id and o.state not in ('sent', 'suppressed', 'failed')
+             returning o.id, o.position, o.channel, o.state, o.reason
          )
          insert into event_audit (at, actor, action, position, detail)
-         select $3, 'rejoinder', 'failed', position, channel || ' ' || id || ': ' || $2 from failed",
-        ids,
-        reason,
+         select $6, 'rejoinder', 'failed', position, channel || ' ' || id || ': ' || reason from settled
+         where state = 'failed'",
+        &ids,
+        states.as_slice() as &[Option<&str>],
+        reasons.as_slice() as &[Option<&str>],
+        attempts.as_slice() as &[Option<i32>],
+        due.as_slice() as &[Option<DateTime<Utc>>],
         now
     )
     .execute(executor)

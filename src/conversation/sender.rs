@@ -10,13 +10,14 @@ use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tracing::{Instrument as _, debug, info, info_span, warn};
 use url::Url;
 use uuid::Uuid;
 
 use super::channel::{self, MAX_TIMEOUT_MS};
 use super::decision::DIGEST;
-use super::outbox::{self, CALL, CHAT, CallBody, Due, MessageBody};
+use super::outbox::{self, Became, CALL, CHAT, CallBody, Due, MessageBody};
 use super::webhook::{Outcome, Request, Webhooks};
 use super::{Conversation, chat};
 use crate::backoff::Backoff;
@@ -84,30 +85,57 @@ impl Sender {
     /// Sends what becomes due; runs until dropped.
     pub(crate) async fn run(self) {
         let mut requests = JoinSet::new();
+        let mut came_back = Vec::new();
+        let mut is_woken = true;
+        // Also while requests come back without a pause.
+        let mut poll = tokio::time::interval(POLL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            if let Err(error) = self.send_due(&mut requests).await {
+            while let Some(done) = requests.try_join_next() {
+                came_back.extend(done);
+            }
+            if let Err(error) = self.settle(std::mem::take(&mut came_back)).await {
+                warn!(error = %error, "what came of requests cannot be written; they may be sent once more");
+            }
+            if let Err(error) = self.send_due(&mut requests, is_woken).await {
                 info!(error = %error, "outbox cannot be read; trying again");
                 tokio::time::sleep(POLL).await;
             }
-            tokio::select! {
-                () = self.conversation.outbox_filled.notified() => {}
-                () = tokio::time::sleep(POLL) => {}
-                Some(_) = requests.join_next() => {}
-            }
+            is_woken = tokio::select! {
+                () = self.conversation.outbox_filled.notified() => true,
+                _ = poll.tick() => true,
+                Some(done) = requests.join_next() => {
+                    came_back.extend(done);
+                    false
+                }
+            };
         }
     }
 
-    async fn send_due(&self, requests: &mut JoinSet<()>) -> sqlx::Result<()> {
+    /// Writes what came of the requests that have come back together.
+    async fn settle(&self, came_back: Vec<Vec<(Uuid, Became)>>) -> sqlx::Result<()> {
+        let conversation = &self.conversation;
+        let now = conversation.clock.now();
+        outbox::settle(conversation.database.events(), &came_back.concat(), now).await
+    }
+
+    /// Says what is due, and sends as many requests as there are places for. Where `is_woken` is false a request has come
+    /// back, and only the next ones are sought.
+    async fn send_due(&self, requests: &mut JoinSet<Vec<(Uuid, Became)>>, is_woken: bool) -> sqlx::Result<()> {
         let conversation = &self.conversation;
         let pool = conversation.database.events();
-        loop {
-            let (sent, more) = chat::send(pool, conversation.clock.now()).await?;
-            conversation.metrics.notified(CHAT, "sent", sent);
-            if !more {
-                break;
+        if is_woken {
+            let due = outbox::is_due(pool, conversation.clock.now()).await?;
+            let mut more = due.chat;
+            while more {
+                let sent;
+                (sent, more) = chat::send(pool, conversation.clock.now()).await?;
+                conversation.metrics.notified(CHAT, "sent", sent);
+            }
+            if !due.requests {
+                return Ok(());
             }
         }
-        while requests.try_join_next().is_some() {}
         let free = PLACES.saturating_sub(requests.len());
         if free == 0 {
             return Ok(());
@@ -130,38 +158,39 @@ impl Sender {
         Ok(())
     }
 
-    async fn send(&self, delivery: Delivery) {
+    /// Sends one request, and says what became of its rows.
+    async fn send(&self, delivery: Delivery) -> Vec<(Uuid, Became)> {
         let conversation = &self.conversation;
         let outcome = match self.request(&delivery) {
             Ok(request) => self.webhooks.send(request, conversation.clock.now()).await,
             Err(outcome) => outcome,
         };
-        let (pool, now) = (conversation.database.events(), conversation.clock.now());
-        let (ids, attempts) = (delivery.ids.as_slice(), delivery.first.attempts);
-        let written = match outcome {
+        let (now, attempts) = (conversation.clock.now(), delivery.first.attempts);
+        let became = match outcome {
             Outcome::Sent => {
                 debug!("sent");
                 self.count(&delivery, "sent");
-                outbox::sent(pool, ids, now).await
+                Became::Sent
             }
-            Outcome::Resting => outbox::again(pool, ids, attempts - 1, now + REST).await,
+            Outcome::Resting => Became::Again {
+                attempts: attempts - 1,
+                due_at: now + REST,
+            },
             Outcome::Retry { after, reason } if attempts < MAX_ATTEMPTS => {
                 let wait = BACKOFF
                     .wait(u32::try_from(attempts).unwrap_or(1))
                     .max(after.unwrap_or_default());
                 debug!(reason, wait_ms = wait.as_millis(), "not sent; trying again");
-                let wait = TimeDelta::from_std(wait).unwrap_or(REST);
-                outbox::again(pool, ids, attempts, now + wait).await
+                let due_at = now + TimeDelta::from_std(wait).unwrap_or(REST);
+                Became::Again { attempts, due_at }
             }
             Outcome::Failed(reason) | Outcome::Retry { reason, .. } => {
                 warn!(reason, attempts, "not sent, and given up");
                 self.count(&delivery, "failed");
-                outbox::failed(pool, ids, &reason, now).await
+                Became::Failed(reason)
             }
         };
-        if let Err(error) = written {
-            warn!(error = %error, "what came of a request cannot be written; it may be sent once more");
-        }
+        delivery.ids.into_iter().map(|id| (id, became.clone())).collect()
     }
 
     fn count(&self, delivery: &Delivery, outcome: &'static str) {

@@ -56,6 +56,7 @@ pub(crate) fn seen(event: &Logged, schema_version: u32, payload: Value) -> SeenE
     SeenEvent {
         position: event.position,
         received_at: event.received_at,
+        is_named_by_position: event.is_named_by_position,
         source: envelope.source.to_string(),
         event_id: envelope.event_id.clone(),
         entity_id: envelope.entity_id.clone(),

@@ -24,6 +24,19 @@ pub(crate) struct Logged {
     pub(crate) envelope: Envelope,
     /// Whether its payload is gone because its user was forgotten; it is null then.
     pub(crate) is_erased: bool,
+    /// Whether it was stored when events were named by their positions.
+    pub(crate) is_named_by_position: bool,
+}
+
+impl Logged {
+    /// What the ids of all that comes of it are made of. Its position is no name: after a failover that has lost events,
+    /// another event has it.
+    pub(crate) fn name(&self) -> String {
+        if self.is_named_by_position {
+            return self.position.to_string();
+        }
+        format!("{}\0{}", self.envelope.source, self.envelope.event_id)
+    }
 }
 
 /// What became of an event that was to be appended.
@@ -137,7 +150,8 @@ pub(crate) async fn read(
     let rows = sqlx::query_as!(
         Row,
         r#"select position, received_at, source, event_id, event_type, entity_id, user_id, schema_version, occurred_at,
-               payload::text as payload, traceparent
+               payload::text as payload, traceparent,
+               coalesce(received_at < (select by_position_until from event_names), false) as "is_named_by_position!"
            from event_log where partition = $1 and position > $2 order by position limit $3"#,
         i16::from(partition),
         position,
@@ -175,7 +189,8 @@ pub(crate) async fn at(
     let rows = sqlx::query_as!(
         Row,
         r#"select position, received_at, source, event_id, event_type, entity_id, user_id, schema_version, occurred_at,
-               payload::text as payload, traceparent
+               payload::text as payload, traceparent,
+               coalesce(received_at < (select by_position_until from event_names), false) as "is_named_by_position!"
            from event_log where partition = $1 and position = any($2) order by position"#,
         i16::from(partition),
         positions
@@ -248,6 +263,7 @@ struct Row {
     occurred_at: DateTime<Utc>,
     payload: Option<String>,
     traceparent: Option<String>,
+    is_named_by_position: bool,
 }
 
 impl From<Row> for Logged {
@@ -256,6 +272,7 @@ impl From<Row> for Logged {
         let payload = row.payload.and_then(|text| RawValue::from_string(text).ok());
         Self {
             is_erased,
+            is_named_by_position: row.is_named_by_position,
             position: row.position,
             received_at: row.received_at,
             envelope: Envelope {

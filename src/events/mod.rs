@@ -42,6 +42,7 @@ use self::door::Door;
 pub(crate) use self::envelope::{BadEnvelope, Envelope, PARTITIONS};
 use self::file::FileError;
 use self::ingest::Ingest;
+pub(crate) use self::log::Logged;
 pub(crate) use self::metrics::EventMetrics;
 use self::overload::Backlog;
 use self::source::Sources;

@@ -4,11 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 use sqlx::{PgConnection, PgExecutor};
 
-use super::apply::Fate;
+use super::apply::{Fate, RuleOutcome};
 use super::log::Logged;
 
 /// What came of an event at one time.
@@ -17,6 +18,34 @@ pub(crate) struct Outcome {
     pub(crate) applied_at: DateTime<Utc>,
     /// An array with an object for each rule that listens.
     pub(crate) rules: Box<RawValue>,
+}
+
+/// What is longer than this in an effect, in bytes of JSON, is kept as its length and hash.
+const MAX_KEPT: usize = 512;
+
+/// The outcome as it is kept: of an effect's long values, what tells two apart.
+fn kept(rules: &[RuleOutcome]) -> serde_json::Result<String> {
+    let text = serde_json::to_string(rules)?;
+    if text.len() <= MAX_KEPT {
+        return Ok(text);
+    }
+    serde_json::to_string(&shortened(serde_json::to_value(rules)?))
+}
+
+/// An outcome with the long values of its effects shortened; the same for one that is so already.
+pub(crate) fn shortened(mut outcome: Value) -> Value {
+    let rules = outcome.as_array_mut().into_iter().flatten();
+    let effects = rules
+        .filter_map(|rule| rule.get_mut("effects")?.as_array_mut())
+        .flatten();
+    for value in effects.filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
+        let text = value.to_string();
+        if text.len() > MAX_KEPT {
+            let hash = hex::encode(&Sha256::digest(&text)[..16]);
+            *value = json!({"bytes": text.len(), "sha256": hash});
+        }
+    }
+    outcome
 }
 
 /// Writes the outcomes of those events that rules have looked at.
@@ -30,7 +59,7 @@ pub(crate) async fn write<'a>(
         let Fate::Applied(rules) = fate else { continue };
         positions.push(event.position);
         times.push(event.received_at);
-        outcomes.push(serde_json::to_string(rules).map_err(|error| sqlx::Error::Encode(error.into()))?);
+        outcomes.push(kept(rules).map_err(|error| sqlx::Error::Encode(error.into()))?);
     }
     if positions.is_empty() {
         return Ok(());
@@ -91,6 +120,6 @@ pub(crate) async fn latest(executor: impl PgExecutor<'_>, positions: &[i64]) -> 
     )
     .fetch_all(executor)
     .await?;
-    let read = |text: &str| serde_json::from_str(text).unwrap_or_default();
+    let read = |text: &str| shortened(serde_json::from_str(text).unwrap_or_default());
     Ok(rows.iter().map(|row| (row.position, read(&row.outcome))).collect())
 }

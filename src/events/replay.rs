@@ -204,7 +204,7 @@ fn difference(event: &Logged, fate: &Fate, before: &HashMap<i64, Value>) -> Opti
             let settled = outcomes.iter().filter(|outcome| outcome.is_settled());
             let settled: HashSet<&str> = settled.map(|outcome| outcome.rule.as_str()).collect();
             let is_open = |rule: &Value| !rule["rule"].as_str().is_some_and(|name| settled.contains(name));
-            let mut now = gist(&json!(outcomes));
+            let mut now = gist(&outcome::shortened(json!(outcomes)));
             for rules in [&mut before, &mut now].into_iter().filter_map(Value::as_array_mut) {
                 rules.retain(is_open);
             }

@@ -23,6 +23,9 @@ pub(crate) struct SeenEvent {
     pub(crate) position: i64,
     /// When it was stored.
     pub(crate) received_at: DateTime<Utc>,
+    /// Whether what comes of it is named by its position; so it was with those that say nothing of it.
+    #[serde(default = "yes")]
+    pub(crate) is_named_by_position: bool,
     /// Who sent it.
     pub(crate) source: String,
     /// The sender's id.
@@ -41,6 +44,10 @@ pub(crate) struct SeenEvent {
     pub(crate) traceparent: Option<String>,
     /// Expressions see it as it stands here, so it is brought up to the newest version before.
     pub(crate) payload: serde_json::Value,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Scope {

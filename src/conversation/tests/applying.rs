@@ -2,8 +2,9 @@
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
 
-use super::{SESSION, Stage, ada, notify};
+use super::{SESSION, Stage, ada, applied_in, applied_to, logged, notify, read_of_outbox};
 use crate::conversation::{Done, chat, fact};
 use crate::reactions::{Effect, FactScope, Recipient};
 
@@ -170,4 +171,79 @@ async fn messages_of_a_digest_are_sent_as_one() {
     assert!(stage.outbox().await.iter().all(|(state, _)| state == "sent"));
     stage.apply(6, &[notify(ada(), "chat", "news 6")]).await;
     assert_eq!(stage.outbox().await[5], state("held", Some("digest")));
+}
+
+#[tokio::test]
+async fn cost_of_a_notification_does_not_grow_with_what_was_decided_before() {
+    for (preference, wanted) in [
+        ("per_hour", state("pending", None)),
+        ("digest_minutes", state("held", Some("digest"))),
+    ] {
+        let stage = Stage::set().await.with_ada().await;
+        stage
+            .sql(
+                "insert into outbox (id, position, rule, channel, user_id, body, state, reason, due_at, created_at)
+                     select gen_random_uuid(), n, 'r', 'chat', 'ada', '{}',
+                         (array['sent', 'suppressed', 'suppressed'])[1 + n % 3], 'rate', t, t
+                     from generate_series(1, 30000) n,
+                         -- all of eight days, and what was suppressed in the last hour
+                         lateral (select timestamptz '2026-09-21T12:00:00Z' - case n % 3
+                             when 2 then interval '10 minutes' else n * interval '20 seconds' + interval '1 hour' end) s (t);
+                 insert into outbox (id, position, rule, channel, user_id, body, state, reason, due_at, created_at)
+                     select gen_random_uuid(), 40000 + n, 'r', 'chat', 'ada', '{}', 'held', 'digest',
+                         '2026-09-21T12:20:00Z', '2026-09-21T10:50:00Z'
+                     from generate_series(1, 1000) n",
+            )
+            .await;
+        let prefer = format!("insert into preferences (user_id, {preference}) values ('ada', 30)");
+        sqlx::query(AssertSqlSafe(prefer)).execute(stage.pool()).await.unwrap();
+        let event = logged(50_000, stage.clock.now());
+        let mut transaction = stage.pool().begin().await.unwrap();
+        applied_in(
+            &mut transaction,
+            stage.clock.now(),
+            &event,
+            &[notify(ada(), "chat", "shipped")],
+        )
+        .await;
+        let read = read_of_outbox(&mut transaction).await;
+        transaction.commit().await.unwrap();
+        assert!(read <= 10, "{read} rows were read for one message ({preference})");
+        assert_eq!(stage.outbox().await.last(), Some(&wanted));
+    }
+}
+
+#[tokio::test]
+async fn event_at_a_position_that_another_had_is_told_apart() {
+    let stage = Stage::set().await.with_ada().await;
+    let effects = [notify(ada(), "chat", "shipped")];
+    let mut event = logged(7, stage.clock.now());
+    applied_to(stage.pool(), stage.clock.now(), &event, &effects).await;
+    event.envelope.event_id = "another".to_owned();
+    let done = applied_to(stage.pool(), stage.clock.now(), &event, &effects).await;
+    let Done::Messages(messages) = &done[0] else {
+        panic!("{done:?}")
+    };
+    assert_eq!(messages[0].state, "pending");
+    assert_eq!(stage.outbox().await.len(), 2);
+}
+
+#[tokio::test]
+async fn event_that_was_applied_when_positions_were_names_is_known_by_its_position() {
+    let stage = Stage::set().await.with_ada().await;
+    let mut event = logged(7, stage.clock.now());
+    event.is_named_by_position = true;
+    applied_to(
+        stage.pool(),
+        stage.clock.now(),
+        &event,
+        &[notify(ada(), "chat", "shipped")],
+    )
+    .await;
+    let id: String = sqlx::query_scalar("select id::text from outbox")
+        .fetch_one(stage.pool())
+        .await
+        .unwrap();
+    // Of position 7, the rule `a rule` and its action 0, as ids were made first.
+    assert_eq!(id, "1eb6f179-bed7-516d-8d85-fc20fb960167");
 }

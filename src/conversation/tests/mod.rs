@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use super::{Applied, Conversation, Done, apply};
 use crate::clock::Clock;
 use crate::config::NotificationSettings;
-use crate::events::Envelope;
+use crate::events::{Envelope, Logged};
 use crate::postgres::{ConnectSettings, Database};
 use crate::reactions::{Effect, Recipient};
 use crate::telemetry::Metrics;
@@ -90,23 +90,50 @@ impl Stage {
 
 /// Applies the effects of one rule on the event at `position`, and commits.
 pub(super) async fn applied(pool: &PgPool, now: DateTime<Utc>, position: i64, effects: &[Effect]) -> Vec<Done> {
-    let event = Envelope {
-        source: "shop".into(),
-        event_id: format!("evt-{position}"),
-        event_type: "order.shipped".to_owned(),
-        timestamp: now,
-        entity_id: "10042".to_owned(),
-        user_id: None,
-        schema_version: 1,
-        payload: RawValue::from_string("{}".to_owned()).unwrap(),
-        traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
-    };
+    applied_to(pool, now, &logged(position, now), effects).await
+}
+
+/// An event at `position`.
+pub(super) fn logged(position: i64, now: DateTime<Utc>) -> Logged {
+    Logged {
+        position,
+        received_at: now,
+        is_erased: false,
+        is_named_by_position: false,
+        envelope: Envelope {
+            source: "shop".into(),
+            event_id: format!("evt-{position}"),
+            event_type: "order.shipped".to_owned(),
+            timestamp: now,
+            entity_id: "10042".to_owned(),
+            user_id: None,
+            schema_version: 1,
+            payload: RawValue::from_string("{}".to_owned()).unwrap(),
+            traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
+        },
+    }
+}
+
+/// Applies the effects of one rule on the event, and commits.
+pub(super) async fn applied_to(pool: &PgPool, now: DateTime<Utc>, event: &Logged, effects: &[Effect]) -> Vec<Done> {
+    let mut transaction = pool.begin().await.unwrap();
+    let done = applied_in(&mut transaction, now, event, effects).await;
+    transaction.commit().await.unwrap();
+    done
+}
+
+/// Applies them in a transaction.
+pub(super) async fn applied_in(
+    connection: &mut PgConnection,
+    now: DateTime<Utc>,
+    event: &Logged,
+    effects: &[Effect],
+) -> Vec<Done> {
     let effects: Vec<Applied<'_>> = effects
         .iter()
         .enumerate()
         .map(|(index, effect)| Applied {
-            position,
-            event: &event,
+            event,
             rule: "a rule",
             index,
             effect,
@@ -115,10 +142,17 @@ pub(super) async fn applied(pool: &PgPool, now: DateTime<Utc>, position: i64, ef
     let settings = NotificationSettings {
         notifications_per_hour: 3,
     };
-    let mut transaction = pool.begin().await.unwrap();
-    let done = apply(&mut transaction, now, &settings, &effects, false).await.unwrap();
-    transaction.commit().await.unwrap();
-    done
+    apply(connection, now, &settings, &effects, false).await.unwrap()
+}
+
+/// How many rows of the outbox this transaction has read.
+pub(super) async fn read_of_outbox(connection: &mut PgConnection) -> i64 {
+    sqlx::query_scalar(
+        "select (seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint from pg_stat_xact_user_tables where relname = 'outbox'",
+    )
+    .fetch_one(connection)
+    .await
+    .unwrap()
 }
 
 pub(super) fn notify(to: Recipient, channel: &str, text: &str) -> Effect {

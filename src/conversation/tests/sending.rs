@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use super::{SESSION, Stage, ada, eventually, notify};
+use super::{SESSION, Stage, ada, eventually, notify, read_of_outbox};
+use crate::conversation::outbox::{self, Became};
 use crate::conversation::{Conversation, Sender, chat};
 use crate::reactions::{Effect, HttpCall, Rulebook};
 use crate::telemetry::Metrics;
@@ -301,4 +304,115 @@ async fn message_of_a_later_position_is_not_seen_before_an_earlier_one() {
         texts.iter().map(|message| message.text.as_str()).collect::<Vec<_>>(),
         ["first", "second"]
     );
+}
+
+/// The plan of the statement that the connection has prepared last, run with these arguments and rolled back.
+async fn plan(connection: &mut PgConnection, begins: &str, arguments: &str) -> String {
+    let prepared =
+        "select name from pg_prepared_statements where statement like $1 || '%' order by prepare_time desc limit 1";
+    let name: String = sqlx::query_scalar(prepared)
+        .bind(begins)
+        .fetch_one(&mut *connection)
+        .await
+        .unwrap();
+    let explain = format!("explain (analyze, buffers) execute {name} ({arguments})");
+    let lines: Vec<String> = sqlx::query_scalar(AssertSqlSafe(explain))
+        .fetch_all(&mut *connection)
+        .await
+        .unwrap();
+    lines.join("\n")
+}
+
+/// A table whose statistics say that it is empty, with 20,000 calls that wait and no message.
+async fn backlog() -> Stage {
+    let stage = Stage::set().await;
+    stage
+        .sql(
+            "alter table outbox set (autovacuum_enabled = off);
+             analyze outbox;
+             insert into outbox (id, position, rule, channel, body, state, due_at, created_at)
+                 select gen_random_uuid(), n, 'r', 'call', '{}', 'pending', '2026-09-21T12:00:00Z', '2026-09-21T12:00:00Z'
+                 from generate_series(1, 20000) n",
+        )
+        .await;
+    stage
+}
+
+#[tokio::test]
+async fn what_came_of_calls_is_written_without_reading_the_backlog() {
+    let stage = backlog().await;
+    let now = stage.clock.now();
+    let mut transaction = stage.pool().begin().await.unwrap();
+    let due = outbox::lease(&mut *transaction, now, now + TimeDelta::minutes(1), 30)
+        .await
+        .unwrap();
+    assert!(read_of_outbox(&mut transaction).await <= 100, "to take 30");
+    let became = |at: usize| match at % 3 {
+        0 => Became::Sent,
+        1 => Became::Again {
+            attempts: 1,
+            due_at: now,
+        },
+        _ => Became::Failed("status 410".to_owned()),
+    };
+    let rows: Vec<(Uuid, Became)> = due.iter().enumerate().map(|(at, row)| (row.id, became(at))).collect();
+    let before = read_of_outbox(&mut transaction).await;
+    outbox::settle(&mut *transaction, &rows, now).await.unwrap();
+    let read = read_of_outbox(&mut transaction).await - before;
+    assert!(read <= 60, "{read} rows were read to write 30");
+    let states: Vec<(String, i64)> =
+        sqlx::query_as("select state, count(*) from outbox where attempts = 1 group by state order by state")
+            .fetch_all(&mut *transaction)
+            .await
+            .unwrap();
+    let ten = |state: &str| (state.to_owned(), 10);
+    assert_eq!(states, [ten("failed"), ten("pending"), ten("sent")]);
+    let audited: i64 = sqlx::query_scalar("select count(*) from event_audit where action = 'failed'")
+        .fetch_one(&mut *transaction)
+        .await
+        .unwrap();
+    assert_eq!(audited, 10);
+    // As the planner sees it, with and without the values.
+    for mode in ["force_custom_plan", "force_generic_plan"] {
+        sqlx::query(AssertSqlSafe(format!("set local plan_cache_mode = {mode}")))
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
+        let arguments = format!(
+            "array['{}']::uuid[], array['sent'], array[null]::text[], array[null]::integer[], array[null]::timestamptz[], now()",
+            due[1].id
+        );
+        let plan = plan(&mut transaction, "with settled as", &arguments).await;
+        assert!(plan.contains("outbox_pkey"), "{plan}");
+        let buffers = plan.split_once("shared hit=").unwrap().1;
+        let buffers: String = buffers.chars().take_while(char::is_ascii_digit).collect();
+        assert!(buffers.parse::<u32>().unwrap() < 60, "{plan}");
+    }
+}
+
+#[tokio::test]
+async fn message_is_found_behind_a_backlog_of_calls() {
+    let stage = backlog().await.with_ada().await;
+    stage.apply(20_001, &[notify(ada(), "chat", "shipped")]).await;
+    let mut transaction = stage.pool().begin().await.unwrap();
+    let (now, before) = (stage.clock.now(), read_of_outbox(&mut transaction).await);
+    assert!(outbox::is_due(&mut *transaction, now).await.unwrap().chat);
+    assert_eq!(outbox::due_chat(&mut *transaction, now, 500).await.unwrap().len(), 1);
+    let read = read_of_outbox(&mut transaction).await - before;
+    assert!(read <= 10, "{read} rows were read to find one");
+}
+
+#[tokio::test]
+async fn calls_that_come_back_together_are_written_together() {
+    let stage = Stage::set().await;
+    let server = receiver(ResponseTemplate::new(200).set_delay(Duration::from_millis(100))).await;
+    let calls: Vec<Effect> = (0..160).map(|_| call(&server.uri(), true)).collect();
+    stage.apply(1, &calls).await;
+    let mut running = JoinSet::new();
+    stage.sender(&mut running, &server.uri());
+    let sent = "select count(*) from outbox where state = 'sent'";
+    eventually("all are sent", async || stage.count(sent).await == 160).await;
+    let transactions = stage.count("select count(distinct xmin::text) from outbox").await;
+    assert!(transactions <= 80, "{transactions} transactions for 160 calls");
+    assert_eq!(server.received_requests().await.unwrap().len(), 160);
 }

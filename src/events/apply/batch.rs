@@ -266,8 +266,7 @@ impl<'a> Batch<'a> {
             let Fate::Applied(outcomes) = fate else { continue };
             for outcome in outcomes {
                 effects.extend(outcome.effects.iter().enumerate().map(|(index, effect)| Applied {
-                    position: event.position,
-                    event: &event.envelope,
+                    event,
                     rule: &outcome.rule,
                     index,
                     effect,

@@ -43,7 +43,7 @@ pub(super) fn emitted_by(
             if hops > MAX_HOPS {
                 return Err(failure(event_type, &" is emitted in a circle"));
             }
-            let seed = format!("{}/{}/{index}", event.position, outcome.label());
+            let seed = format!("{}/{}/{index}", event.name(), outcome.label());
             let emit = Envelope {
                 source: EMITTED.into(),
                 event_id: format!("{}.{hops}", Uuid::new_v5(&Uuid::NAMESPACE_OID, seed.as_bytes())),

@@ -162,8 +162,7 @@ impl Applier {
         }
         let label = outcome.label();
         let applied = outcome.effects.iter().enumerate().map(|(index, effect)| Applied {
-            position: event.position,
-            event: &event.envelope,
+            event: &event,
             rule: &label,
             index,
             effect,
@@ -184,6 +183,7 @@ fn logged(seen: &SeenEvent) -> Logged {
         position: seen.position,
         received_at: seen.received_at,
         is_erased: false,
+        is_named_by_position: seen.is_named_by_position,
         envelope: Envelope {
             source: seen.source.as_str().into(),
             event_id: seen.event_id.clone(),

@@ -80,6 +80,7 @@ fn scope(event_type: &str, payload: &Value) -> Scope {
 
 fn seen(payload: Value) -> SeenEvent {
     SeenEvent {
+        is_named_by_position: false,
         received_at: DateTime::UNIX_EPOCH,
         source: "test".to_owned(),
         position: 1,

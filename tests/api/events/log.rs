@@ -1,6 +1,7 @@
 //! The log: an event is in it once, and those of one entity in order.
 
 use chrono::TimeDelta;
+use rejoinder::testing::TestBot;
 use serde_json::json;
 
 use super::directory::Directory;
@@ -70,4 +71,47 @@ async fn event_of_another_week_goes_to_a_segment_of_its_own() {
     bot.events_applied().await;
     assert_eq!(count(&bot, "(select distinct tableoid from event_log) s").await, 3);
     assert_eq!(count(&bot, "(select distinct tableoid from event_outcomes) s").await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn position_that_is_given_out_anew_names_no_other_event() {
+    let directory = Directory::copied().with("schemas/parcel.left/1.json", "{}").with(
+        "reactions/tell_parcel.toml",
+        "on = ['order.shipped']\n[[do]]\nemit = { type = 'parcel.left', payload = {} }\n",
+    );
+    let bot = shop::open_with(|settings| directory.set(settings)).await;
+    let names = async |bot: &TestBot| {
+        assert_eq!(bot.send("order.shipped", "10042", shipped("1Z")).await.0, 202);
+        bot.events_applied().await;
+        let names: Vec<String> = sqlx::query_scalar(
+            "select id::text from outbox union all select id::text from gotos
+             union all select event_id from event_log where source = 'rejoinder' and position = 2",
+        )
+        .fetch_all(bot.pool())
+        .await
+        .unwrap();
+        names
+    };
+    let lost = names(&bot).await;
+    assert!(lost.len() >= 3, "{lost:?}");
+    // As after a failover to a standby that had nothing of it yet.
+    sqlx::raw_sql(
+        "begin;
+         truncate event_log, event_outcomes, event_cursors, outbox, gotos, facts;
+         alter sequence event_positions restart;
+         commit",
+    )
+    .execute(bot.pool())
+    .await
+    .unwrap();
+    let database = bot.database();
+    bot.stop().await;
+    let bot = shop::open_with(|settings| {
+        directory.set(settings);
+        settings.database = Some(database);
+    })
+    .await;
+    let kept = names(&bot).await;
+    assert_eq!(kept.len(), lost.len());
+    assert!(kept.iter().all(|name| !lost.contains(name)), "{kept:?} and {lost:?}");
 }
