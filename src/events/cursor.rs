@@ -48,6 +48,30 @@ impl Cursor {
     }
 }
 
+/// Waits until no transaction is applying anything, and lets none begin until this one ends. Whoever has read events before
+/// reads them anew.
+pub(crate) async fn fence_all(transaction: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!(
+        "select pg_advisory_xact_lock(hashtext('rejoinder event partition'), p.partition)
+         from generate_series(0, 31) p (partition)"
+    )
+    .execute(&mut *transaction)
+    .await?;
+    // A statement of its own, and so a snapshot of its own, taken with the locks held.
+    sqlx::query!(
+        "insert into event_cursors (partition, seq, position, worker)
+         select p.partition, coalesce(c.seq, 0) + 1, coalesce(c.position, 0), $1
+         from generate_series(0, 31) p (partition)
+         left join lateral (
+             select c.seq, c.position from event_cursors c where c.partition = p.partition order by c.seq desc limit 1
+         ) c on true",
+        Uuid::nil()
+    )
+    .execute(transaction)
+    .await?;
+    Ok(())
+}
+
 /// Deletes rows that say nothing any more.
 pub(crate) async fn prune(executor: impl PgExecutor<'_>) -> sqlx::Result<u64> {
     let deleted = sqlx::query!(

@@ -3,7 +3,7 @@
 mod apply;
 pub(crate) mod audit;
 pub(crate) mod catalogue;
-mod cursor;
+pub(crate) mod cursor;
 pub(crate) mod dead;
 pub(crate) mod door;
 mod envelope;
@@ -39,7 +39,7 @@ use uuid::Uuid;
 use self::apply::{Applier, Faults};
 use self::dead::DeadLetters;
 use self::door::Door;
-pub(crate) use self::envelope::{BadEnvelope, Envelope, PARTITIONS};
+pub(crate) use self::envelope::{BadEnvelope, Envelope, PARTITIONS, partition_of};
 use self::file::FileError;
 use self::ingest::Ingest;
 pub(crate) use self::log::Logged;

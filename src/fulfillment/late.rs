@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt as _;
-use sqlx::PgExecutor;
 use sqlx::postgres::PgListener;
+use sqlx::{PgConnection, PgExecutor};
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -99,7 +99,9 @@ impl Late {
         };
         let expires_at = self.clock.now() + TimeDelta::from_std(self.ttl).unwrap_or(TimeDelta::MAX);
         match keep(self.database.primary(), &key.question, session, body, expires_at).await {
-            Ok(()) => self.questions.insert(key.question, State::Kept).await,
+            Ok(true) => self.questions.insert(key.question, State::Kept).await,
+            // Its user was forgotten meanwhile.
+            Ok(false) => self.questions.invalidate(&key.question).await,
             Err(error) => {
                 warn!(error = %error, "late reply cannot be kept");
                 self.questions.invalidate(&key.question).await;
@@ -170,29 +172,55 @@ impl Late {
     }
 }
 
+/// Returns whether it is kept: not for a conversation that was forgotten of late (see [`forget`]), which the handler may not
+/// know of.
 async fn keep(
     executor: impl PgExecutor<'_>,
     key: &Hash,
     session: &SessionName,
     body: &[u8],
     expires_at: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    sqlx::query!(
+) -> sqlx::Result<bool> {
+    let kept = sqlx::query!(
         "with kept as (
-             insert into late_replies (key, body, expires_at, session) values ($1, $2, $3, $5)
+             insert into late_replies (key, body, expires_at, session)
+             select $1, $2, $3, $5
+             where not exists (
+                 select from late_replies where key = sha256(convert_to('forgotten ' || $5, 'utf8')) and expires_at > now()
+             )
              on conflict (key) do update
              set body = excluded.body, expires_at = excluded.expires_at, session = excluded.session, taken_by = null
+             returning key
          )
-         select pg_notify($4, encode($1, 'hex'))",
+         select pg_notify($4, encode(key, 'hex')) from kept",
         key.as_slice(),
         body,
         expires_at,
         CHANNEL,
         session.as_str()
     )
-    .fetch_one(executor)
+    .fetch_optional(executor)
     .await?;
-    Ok(())
+    Ok(kept.is_some())
+}
+
+/// Erases the late replies of these conversations, and sees to it that none is kept for a while: a handler that is running
+/// has read what is erased. Returns how many there were.
+pub(crate) async fn forget(transaction: &mut PgConnection, sessions: &[String]) -> sqlx::Result<u64> {
+    let erased = sqlx::query!("delete from late_replies where session = any($1)", sessions)
+        .execute(&mut *transaction)
+        .await?;
+    // A row that names nobody, and is swept as the others.
+    sqlx::query!(
+        "insert into late_replies (key, body, expires_at)
+         select sha256(convert_to('forgotten ' || s.session, 'utf8')), '', now() + interval '5 minutes'
+         from unnest($1::text[]) s (session)
+         on conflict (key) do update set expires_at = excluded.expires_at",
+        sessions
+    )
+    .execute(transaction)
+    .await?;
+    Ok(erased.rows_affected())
 }
 
 /// Of two turns that ask at once, one gets it; that one gets it again when it is retried, here or at another replica.
@@ -214,9 +242,12 @@ async fn take(executor: impl PgExecutor<'_>, key: &TurnKey, now: DateTime<Utc>) 
 }
 
 async fn kept(executor: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result<Vec<Vec<u8>>> {
-    sqlx::query_scalar!("select key from late_replies where expires_at > $1 limit 100000", now)
-        .fetch_all(executor)
-        .await
+    sqlx::query_scalar!(
+        "select key from late_replies where expires_at > $1 and body <> '' limit 100000",
+        now
+    )
+    .fetch_all(executor)
+    .await
 }
 
 async fn delete_expired(executor: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result<u64> {

@@ -2,7 +2,7 @@
 
 mod flights;
 mod key;
-mod late;
+pub(crate) mod late;
 pub(crate) mod record;
 mod run;
 

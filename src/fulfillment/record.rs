@@ -24,7 +24,11 @@ pub(crate) async fn claim(
     // The conflict waits for the other transaction's end: after its commit no row is inserted, after its rollback
     // ours is.
     let claimed = sqlx::query!(
-        "insert into turn_answers (key, session, expires_at) values ($1, $2, $3) on conflict (key) do nothing",
+        "insert into turn_answers (key, session, expires_at)
+         select $1, $2, $3
+         -- whoever forgets the user waits for the end of this transaction
+         from (select pg_advisory_xact_lock_shared(hashtext('rejoinder forgotten session'), hashtext($2))) as held
+         on conflict (key) do nothing",
         key.as_slice(),
         session,
         now + TimeDelta::days(1)
