@@ -118,9 +118,8 @@ pub(crate) async fn explain(pool: &PgPool, event_id: &str) -> sqlx::Result<Vec<E
         };
         explained.push(Explanation::Logged(Box::new(story(pool, event).await?)));
     }
-    let kept = quarantine::list(pool, None, 10_000).await?;
-    let kept = kept.into_iter().filter(|kept| kept.event_id == event_id);
-    explained.extend(kept.map(Explanation::Quarantined));
+    let kept = quarantine::list(pool, None, Some(event_id), 20).await?;
+    explained.extend(kept.into_iter().map(Explanation::Quarantined));
     Ok(explained)
 }
 
@@ -318,6 +317,9 @@ fn write_rule(to: &mut String, rule: &Value) -> std::fmt::Result {
                     let (scope, subject, name) = (part("scope"), part("subject"), part("name"));
                     writeln!(to, "      {scope} {subject}: {name} not written, {why_not}")?;
                 }
+            }
+            for reached in outcome::reached(rule) {
+                writeln!(to, "      {}", reached.text)?;
             }
             Ok(())
         }

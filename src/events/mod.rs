@@ -12,6 +12,7 @@ pub(crate) mod file;
 mod ingest;
 mod join;
 mod lease;
+pub(crate) mod list;
 mod log;
 mod metrics;
 mod outcome;

@@ -67,17 +67,21 @@ pub(crate) async fn keep(
     Ok(())
 }
 
-/// The newest, at most `limit`; of one type where it is given.
+/// The newest, at most `limit`; of one type and of one event where they are given.
 pub(crate) async fn list(
     executor: impl PgExecutor<'_>,
     event_type: Option<&str>,
+    event_id: Option<&str>,
     limit: i64,
 ) -> sqlx::Result<Vec<Quarantined>> {
     let rows = sqlx::query!(
         r#"select id, source, event_id, event_type, envelope::text as "envelope!", violations::text as "violations!",
                received_at, expires_at
-           from quarantined_events where $1::text is null or event_type = $1 order by received_at desc limit $2"#,
+           from quarantined_events
+           where ($1::text is null or event_type = $1) and ($2::text is null or event_id = $2)
+           order by received_at desc limit $3"#,
         event_type,
+        event_id,
         limit
     )
     .fetch_all(executor)

@@ -12,8 +12,12 @@ use super::quarantine::{self, Quarantined};
 /// What became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Released {
-    /// It is in the log.
+    /// It is in the log now.
     Stored,
+    /// It was in the log already.
+    Known,
+    /// It is not in quarantine any more: somebody else has released it, or its time was over.
+    Gone,
     /// Its schema still refuses it.
     Refused,
 }
@@ -35,16 +39,21 @@ pub(crate) async fn release(
     }
     Log::default().make_room(pool, now).await?;
     let mut transaction = pool.begin().await?;
-    if quarantine::take(&mut transaction, kept.id).await? {
-        let appended = log::append(&mut transaction, &[&event], now, now - log::KNOWN_FOR).await?;
-        let entry = Entry {
-            actor,
-            action: "release",
-            position: appended.first().map(|appended| appended.position),
-            detail: &kept.event_type,
-        };
-        audit::write(&mut transaction, &entry, now).await?;
+    if !quarantine::take(&mut transaction, kept.id).await? {
+        return Ok(Released::Gone);
     }
+    let appended = log::append(&mut transaction, &[&event], now, now - log::KNOWN_FOR).await?;
+    let appended = appended.first();
+    let entry = Entry {
+        actor,
+        action: "release",
+        position: appended.map(|appended| appended.position),
+        detail: &kept.event_type,
+    };
+    audit::write(&mut transaction, &entry, now).await?;
     transaction.commit().await?;
-    Ok(Released::Stored)
+    Ok(match appended {
+        Some(appended) if !appended.is_new => Released::Known,
+        Some(_) | None => Released::Stored,
+    })
 }

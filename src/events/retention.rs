@@ -243,7 +243,7 @@ mod tests {
         quarantine::keep(&pool, &[(&odd, "[]".to_owned())], monday())
             .await
             .unwrap();
-        let kept = async || quarantine::list(&pool, None, 10).await.unwrap().len();
+        let kept = async || quarantine::list(&pool, None, None, 10).await.unwrap().len();
         sweep(&pool, monday() + TimeDelta::days(6), KEEP).await.unwrap();
         assert_eq!(kept().await, 1);
         sweep(&pool, monday() + TimeDelta::days(7), KEEP).await.unwrap();

@@ -5,6 +5,7 @@ mod check;
 mod dead;
 mod effect;
 mod explain;
+mod list;
 mod quarantine;
 mod replay;
 mod send;
@@ -28,6 +29,7 @@ pub(super) struct Events<B: Args> {
 #[derive(Subcommand)]
 enum Command<B: Args> {
     Send(send::Send),
+    List(list::List),
     Explain(explain::Explain),
     Dead(dead::Dead),
     Redrive(dead::Redrive),
@@ -53,6 +55,7 @@ impl<B: Args> Events<B> {
         let done = runtime.block_on(async {
             match self.command {
                 Command::Send(send) => send.run().await,
+                Command::List(list) => list.run().await,
                 Command::Explain(explain) => explain.run().await,
                 Command::Dead(dead) => dead.run().await,
                 Command::Redrive(redrive) => redrive.run().await,

@@ -53,7 +53,7 @@ pub(super) struct Release<B: Args> {
 impl Quarantine {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let database = Reached::find(&self.database, CONNECTIONS).await?;
-        let kept = quarantine::list(database.pool(), self.event_type.as_deref(), MOST).await?;
+        let kept = quarantine::list(database.pool(), self.event_type.as_deref(), None, MOST).await?;
         if self.json {
             out::print_json(&kept)?;
             return Ok(ExitCode::SUCCESS);
@@ -75,8 +75,8 @@ impl<B: Args> Release<B> {
         let rulebook = rulebook.map_err(|errors| anyhow!("{}", super::lines(&errors)))?;
         let catalogue = &rulebook.edition().catalogue;
         let database = Reached::find(&self.database, CONNECTIONS).await?;
-        let (mut released, mut refused) = (0, 0);
-        for kept in quarantine::list(database.pool(), self.event_type.as_deref(), MOST).await? {
+        let (mut released, mut known, mut refused) = (0, 0, 0);
+        for kept in quarantine::list(database.pool(), self.event_type.as_deref(), None, MOST).await? {
             match release(
                 database.pool(),
                 catalogue,
@@ -87,11 +87,17 @@ impl<B: Args> Release<B> {
             .await?
             {
                 Released::Stored => released += 1,
+                Released::Known => known += 1,
+                Released::Gone => {}
                 Released::Refused => refused += 1,
             }
         }
+        let known = match known {
+            0 => String::new(),
+            known => format!(", {known} in the log already"),
+        };
         out::print(format_args!(
-            "{released} stored, {refused} still refused by their schema"
+            "{released} stored{known}, {refused} still refused by their schema"
         ))?;
         Ok(ExitCode::SUCCESS)
     }

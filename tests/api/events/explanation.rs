@@ -122,3 +122,45 @@ async fn event_that_is_not_applied_yet_waits() {
     let (_, answer) = bot.send("order.shipped", "10042", shipped("1Z")).await;
     explained(&bot, answer["event_id"].as_str().unwrap(), &["waits to be applied"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn event_is_found_in_a_full_quarantine() {
+    let bot = shop::open().await;
+    let id = sent(&bot, "order.lost", "10042", json!({"where": "at sea"})).await;
+    sqlx::query(
+        "insert into quarantined_events
+             (id, source, event_id, event_type, envelope, violations, received_at, expires_at)
+         select gen_random_uuid(), 'generic', 'later ' || n, 'x', '{}', '[]', now() + interval '1 minute', now()
+         from generate_series(1, 10000) n",
+    )
+    .execute(bot.pool())
+    .await
+    .unwrap();
+    explained(&bot, &id, &["in quarantine", "at sea"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn outcome_of_long_values_is_short_and_still_compared() {
+    let bot = shop::open().await;
+    let long = "1Z".repeat(5_000);
+    let id = sent(&bot, "order.shipped", "10042", shipped(&long)).await;
+    assert_eq!(shop::status_of(&bot, "10042").await, format!("shipped {long}"));
+    let kept: i32 = sqlx::query_scalar("select octet_length(outcome::text) from event_outcomes")
+        .fetch_one(bot.pool())
+        .await
+        .unwrap();
+    assert!(kept < 4_000, "{kept} bytes");
+    let json = run(&bot, &["events", "explain", &id, "--json"]).await.out;
+    assert!(json.contains("\"bytes\":10002"), "{json}");
+    let dry = [
+        "events",
+        "replay",
+        "--from",
+        "2020-01-01",
+        "--to",
+        "2100-01-01",
+        "--dry-run",
+    ];
+    let ran = run(&bot, &dry).await;
+    assert!(ran.out.contains("1 events would be applied again, 0 differ"), "{ran:?}");
+}

@@ -11,6 +11,7 @@ mod explanation;
 mod forgetting;
 mod handshake;
 mod join;
+mod listing;
 mod log;
 mod malformed;
 mod metric;

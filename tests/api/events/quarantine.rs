@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::command::{run, run_in};
 use super::directory::Directory;
 use super::shop::{self, count, shipped};
+use crate::support::eventually;
 
 #[tokio::test]
 async fn invalid_payload_is_422_with_every_violation_and_kept() {
@@ -115,4 +116,24 @@ async fn quarantine_is_bounded_and_the_oldest_goes() {
         3
     );
     assert_eq!(count(&bot, "quarantined_events where event_id = 'old 10000'").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn release_counts_what_it_has_stored() {
+    let directory = Directory::copied();
+    let bot = shop::open_with(|settings| directory.set(settings)).await;
+    let event = bot.envelope("order.lost", "10042", &json!({}));
+    assert_eq!(bot.post_event("generic", &event).await.0, 422);
+    directory.write("schemas/order.lost/1.json", r#"{"type": "object"}"#);
+    eventually("the sender comes again, and the event is taken", async || {
+        bot.post_event("generic", &event).await.0 == 202
+    })
+    .await;
+    let released = run_in(&bot, directory.path(), &["events", "release"]).await;
+    assert_eq!(
+        released.out, "0 stored, 1 in the log already, 0 still refused by their schema\n",
+        "{released:?}"
+    );
+    assert_eq!(count(&bot, "event_log").await, 1);
+    assert_eq!(count(&bot, "quarantined_events").await, 0);
 }
