@@ -257,7 +257,7 @@ fn of_sum(arguments: &[Value]) -> Result<usize, Error> {
     let named = arguments.last().and_then(|last| last.get_attr("start").ok());
     let starts = [arguments.get(2), named.as_ref()];
     let is_number = |start: &&Value| matches!(start.kind(), ValueKind::Number | ValueKind::Undefined | ValueKind::None);
-    if !starts.iter().flatten().all(|start| is_number(start)) {
+    if !starts.iter().flatten().all(is_number) {
         return Err(refused("only numbers can be summed"));
     }
     whole(arguments)
