@@ -16,7 +16,8 @@ pub trait Kept: Serialize + DeserializeOwned {
     /// Id of the context: `a-z 0-9 _ - %`, at most 250 bytes; written in lower case. A name that Dialogflow would
     /// refuse does not compile.
     const CONTEXT: &'static str;
-    /// For how many turns it lives, this one not counted; ES also ends it after 20 minutes without a match.
+    /// For how many turns it lives, this one not counted. ES also ends it after 20 minutes without a match; in CX the turns
+    /// count that come here, and it ends with the session at the latest.
     const LIFESPAN: u32 = 5;
 }
 

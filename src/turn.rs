@@ -79,6 +79,8 @@ pub struct Turn {
     /// CX: whether the request shows that messages may have a response type. v3 has it and v3beta1 refuses it; nothing
     /// else tells the two apart.
     pub(crate) takes_response_type: bool,
+    /// CX: the session parameters that are kept, and for how long.
+    pub(crate) lifespans: Vec<Lifespan>,
 }
 
 /// A context that is active at the time of the turn.
@@ -90,6 +92,14 @@ pub struct ActiveContext {
     pub lifespan: Option<u32>,
     /// What it holds, with the parameters that ES has written into it since it was kept; [`Turn::kept`] is without them.
     pub parameters: Map<String, Value>,
+}
+
+/// For how long a session parameter is kept (CX).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lifespan {
+    pub(crate) parameter: String,
+    /// For how many turns after this one; `None` where it has ended before this one.
+    pub(crate) left: Option<u32>,
 }
 
 /// Sentiment of the user's text.

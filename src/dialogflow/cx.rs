@@ -7,11 +7,11 @@ use tracing::warn;
 
 use super::field::{self, Message as Fields};
 use super::message::{Message, Platform};
-use super::{NotATurn, es, limit, unsaid};
+use super::{NotATurn, es, lifespan, limit, unsaid};
 use crate::lang::Lang;
 use crate::reply::{Answer, FollowUp, KeptContext, Merge, Reply, Target};
 use crate::session::SessionName;
-use crate::turn::{Api, FormParameter, Page, Turn};
+use crate::turn::{Api, FormParameter, Lifespan, Page, Turn};
 
 /// The page that ends a CX session, in every flow.
 const END_SESSION: &str = "END_SESSION";
@@ -39,7 +39,9 @@ pub(super) fn decode(root: Map<String, Value>) -> Result<Turn, NotATurn> {
     let page = page(&mut root)?;
     let session_parameters = session_info.object("parameters")?;
     let intent_parameters = intent.object("parameters")?;
-    let parameters = parameters(session_parameters, page.as_ref(), intent_parameters);
+    let mut parameters = parameters(session_parameters, page.as_ref(), intent_parameters);
+    let response_id = root.text("detectIntentResponseId")?;
+    let lifespans = lifespan::count_down(&mut parameters, &response_id);
     let mut language_info = root.message("languageInfo")?;
     let language = first_of(vec![
         root.text("languageCode")?,
@@ -60,7 +62,7 @@ pub(super) fn decode(root: Map<String, Value>) -> Result<Turn, NotATurn> {
     Ok(Turn {
         api: Api::CxV3,
         session,
-        response_id: root.text("detectIntentResponseId")?,
+        response_id,
         intent: intent.text("displayName")?,
         action: String::new(),
         tag: root.message("fulfillmentInfo")?.text("tag")?,
@@ -86,6 +88,7 @@ pub(super) fn decode(root: Map<String, Value>) -> Result<Turn, NotATurn> {
         payload,
         page,
         takes_response_type,
+        lifespans,
     })
 }
 
@@ -317,7 +320,7 @@ fn say<'a>(turn: &Turn, reply: &'a Reply) -> Response<'a> {
             },
         }),
         page_info: form(reply),
-        session_info: session_info(&reply.session_parameters, &reply.contexts),
+        session_info: session_info(turn, &reply.session_parameters, &reply.contexts),
         payload,
         target_page,
         target_flow,
@@ -337,7 +340,7 @@ fn follow<'a>(turn: &Turn, follow_up: &FollowUp) -> Response<'a> {
     }
     Response {
         fulfillment_response: is_lost.then(|| text_only(&super::instead_of_silence(turn))),
-        session_info: session_info(&follow_up.parameters, &follow_up.contexts),
+        session_info: session_info(turn, &follow_up.parameters, &follow_up.contexts),
         target_page,
         target_flow,
         ..Response::default()
@@ -412,16 +415,30 @@ fn form(reply: &Reply) -> Option<Value> {
     (!parameters.is_empty()).then(|| json!({"formInfo": {"parameterInfo": parameters}}))
 }
 
-/// Session parameters: those that are set, and the contexts, which in CX are parameters that hold an object.
-fn session_info(set: &Map<String, Value>, contexts: &[KeptContext]) -> Option<SessionInfo> {
-    let mut parameters = set.clone();
-    parameters.retain(|name, _| !name.trim().is_empty());
+/// Session parameters: those that are set, and the contexts, which in CX are parameters that hold an object. What was kept
+/// before is written again, as its lifespan is a turn shorter now.
+fn session_info(turn: &Turn, set: &Map<String, Value>, contexts: &[KeptContext]) -> Option<SessionInfo> {
+    let mut parameters = Map::new();
+    let mut put = |name: &str, value: Value| {
+        // The case of a name does not count in CX.
+        parameters.retain(|known, _| !known.eq_ignore_ascii_case(name));
+        parameters.insert(name.to_owned(), value);
+    };
+    let kept = |kept: &Map<String, Value>, lifespan| lifespan::write(kept, lifespan, &turn.response_id);
+    for Lifespan { parameter, left } in &turn.lifespans {
+        let object = turn.parameters.get(parameter).and_then(Value::as_object);
+        let left = object.zip(*left).map(|(object, left)| kept(object, left));
+        put(parameter, left.unwrap_or_default());
+    }
+    for (name, value) in set.iter().filter(|(name, _)| !name.trim().is_empty()) {
+        put(name, value.clone());
+    }
     for context in contexts {
         let value = match context.lifespan {
             0 => Value::Null,
-            _ => Value::Object(context.parameters.clone()),
+            lifespan => kept(&context.parameters, lifespan),
         };
-        parameters.insert(context.id.cx_parameter(), value);
+        put(&context.id.cx_parameter(), value);
     }
     (!parameters.is_empty()).then_some(SessionInfo { parameters })
 }

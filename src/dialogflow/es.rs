@@ -102,6 +102,7 @@ pub(super) fn decode(root: Map<String, Value>, es_api: EsApi) -> Result<Turn, No
         payload,
         page: None,
         takes_response_type: false,
+        lifespans: Vec::new(),
     })
 }
 

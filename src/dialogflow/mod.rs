@@ -4,6 +4,7 @@ mod cx;
 mod es;
 mod field;
 mod json;
+mod lifespan;
 mod limit;
 pub mod message;
 mod unsaid;

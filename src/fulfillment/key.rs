@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use crate::bot::Intent;
 use crate::dialogflow;
 use crate::handler::Read;
-use crate::turn::{ActiveContext, FormParameter, Page, Sentiment, Turn};
+use crate::turn::{ActiveContext, FormParameter, Lifespan, Page, Sentiment, Turn};
 
 /// SHA-256 of what a key is made of.
 pub(super) type Hash = [u8; 32];
@@ -102,6 +102,7 @@ impl Hasher {
             payload,
             page,
             takes_response_type,
+            lifespans,
         } = turn;
         for text in [intent, action, tag, event, text, agent_text, source] {
             self.text(text);
@@ -129,6 +130,10 @@ impl Hasher {
             hasher.text(name);
             hasher.text(display_name);
             hasher.list(form, Self::form_parameter);
+        });
+        self.list(lifespans, |hasher, Lifespan { parameter, left }| {
+            hasher.text(parameter);
+            hasher.maybe(left.as_ref(), |hasher, left| hasher.number(f64::from(*left)));
         });
         // A relay may have put them in another order.
         let mut contexts: Vec<&ActiveContext> = contexts.iter().collect();

@@ -110,7 +110,8 @@ async fn session_parameter_of_cx_holds_what_is_kept_once() {
     let mut turn = cx_turn(CX_SESSIONS[0]);
     turn["intentInfo"] = json!({"displayName": "Plan"});
     let kept = bot.turn(&turn).await["sessionInfo"]["parameters"].clone();
-    assert_eq!(kept, json!({"trip": {"to": "Graz", "nights": 3}}));
+    let once = json!({"to": "Graz", "nights": 3, "rejoinder": {"lifespan": 2}});
+    assert_eq!(kept, json!({"trip": once}));
     turn["intentInfo"] = json!({"displayName": "Tell"});
     turn["sessionInfo"]["parameters"] = kept;
     turn["sessionInfo"]["parameters"]["to"] = json!("Linz");

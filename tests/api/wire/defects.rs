@@ -81,7 +81,10 @@ async fn context_is_read_and_written_in_every_session_shape() {
         turn["sessionInfo"]["parameters"] = json!({"order": {"id": 7}});
         let reply = bot.turn(&turn).await;
         assert_eq!(reply["fulfillmentResponse"]["messages"][0]["text"]["text"][0], "[7]");
-        assert_eq!(reply["sessionInfo"]["parameters"], json!({"order": {"id": [7]}}));
+        assert_eq!(
+            reply["sessionInfo"]["parameters"],
+            json!({"order": {"id": [7], "rejoinder": {"lifespan": 5}}})
+        );
     }
 }
 

@@ -1,9 +1,12 @@
 //! Every part of a reply is written where its API takes it, and nowhere else.
 
+use std::sync::Arc;
+
 use rejoinder::reply::message::{Card, Image, SimpleResponse, Speech};
 use rejoinder::reply::{FormReply, FormState, ResponseType, SessionEntity, Target};
 use rejoinder::session::ContextId;
-use rejoinder::{FollowUp, Kept, Message, Platform, Reply};
+use rejoinder::testing::TestBot;
+use rejoinder::{Bot, Context, Fail, FollowUp, Kept, Message, Platform, Reply, Turn};
 use rstest::rstest;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -71,7 +74,8 @@ async fn contexts_get_the_full_name_of_the_session_and_a_lifespan() {
     }
     for session in CX_SESSIONS {
         let reply = stage.answers(Spoken::V3, &cx_turn(session), whole()).await;
-        let expected = json!({"order_2-x": {"id": 7}, "old": null, "size": "L", "gone": null});
+        let kept = json!({"id": 7, "rejoinder": {"lifespan": 7}});
+        let expected = json!({"order_2-x": kept, "old": null, "size": "L", "gone": null});
         assert_eq!(reply["sessionInfo"]["parameters"], expected);
     }
 }
@@ -125,6 +129,49 @@ async fn follow_up_goes_to_its_page_in_cx() {
     }
     let reply = stage.says(Spoken::V2, there).await;
     assert_eq!(reply["followupEventInput"]["name"], "BOOK");
+}
+
+/// Takes a seat for two turns when asked to, and tells which it has.
+async fn takes_a_seat(turn: Arc<Turn>, seat: Option<Context<Seat>>) -> Result<Reply, Fail> {
+    let told = seat.map_or("no seat".to_owned(), |Context(seat)| format!("row {}", seat.row));
+    Ok(match turn.tag.as_str() {
+        "take" => Reply::text(told).keep_for(2, Seat { row: 7 }),
+        _ => Reply::text(told),
+    })
+}
+
+#[tokio::test]
+async fn what_is_kept_ends_after_its_turns_in_cx_too() {
+    let bot = TestBot::start(Bot::new().fallback(takes_a_seat)).await;
+    let mut session = json!({"other": 1});
+    let mut ask = async |response_id: &str, tag: &str| {
+        let mut turn = cx_turn(CX_SESSIONS[0]);
+        turn["detectIntentResponseId"] = json!(response_id);
+        turn["fulfillmentInfo"]["tag"] = json!(tag);
+        turn["sessionInfo"]["parameters"] = session.clone();
+        let reply = bot.turn(&turn).await;
+        // As CX does with what a webhook sets and deletes.
+        for (name, value) in reply["sessionInfo"]["parameters"].as_object().into_iter().flatten() {
+            session[name] = value.clone();
+            if value.is_null() {
+                session.as_object_mut().unwrap().remove(name);
+            }
+        }
+        let said = reply["fulfillmentResponse"]["messages"][0]["text"]["text"][0].clone();
+        (said, session.get("seat").is_some())
+    };
+    assert_eq!(ask("r1", "take").await, (json!("no seat"), true));
+    assert_eq!(ask("r1", "tell").await, (json!("row 7"), true), "the same turn");
+    assert_eq!(ask("r2", "tell").await, (json!("row 7"), true));
+    assert_eq!(ask("r3", "tell").await, (json!("row 7"), true));
+    assert_eq!(ask("r3", "tell again").await, (json!("row 7"), true), "the same turn");
+    assert_eq!(ask("r4", "tell").await, (json!("no seat"), false));
+    assert_eq!(ask("r5", "take").await, (json!("no seat"), true));
+    assert_eq!(ask("r6", "take").await, (json!("row 7"), true));
+    assert_eq!(ask("r7", "tell").await, (json!("row 7"), true));
+    assert_eq!(ask("r8", "tell").await, (json!("row 7"), true), "kept anew");
+    assert_eq!(ask("r9", "tell").await, (json!("no seat"), false));
+    assert_eq!(session, json!({"other": 1}));
 }
 
 #[derive(Deserialize, Serialize)]
