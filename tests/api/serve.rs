@@ -87,6 +87,11 @@ impl Running {
     /// Stops it, and returns what it has logged.
     pub(crate) fn logs(&mut self) -> String {
         self.signal(Signal::SIGINT);
+        self.log_so_far()
+    }
+
+    /// What it has logged up to now.
+    pub(crate) fn log_so_far(&self) -> String {
         let home = self.home_of_its_own.as_ref().unwrap();
         std::fs::read_to_string(home.path().join(LOG)).unwrap()
     }

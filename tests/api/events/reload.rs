@@ -42,14 +42,15 @@ async fn changed_rule_is_in_force_without_a_restart_and_a_broken_one_changes_not
 async fn broken_rule_is_logged_with_file_line_and_column() {
     let directory = Directory::copied();
     let events = directory.path().to_str().unwrap().to_owned();
-    let mut running = Running::start_logged(&[("EVENTS_DIR", &events)]);
+    let running = Running::start_logged(&[("EVENTS_DIR", &events)]);
     directory.write(
         "reactions/order_shipped.toml",
         "on = ['order.shipped']\n[[do]]\nremember = { name = 'status', value = '{{ payload.traking }}' }\n",
     );
-    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
-    let logs = running.logs();
-    assert!(logs.contains("order_shipped.toml:3:"), "{logs}");
+    eventually("the place is in the log", async || {
+        running.log_so_far().contains("order_shipped.toml:3:")
+    })
+    .await;
 }
 
 #[tokio::test]

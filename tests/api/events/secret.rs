@@ -1,6 +1,7 @@
 //! Secrets of a source: several live at once, and rotated while the service runs.
 
-use std::time::Duration;
+use std::fs::File;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -54,9 +55,14 @@ async fn old_secret_is_taken_and_counted_and_rotation_needs_no_restart() {
     assert_eq!(signed_with(&bot, 3).await, 401);
     assert_eq!(signed_by_an_old_one(&bot).await.as_deref(), Some("1"));
 
-    // Files are told apart by their time: the next one must be another.
-    tokio::time::sleep(Duration::from_millis(20)).await;
     directory.secrets("generic", &[&secret(3), &secret(1)]);
+    // Files are told apart by their time: this one's is another, however coarse the disk's clock.
+    let file = File::options()
+        .append(true)
+        .open(directory.path().join("data/secrets/generic"));
+    file.unwrap()
+        .set_modified(SystemTime::now() + Duration::from_secs(1))
+        .unwrap();
     eventually("the new secret counts", async || signed_with(&bot, 3).await == 202).await;
     assert_eq!(signed_with(&bot, 1).await, 202);
     assert_eq!(signed_with(&bot, 2).await, 401);
