@@ -167,11 +167,16 @@ impl Turn {
         self.cancels_slot_filling || !self.all_required_params_present
     }
 
-    /// The name under which logs and metrics know the turn: its intent, else its tag, action or event; of a longer one
-    /// the first 200 bytes.
+    /// The name under which logs and metrics know the turn: its intent, else its tag, action or event; of a long one its
+    /// beginning.
     pub fn name(&self) -> &str {
         let names = [&self.intent, &self.tag, &self.action, &self.event];
         let name = names.into_iter().find(|name| !name.is_empty());
-        name.map_or("(none)", |name| &name[..name.floor_char_boundary(200)])
+        name.map_or("(none)", |name| beginning(name))
     }
+}
+
+/// As much of a text from outside as is shown and kept: 200 bytes.
+pub(crate) fn beginning(text: &str) -> &str {
+    &text[..text.floor_char_boundary(200)]
 }

@@ -2,10 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::turn::{KEPT, Lifespan};
-
-/// How much of a response id is written, in bytes.
-const MAX_ID: usize = 100;
+use crate::turn::{KEPT, Lifespan, beginning};
 
 /// Takes the lifespans out of what is kept in `parameters`, and with them what has reached its end. A turn counts once,
 /// however many fulfillments it has.
@@ -17,7 +14,7 @@ pub(super) fn count_down(parameters: &mut Map<String, Value>, response_id: &str)
             continue;
         };
         let of = fields.remove(KEPT);
-        let is_this_turn = of.is_some_and(|of| of["turn"] == short(response_id));
+        let is_this_turn = of.is_some_and(|of| of["turn"] == beginning(response_id));
         let left = match (count as u32, is_this_turn) {
             (count, true) => Some(count),
             (count, false) => count.checked_sub(1),
@@ -35,15 +32,11 @@ pub(super) fn count_down(parameters: &mut Map<String, Value>, response_id: &str)
 
 /// What is kept, with the number of turns after this one for which it is.
 pub(super) fn write(kept: &Map<String, Value>, lifespan: u32, response_id: &str) -> Value {
-    let count = match short(response_id) {
+    let count = match beginning(response_id) {
         "" => json!({"lifespan": lifespan}),
         turn => json!({"lifespan": lifespan, "turn": turn}),
     };
     let mut kept = kept.clone();
     kept.insert(KEPT.to_owned(), count);
     Value::Object(kept)
-}
-
-fn short(response_id: &str) -> &str {
-    &response_id[..response_id.floor_char_boundary(MAX_ID)]
 }

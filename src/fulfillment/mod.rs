@@ -29,7 +29,7 @@ use crate::handler::Services;
 use crate::lang::Lang;
 use crate::reply::{Answer, Reply};
 use crate::telemetry::{Metrics, TURN_LINES};
-use crate::turn::{Api, Turn};
+use crate::turn::{Api, Turn, beginning};
 
 /// Why a request is not answered as a turn.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +129,7 @@ impl Fulfillment {
                 running.awaited.extend(asked.answer_by);
                 let answered = self.wait(&asked, running).await;
                 self.given(&asked, &answered).await;
+                debug!(target: TURN_LINES, outcome = "joined", duration_ms = arrived.elapsed().as_millis(), "turn answered");
                 answered
             }
             Claimed::Started(running) => self.wait(&asked, running).await,
@@ -143,13 +144,14 @@ impl Fulfillment {
             // At once, since each record writes the span's fields anew.
             record_all!(
                 span,
-                session.id = turn.session.id(),
+                session.id = beginning(turn.session.id()),
                 intent.name = turn.name(),
-                response.id = turn.response_id.as_str()
+                response.id = beginning(&turn.response_id)
             );
         }
         let Some(intent) = self.routes.find(&turn) else {
             self.unmatched(&turn);
+            debug!(target: TURN_LINES, outcome = "no_handler", "turn refused");
             return Err(no_handler(&turn));
         };
         if intent.by == By::Fallback {
