@@ -72,7 +72,7 @@ pub(crate) async fn forget(
     erasure.erase_messages(&mut transaction).await?;
     erasure.erase_events(&mut transaction).await?;
     // From its commit on none is kept.
-    erasure.forgotten.replies += late::forget(&mut transaction, &erasure.sessions).await?;
+    erasure.forgotten.replies += late::forget(&mut transaction, &erasure.sessions, erasure.user_id).await?;
     transaction.commit().await?;
 
     let mut transaction = database.primary().begin().await?;
@@ -167,7 +167,7 @@ impl Erasure<'_> {
         forgotten.facts += facts.execute(&mut *connection).await?.rows_affected();
         let gotos = sqlx::query!("delete from gotos where session = any($1)", sessions);
         forgotten.gotos += gotos.execute(&mut *connection).await?.rows_affected();
-        forgotten.replies += late::forget(&mut *connection, sessions).await?;
+        forgotten.replies += late::forget(&mut *connection, sessions, user_id).await?;
         let answers = sqlx::query!("delete from turn_answers where session = any($1)", sessions);
         forgotten.replies += answers.execute(&mut *connection).await?.rows_affected();
         Ok(())

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::key::Hash;
-use crate::handler::Awaited;
+use crate::handler::{Awaited, Identity};
 
 /// How long a reply stands ready for a turn that comes again; Dialogflow's own retries come within seconds.
 const REPLAY_WINDOW: Duration = Duration::from_secs(300);
@@ -61,6 +61,8 @@ pub(super) struct Running {
     pub(super) answer: Shared<oneshot::Receiver<Answered>>,
     pub(super) progress: Arc<Progress>,
     pub(super) awaited: Awaited,
+    /// What the handler has read of the user's identity.
+    pub(super) identity: Identity,
 }
 
 /// Whether somebody still waits for a handler; decides in one step who delivers a reply that comes at the deadline.
@@ -110,6 +112,7 @@ impl Flights {
             answer: answer.shared(),
             progress: Arc::default(),
             awaited: Awaited::default(),
+            identity: Identity::default(),
         };
         shard.put(*turn, Flight::Running(running.clone()));
         Claim::Start(running, sender)

@@ -53,6 +53,14 @@ impl TurnKey {
             question: question.hash(),
         }
     }
+
+    /// The keys of the same turn apart from a run that has read another identity of the user.
+    pub(super) fn apart(&self) -> Self {
+        Self {
+            turn: Sha256::digest(self.turn).into(),
+            ..self.clone()
+        }
+    }
 }
 
 /// Hashes one value after the other, so that no row of values reads as another.

@@ -91,14 +91,31 @@ impl Late {
         self.questions.insert(key.question, State::Running(running)).await;
     }
 
-    /// The handler has ended: keeps its reply, if it has one, before anyone who still waits for it gets it.
-    pub(super) async fn keep(&self, key: &TurnKey, session: &SessionName, body: Option<&Bytes>) {
+    /// The handler has ended: keeps its reply, if it has one, before anyone who still waits for it gets it. Where it has
+    /// read the user's `identity`, the reply is for whom that still is so.
+    pub(super) async fn keep(
+        &self,
+        key: &TurnKey,
+        session: &SessionName,
+        identity: Option<&Option<String>>,
+        body: Option<&Bytes>,
+    ) {
         let Some(body) = body else {
             self.questions.invalidate(&key.question).await;
             return;
         };
         let expires_at = self.clock.now() + TimeDelta::from_std(self.ttl).unwrap_or(TimeDelta::MAX);
-        match keep(self.database.primary(), &key.question, session, body, expires_at).await {
+        let identity = identity.map(|user| user.as_deref().unwrap_or(session.as_str()));
+        match keep(
+            self.database.primary(),
+            &key.question,
+            session,
+            identity,
+            body,
+            expires_at,
+        )
+        .await
+        {
             Ok(true) => self.questions.insert(key.question, State::Kept).await,
             // Its user was forgotten meanwhile.
             Ok(false) => self.questions.invalidate(&key.question).await,
@@ -178,18 +195,21 @@ async fn keep(
     executor: impl PgExecutor<'_>,
     key: &Hash,
     session: &SessionName,
+    identity: Option<&str>,
     body: &[u8],
     expires_at: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let kept = sqlx::query!(
         "with kept as (
-             insert into late_replies (key, body, expires_at, session)
-             select $1, $2, $3, $5
+             insert into late_replies (key, body, expires_at, session, identity)
+             select $1, $2, $3, $5, $6
              where not exists (
                  select from late_replies where key = sha256(convert_to('forgotten ' || $5, 'utf8')) and expires_at > now()
              )
              on conflict (key) do update
-             set body = excluded.body, expires_at = excluded.expires_at, session = excluded.session, taken_by = null
+             set body = excluded.body, expires_at = excluded.expires_at, session = excluded.session, taken_by = null,
+                 -- a turn that has run before is answered with what was committed then, and reads no identity
+                 identity = coalesce(excluded.identity, late_replies.identity)
              returning key
          )
          select pg_notify($4, encode(key, 'hex')) from kept",
@@ -197,19 +217,24 @@ async fn keep(
         body,
         expires_at,
         CHANNEL,
-        session.as_str()
+        session.as_str(),
+        identity
     )
     .fetch_optional(executor)
     .await?;
     Ok(kept.is_some())
 }
 
-/// Erases the late replies of these conversations, and sees to it that none is kept for a while: a handler that is running
+/// Erases the late replies of these conversations, and what was made for this user, and sees to it that none is kept for a while: a handler that is running
 /// has read what is erased. Returns how many there were.
-pub(crate) async fn forget(transaction: &mut PgConnection, sessions: &[String]) -> sqlx::Result<u64> {
-    let erased = sqlx::query!("delete from late_replies where session = any($1)", sessions)
-        .execute(&mut *transaction)
-        .await?;
+pub(crate) async fn forget(transaction: &mut PgConnection, sessions: &[String], user_id: &str) -> sqlx::Result<u64> {
+    let erased = sqlx::query!(
+        "delete from late_replies where session = any($1) or identity = $2",
+        sessions,
+        user_id
+    )
+    .execute(&mut *transaction)
+    .await?;
     // A row that names nobody, and is swept as the others.
     sqlx::query!(
         "insert into late_replies (key, body, expires_at)
@@ -230,8 +255,13 @@ async fn take(executor: impl PgExecutor<'_>, key: &TurnKey, now: DateTime<Utc>) 
         .record
         .map_or_else(|| Uuid::new_v4().as_bytes().to_vec(), |record| record.to_vec());
     sqlx::query_scalar!(
-        "update late_replies set taken_by = $2
-         where key = $1 and expires_at > $3 and coalesce(taken_by, $2) = $2
+        "update late_replies l set taken_by = $2
+         where l.key = $1 and l.expires_at > $3 and coalesce(l.taken_by, $2) = $2
+             -- what was told to one user is told to no other, nor to one who is no longer verified
+             and (l.identity is null or l.identity = coalesce(
+                 (select c.user_id from conversations c where c.session = l.session and c.verified_until > $3),
+                 l.session
+             ))
          returning body",
         key.question.as_slice(),
         taker,

@@ -23,9 +23,10 @@ use self::run::Run;
 use crate::bot::{By, Intent, Routes};
 use crate::clock::before;
 use crate::config::TurnSettings;
+use crate::conversation::user;
 use crate::dialogflow::{self, NotATurn};
 use crate::fail::{self, Fail};
-use crate::handler::Services;
+use crate::handler::{Identity, Services};
 use crate::lang::Lang;
 use crate::reply::{Answer, Reply};
 use crate::telemetry::{Metrics, TURN_LINES};
@@ -194,7 +195,20 @@ impl Fulfillment {
                 .claim(&asked.key.turn, &asked.turn.response_id, place.is_some());
         }
         match claim {
-            Claim::Join(running) => Claimed::Joined(running),
+            Claim::Join(running) => {
+                drop(place);
+                match before(asked.answer_by, self.has_identity_of(&running, asked)).await {
+                    Ok(true) => Claimed::Joined(running),
+                    Ok(false) => {
+                        let apart = Asked {
+                            key: asked.key.apart(),
+                            ..asked.clone()
+                        };
+                        Box::pin(self.claim(&apart)).await
+                    }
+                    Err(_) => Claimed::Done("slow", self.slow(asked)),
+                }
+            }
             Claim::Replay(answered) => Claimed::Done("replayed", answered),
             Claim::Start(running, sender) => {
                 running.awaited.extend(asked.answer_by);
@@ -203,6 +217,7 @@ impl Fulfillment {
                     asked: asked.clone(),
                     progress: Arc::clone(&running.progress),
                     awaited: running.awaited.clone(),
+                    identity: Identity::clone(&running.identity),
                 };
                 // Apart from the threads that serve connections: a handler that blocks its thread holds up no answer.
                 self.runtime.spawn(
@@ -247,7 +262,29 @@ impl Fulfillment {
         if self.services.conversation.has_goto(&asked.turn.session).await {
             return None;
         }
-        self.late.find(&asked.key).await
+        match self.late.find(&asked.key).await? {
+            late::Found::Running(running) => {
+                let is_theirs = self.has_identity_of(&running, asked).await;
+                is_theirs.then_some(late::Found::Running(running))
+            }
+            late::Found::Kept(body) => Some(late::Found::Kept(body)),
+        }
+    }
+
+    /// Whether the user's identity is still what the run has read of it. A run that has not may read it yet: then it reads
+    /// what is so now.
+    async fn has_identity_of(&self, running: &Running, asked: &Asked) -> bool {
+        let Some(read) = running.identity.get() else {
+            return true;
+        };
+        let (pool, now) = (self.services.database.primary(), self.services.clock.now());
+        match user::verified(pool, asked.turn.session.as_str(), now).await {
+            Ok(verified) => verified == *read,
+            Err(error) => {
+                warn!(error = %error, "identity cannot be read; the handler runs again");
+                false
+            }
+        }
     }
 
     /// Waits for the run within the time; after it, the user hears the slow text.

@@ -13,7 +13,7 @@ use crate::clock::before;
 use crate::conversation::Taken;
 use crate::dialogflow;
 use crate::fail::Fail;
-use crate::handler::{Awaited, Deadline, Scope};
+use crate::handler::{Awaited, Deadline, Identity, Scope};
 use crate::reply::{Answer, FormReply, FormState, Reply};
 
 /// One run of one handler.
@@ -22,6 +22,7 @@ pub(super) struct Run {
     pub(super) asked: Asked,
     pub(super) progress: Arc<Progress>,
     pub(super) awaited: Awaited,
+    pub(super) identity: Identity,
 }
 
 impl Run {
@@ -53,7 +54,12 @@ impl Run {
         if self.progress.finish() {
             fulfillment
                 .late
-                .keep(&self.asked.key, &self.asked.turn.session, kept.as_ref())
+                .keep(
+                    &self.asked.key,
+                    &self.asked.turn.session,
+                    self.identity.get(),
+                    kept.as_ref(),
+                )
                 .await;
         }
         fulfillment.count(&self.asked.intent, outcome, started, answered)
@@ -78,6 +84,7 @@ impl Run {
             deadline: Deadline::new(self.awaited.clone(), handler_ends),
             key: self.asked.key.clone(),
             transaction: Default::default(),
+            identity: Identity::clone(&self.identity),
         };
         let transaction = scope.transaction.clone();
         let handler = AssertUnwindSafe(async { self.asked.intent.run(scope).await }).catch_unwind();

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use super::{FromTurn, Pool, Read, Scope};
+use super::{FromTurn, Identity, Pool, Read, Scope};
 use crate::clock::Clock;
 pub use crate::conversation::fact::{Fact, Facts};
 pub use crate::conversation::preferences::Preferences;
@@ -31,6 +31,7 @@ pub struct Memory {
     pool: Pool,
     clock: Clock,
     session: SessionName,
+    identity: Identity,
 }
 
 impl Memory {
@@ -110,13 +111,18 @@ impl Memory {
     }
 
     /// The user who has shown who they are in this conversation, and not too long ago. To others the conversation may
-    /// still be known as theirs ([`user_id`](Self::user_id)), but nothing is to be told that only they may hear.
+    /// still be known as theirs ([`user_id`](Self::user_id)), but nothing is to be told that only they may hear. Within
+    /// one turn the answer is always the same, and a late reply to the turn is given only while it still is.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn verified(&self) -> Result<Option<String>, Fail> {
-        self.database.expect_up()?;
-        Ok(user::verified(&self.pool, self.session.as_str(), self.clock.now()).await?)
+        let read = async || {
+            self.database.expect_up()?;
+            let verified = user::verified(&self.pool, self.session.as_str(), self.clock.now());
+            Ok::<_, Fail>(verified.await?)
+        };
+        Ok(self.identity.get_or_try_init(read).await?.clone())
     }
 
     /// The user is told of this entity's events from now on. It is written behind the turn: the answer does not wait
@@ -203,6 +209,7 @@ impl FromTurn for Memory {
             pool: scope.pools().0,
             clock: scope.services.clock.clone(),
             session: scope.turn.session.clone(),
+            identity: Identity::clone(&scope.identity),
         })
     }
 }

@@ -28,6 +28,7 @@ pub(crate) use self::pool::Gates;
 pub use self::pool::{Connection, Pool, Transaction};
 pub(crate) use self::turn::Awaited;
 pub use self::turn::{Deadline, Raw, Session};
+pub(crate) use self::verified::Identity;
 pub use self::verified::Verified;
 use crate::cache::Cache;
 use crate::clock::Clock;
@@ -96,6 +97,7 @@ pub struct Scope {
     pub(crate) deadline: Deadline,
     pub(crate) key: TurnKey,
     pub(crate) transaction: database::TransactionSlot,
+    pub(crate) identity: Identity,
 }
 
 impl Scope {

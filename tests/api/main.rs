@@ -6,6 +6,7 @@ mod callers;
 mod connections;
 mod events;
 mod idempotency;
+mod identity;
 mod memory;
 mod observability;
 mod outage;
