@@ -23,6 +23,7 @@ mod fulfillment;
 pub mod handler;
 mod lang;
 mod listener;
+mod nearest;
 pub mod postgres;
 mod reactions;
 mod recorded;

@@ -13,12 +13,11 @@ use sha2::{Digest as _, Sha256};
 
 use self::schema::Schema;
 use self::versions::{Versions, apply};
+use super::event_type;
 use super::file::FileError;
+use crate::nearest::did_you_mean;
 
 pub(crate) use self::schema::Violation;
-
-/// Types are at most this long, in bytes; so is the name of their directory.
-const MAX_TYPE: usize = 250;
 
 /// All types that are known.
 #[derive(Debug)]
@@ -109,8 +108,8 @@ impl Catalogue {
             }
             let name = file_name(&type_dir);
             let family = name.strip_suffix('*');
-            if !is_type(family.unwrap_or(&name), family.is_some()) {
-                let message = "expected the name of a type: a-z A-Z 0-9 . _ - and at its end maybe a *";
+            if !event_type::is_pattern(&name) {
+                let message = format!("found the type {name:?}, expected {}", event_type::PATTERN_EXPECTED);
                 errors.push(FileError::whole(&type_dir, message));
                 continue;
             }
@@ -230,6 +229,14 @@ impl Catalogue {
         &self.published
     }
 
+    /// What could have been meant by a type, or a pattern of types, that no schema knows.
+    pub(crate) fn unknown_type(&self, found: &str) -> String {
+        let families: Vec<String> = self.families.keys().map(|prefix| format!("{prefix}*")).collect();
+        let known = self.types.keys().map(String::as_str);
+        let meant = did_you_mean(found, known.chain(families.iter().map(String::as_str)));
+        format!("found event type {found:?}, expected one that events/schemas has{meant}")
+    }
+
     fn schema(&self, event_type: &str, version: u32) -> Result<&Schema, Vec<Violation>> {
         let Some(versions) = self.versions(event_type) else {
             let message = "found a type that no schema knows, expected one of GET /events/catalogue";
@@ -310,14 +317,6 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
 
 fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn is_type(name: &str, is_family: bool) -> bool {
-    (is_family || !name.is_empty())
-        && name.len() <= MAX_TYPE
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub(crate) mod cursor;
 pub(crate) mod dead;
 pub(crate) mod door;
 mod envelope;
+pub(crate) mod event_type;
 pub(crate) mod explain;
 pub(crate) mod file;
 mod ingest;

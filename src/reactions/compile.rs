@@ -16,6 +16,7 @@ use super::expression::{BadSource, Expression};
 use super::rule::{Join, JoinMode, Rule, Trigger};
 use super::rule_file::{JoinFile, RuleFile};
 use crate::events::catalogue::Catalogue;
+use crate::events::event_type::is_pattern;
 use crate::events::file::{self, FileError};
 
 use self::sees::Sees;
@@ -117,8 +118,8 @@ impl Compiler<'_> {
                     event_type.span().start,
                     "found a *, expected each type of a join in full",
                 );
-            } else if self.known.catalogue.matching(name).is_empty() {
-                let message = format!("found event type {name:?}, expected one that events/schemas has");
+            } else if !is_pattern(name) || self.known.catalogue.matching(name).is_empty() {
+                let message = self.known.catalogue.unknown_type(name);
                 self.at::<()>(event_type.span().start, &message);
             } else {
                 known.push(name.clone());

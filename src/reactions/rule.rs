@@ -7,6 +7,7 @@ use super::content::Content;
 use super::effect::Effect;
 use super::expression::{EvalError, Expression};
 use super::scope::Scope;
+use crate::events::event_type;
 
 /// A file of `events/reactions`, compiled.
 #[derive(Debug)]
@@ -66,7 +67,9 @@ pub(crate) struct RuleError {
 impl Rule {
     /// Whether an event of this type is for it.
     pub(crate) fn listens_to(&self, event_type: &str) -> bool {
-        self.types().iter().any(|pattern| matches(pattern, event_type))
+        self.types()
+            .iter()
+            .any(|pattern| event_type::matches(pattern, event_type))
     }
 
     /// What it listens to; a type may end in `*`.
@@ -142,13 +145,5 @@ impl Rule {
             place: place.to_owned(),
             problem: error.0,
         }
-    }
-}
-
-/// Whether `pattern`, a type that may end in `*`, is for `event_type`.
-pub(super) fn matches(pattern: &str, event_type: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(prefix) => event_type.starts_with(prefix),
-        None => pattern == event_type,
     }
 }

@@ -86,7 +86,7 @@ fn every_error_of_every_file_has_its_place() {
         "e/2.upcast.jinja: found an upcaster, expected the schema of the version before",
         "f/2.upcast.jinja:2:13: found payload.odl, which the version before does not have",
         "g/2.upcast.jinja:2:22: syntax error",
-        "h h: expected the name of a type",
+        "h h: found the type \"h h\", expected lower-case words",
         "i/1.json:1:",
     ];
     assert_eq!(errors.len(), begins.len(), "{errors:#?}");

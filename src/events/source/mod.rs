@@ -34,7 +34,7 @@ pub(crate) use self::load::{Sources, prefixes};
 use self::mapping::Mapping;
 use self::scheme::Scheme;
 use self::secret::Secret;
-use super::{BadEnvelope, Envelope};
+use super::{BadEnvelope, Envelope, event_type};
 use crate::auth::secrets::Live;
 use crate::clock::Clock;
 
@@ -345,27 +345,12 @@ fn bad(field: &str, found: impl Display, expected: impl Into<String>) -> BadEnve
     }
 }
 
-/// Whether it is a type: lower-case words of `[a-z0-9_-]`, separated by full stops.
-fn is_type(text: &str) -> bool {
-    let is_word = |word: &str| {
-        let is_letter = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
-        !word.is_empty() && word.bytes().all(is_letter)
-    };
-    text.split('.').all(is_word)
-}
-
-/// A sender's type made one of ours: lower-case, and `_` for what a type cannot hold.
+/// A sender's type made one of ours.
 fn normal_type(text: &str) -> Result<String, BadEnvelope> {
-    let normal: String = text
-        .chars()
-        .map(|c| match c.to_ascii_lowercase() {
-            c @ ('a'..='z' | '0'..='9' | '_' | '-' | '.') => c,
-            _ => '_',
-        })
-        .collect();
-    match is_type(&normal) {
+    let normal = event_type::normal(text);
+    match event_type::is_type(&normal) {
         true => Ok(normal),
-        false => Err(bad("event_type", text, "words, separated by full stops")),
+        false => Err(bad("event_type", text, "words, separated by full stops, at most 250 bytes")),
     }
 }
 

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Items, NotEvents, bad, is_type, time};
-use crate::events::{BadEnvelope, Envelope};
+use super::{Items, NotEvents, bad, time};
+use crate::events::{BadEnvelope, Envelope, event_type};
 
 /// The fields as they stand, so that a wrong one can be named.
 #[derive(Deserialize)]
@@ -80,18 +80,14 @@ fn one(source: &Arc<str>, item: &str) -> Result<Envelope, BadEnvelope> {
 }
 
 fn envelope(source: &Arc<str>, wire: &Wire<'_>) -> Result<Envelope, BadEnvelope> {
-    let event_type = required("event_type", wire.event_type)?;
-    if !is_type(&event_type) {
-        return Err(bad(
-            "event_type",
-            event_type,
-            "lower-case words of [a-z0-9_-], separated by full stops",
-        ));
+    let of_type = required("event_type", wire.event_type)?;
+    if !event_type::is_type(&of_type) {
+        return Err(bad("event_type", of_type, event_type::EXPECTED));
     }
     let envelope = Envelope {
         source: Arc::clone(source),
         event_id: required("event_id", wire.event_id)?,
-        event_type,
+        event_type: of_type,
         timestamp: timestamp(wire.timestamp)?,
         entity_id: required("entity_id", wire.entity_id)?,
         user_id: optional("user_id", wire.user_id)?,

@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::Compiler;
 use super::sees::Sees;
+use crate::events::event_type::is_type;
 use crate::reactions::action::{Action, To, ToKind};
 use crate::reactions::content::Content;
 use crate::reactions::effect::GotoKind;
@@ -134,8 +135,9 @@ impl Compiler<'_> {
             None => self.entity_id().map(Content::Expression),
         };
         let payload = self.fields(&written.payload, sees);
-        let Some(schema_version) = self.known.catalogue.latest(event_type) else {
-            let message = format!("found event type {event_type:?}, expected one that events/schemas has");
+        let latest = self.known.catalogue.latest(event_type);
+        let Some(schema_version) = latest.filter(|_| is_type(event_type)) else {
+            let message = self.known.catalogue.unknown_type(event_type);
             return self.at(written.event_type.span().start, &message);
         };
         Some(Action::Emit {

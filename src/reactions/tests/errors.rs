@@ -8,6 +8,18 @@ use super::*;
 #[case("on = []\n", "1:6: found no event type")]
 #[case("on = [\n  'payment.confirmd',\n]\n", "2:3: found event type \"payment.confirmd\"")]
 #[case("on = ['nothing.*']\n", "1:7: found event type \"nothing.*\"")]
+#[case(
+    "on = ['Any.X']\n",
+    "1:7: found event type \"Any.X\", expected one that events/schemas has"
+)]
+#[case(
+    "on = ['payment.confrimed']\n",
+    "1:7: found event type \"payment.confrimed\", expected one that events/schemas has (did you mean payment.confirmed?)"
+)]
+#[case(
+    "on = ['any.x']\n[[do]]\nemit = { type = 'any.Odd' }\n",
+    "3:17: found event type \"any.Odd\""
+)]
 #[case("[[do]]\nrun = 'confirm_order'\n", " expected one of on = [..] and [join]")]
 #[case("on = ['any.x']\n", " found no [[do]]")]
 #[case("on = ['any.x']\nwehn = 'true'\n", "2:1: unknown field `wehn`")]

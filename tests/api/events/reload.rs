@@ -90,3 +90,22 @@ async fn check_tells_every_error_with_its_place_and_exit_code() {
     assert_eq!(json.code, 1);
     assert!(serde_json::from_str::<Vec<serde_json::Value>>(&json.out).unwrap().len() >= 3);
 }
+
+#[tokio::test]
+async fn check_refuses_a_type_that_no_sender_could_name() {
+    let directory = Directory::copied();
+    directory.write("schemas/Order.Odd/1.json", "{\"type\": \"object\"}");
+    directory.write(
+        "reactions/odd.toml",
+        "on = ['Order.Odd']\n[[do]]\nremember = { name = 'odd', value = 1 }\n",
+    );
+    let bot = shop::open().await;
+    let ran = run_in(&bot, directory.path(), &["events", "check"]).await;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    for told in [
+        "schemas/Order.Odd: found the type \"Order.Odd\", expected lower-case words",
+        "reactions/odd.toml:1:7: found event type \"Order.Odd\"",
+    ] {
+        assert!(ran.out.contains(told), "{told} is not in\n{}", ran.out);
+    }
+}

@@ -1,0 +1,83 @@
+//! What a type of events is called: the one grammar of schemas, sources, rules and senders.
+
+/// Types are at most this long, in bytes: a type names the directory of its schemas.
+const MAX: usize = 250;
+
+/// What a type is, for error messages.
+pub(crate) const EXPECTED: &str = "lower-case words of [a-z0-9_-], separated by full stops, at most 250 bytes";
+
+/// What a pattern is, for error messages.
+pub(crate) const PATTERN_EXPECTED: &str =
+    "lower-case words of [a-z0-9_-], separated by full stops, at most 250 bytes, and maybe a * at the end";
+
+/// Whether it is a type, such as `order.shipped`.
+pub(crate) fn is_type(text: &str) -> bool {
+    text.len() <= MAX && text.split('.').all(|word| !word.is_empty() && is_of_letters(word))
+}
+
+/// Whether it is a type, or the beginning of types and a `*`: `github.*`, `order.ship*`, `*`.
+pub(crate) fn is_pattern(text: &str) -> bool {
+    let Some(prefix) = text.strip_suffix('*') else {
+        return is_type(text);
+    };
+    let whole = prefix.strip_suffix('.').unwrap_or(prefix);
+    prefix.is_empty() || is_type(whole)
+}
+
+/// Whether a pattern stands for a type; one without a `*` stands for itself.
+pub(crate) fn matches(pattern: &str, event_type: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => event_type.starts_with(prefix),
+        None => pattern == event_type,
+    }
+}
+
+/// A sender's type in our letters: lower-case, and `_` for what a type cannot hold.
+pub(crate) fn normal(text: &str) -> String {
+    let letters = text.chars().map(|c| match c.to_ascii_lowercase() {
+        c if is_letter(c) || c == '.' => c,
+        _ => '_',
+    });
+    letters.collect()
+}
+
+fn is_of_letters(word: &str) -> bool {
+    word.chars().all(is_letter)
+}
+
+fn is_letter(c: char) -> bool {
+    matches!(c, 'a'..='z' | '0'..='9' | '_' | '-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn type_is_words_separated_by_full_stops() {
+        for text in ["order", "order.shipped", "com.example.order-2_b"] {
+            assert!(is_type(text) && is_pattern(text), "{text}");
+        }
+        for text in ["", "Order.Odd", "order..shipped", ".order", "order.", "order shipped", "ordér"] {
+            assert!(!is_type(text) && !is_pattern(text), "{text}");
+        }
+        assert!(is_type(&"x".repeat(250)) && !is_type(&"x".repeat(251)));
+    }
+
+    #[test]
+    fn pattern_may_end_in_a_star() {
+        for text in ["*", "order.*", "order.ship*"] {
+            assert!(is_pattern(text) && !is_type(text), "{text}");
+        }
+        for text in ["**", "*.shipped", ".*", "order..*", "Order.*"] {
+            assert!(!is_pattern(text), "{text}");
+        }
+        assert!(matches("order.*", "order.shipped") && matches("*", "x") && matches("a.b", "a.b"));
+        assert!(!matches("order.*", "orders.x") && !matches("a.b", "a.b.c"));
+    }
+
+    #[test]
+    fn foreign_type_is_written_in_our_letters() {
+        assert_eq!(normal("Order/Shipped (2).x"), "order_shipped__2_.x");
+    }
+}
