@@ -13,6 +13,7 @@ use crate::dialogflow;
 use crate::fail::Fail;
 use crate::handler::{Handler, Read, Scope, Tx};
 use crate::lang::Lang;
+use crate::nearest::nearest;
 use crate::reactions::{self, Actions, Event};
 use crate::reply::Answer;
 use crate::turn::{Api, Turn};
@@ -404,15 +405,7 @@ impl Routes {
 
     /// The name in the list that `name` may be meant for.
     pub(crate) fn nearest(&self, name: &str) -> Option<&str> {
-        /// From here on, of 1 for the same name, two names are alike.
-        const ALIKE: f64 = 0.8;
-        let said = name.to_lowercase();
-        let names = self.intents.iter().map(|intent| intent.name.as_str());
-        names
-            .map(|name| (strsim::jaro_winkler(&said, &name.to_lowercase()), name))
-            .filter(|(likeness, _)| *likeness >= ALIKE)
-            .max_by(|(one, _), (other, _)| one.total_cmp(other))
-            .map(|(_, name)| name)
+        nearest(name, self.intents.iter().map(|intent| intent.name.as_str()))
     }
 
     fn named(&self, by: By, name: &str) -> Option<&Arc<Intent>> {

@@ -67,7 +67,8 @@ pub(crate) enum HttpError {
 }
 
 impl HttpError {
-    fn code(&self) -> &'static str {
+    /// What the caller is told it is.
+    pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Refused(Refused::NotATurn(NotATurn::Json(_))) => "not_json",
             Self::Refused(Refused::NotATurn(NotATurn::Field { .. })) => "not_a_turn",
@@ -114,7 +115,7 @@ fn events_status(refused: &events::Refused) -> StatusCode {
             | NotTheSender::BadTimestamp
             | NotTheSender::OldTimestamp { .. },
         ) => StatusCode::UNAUTHORIZED,
-        events::Refused::NotEvents(NotEvents::Json { .. } | NotEvents::Array { .. }) => StatusCode::BAD_REQUEST,
+        events::Refused::NotEvents(NotEvents::Json { .. }) => StatusCode::BAD_REQUEST,
         events::Refused::NotEvents(NotEvents::TooMany { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
         events::Refused::NotEvents(NotEvents::ContentType { .. }) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         events::Refused::Overloaded => StatusCode::TOO_MANY_REQUESTS,

@@ -1,12 +1,22 @@
 //! The name that somebody may have meant.
 
-/// How much of it must be the same, from 0 to 1.
-const LIKENESS: f32 = 0.7;
+/// From here on, of 1 for the same name, two names are alike.
+const ALIKE: f64 = 0.7;
 
-/// The known name that is most like the one that was found; none where no name is like it.
+/// The known name that is most like the one that was found, upper or lower case; none where no name is like it.
 pub(crate) fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let known: Vec<&str> = known.into_iter().collect();
-    similar::get_close_matches(found, &known, 1, LIKENESS).first().copied()
+    let found = found.to_lowercase();
+    known
+        .into_iter()
+        .map(|name| {
+            (
+                strsim::normalized_damerau_levenshtein(&found, &name.to_lowercase()),
+                name,
+            )
+        })
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, name)| name)
 }
 
 /// ` (did you mean order.shipped?)`, or nothing where no name is like it: to stand at the end of an error.

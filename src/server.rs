@@ -154,7 +154,8 @@ async fn events(
 ) -> Result<HttpResponse, HttpError> {
     let arrived = Instant::now();
     let door = doors.events.as_ref().ok_or(HttpError::NotFound)?;
-    let source = door.source(&source)?;
+    let reception = door.source(&source)?;
+    let source = &*reception.source;
     let headers = request.headers();
     let asked = |body| source::Request {
         method: request.method(),
@@ -174,15 +175,17 @@ async fn events(
         door.verify(source, &asked(b"")).await?;
     }
     let (limit, memory) = (source.limits.body_bytes, &doors.bodies.events);
-    let body = in_time(arrived + BODY_LIMIT, read(headers, payload, limit, memory)).await?;
+    let turned_away = |error: &HttpError| door.turn_away(source, error.code(), &error.to_string());
+    let body = in_time(arrived + BODY_LIMIT, read(headers, payload, limit, memory)).await;
+    let body = body.inspect_err(turned_away)?;
     if let Some(handshake) = door.handshake(source, &asked(&body.bytes)).await? {
         return Ok(error::handshake(handshake));
     }
     if is_proof {
         door.verify(source, &asked(&body.bytes)).await?;
     }
-    let body = inflate(headers, body, limit, memory)?;
-    let receipt = door.take(source, headers, &body.bytes, arrived).await?;
+    let body = inflate(headers, body, limit, memory).inspect_err(turned_away)?;
+    let receipt = door.take(&reception, headers, &body.bytes, arrived).await?;
     Ok(error::receipt(&receipt))
 }
 

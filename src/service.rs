@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::config::{AuthSettings, EventSettings, NotificationSettings, ServerSettings, TurnSettings};
 use crate::conversation::Conversation;
 use crate::events::door::Door;
+use crate::events::source::Surroundings;
 use crate::events::{self, Events};
 use crate::fulfillment::Fulfillment;
 use crate::handler::{Gates, Services};
@@ -94,7 +95,8 @@ impl Service {
             conversation: Arc::clone(&conversation),
             breakers: upstream.breakers(),
             metrics: metrics.events().clone(),
-        })?;
+        })
+        .await?;
         let services = Arc::new(Services {
             database: database.clone(),
             gates: Gates::before(&database),
@@ -207,7 +209,8 @@ pub(crate) fn check(
     events: &EventSettings,
 ) -> anyhow::Result<()> {
     bot.check()?;
-    let errors = reactions::check(&events.events_dir, &bot.action_names());
+    let surroundings = Surroundings::new(Clock::system(), upstream::client()?);
+    let errors = reactions::errors(&events.events_dir, &bot.action_names(), &surroundings);
     if !errors.is_empty() {
         return Err(events::wrong(&errors));
     }

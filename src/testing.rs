@@ -45,7 +45,7 @@ pub struct TestSettings {
     pub events: EventSettings,
     /// How many notifications a user gets.
     pub notifications: NotificationSettings,
-    /// Where secrets that are made here lie.
+    /// Where secrets that were made here lay before the database kept them.
     pub data_dir: PathBuf,
     /// Connections to the database.
     pub pool_size: u32,

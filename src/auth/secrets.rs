@@ -142,6 +142,20 @@ impl<T: Clone> Live<T> {
         })
     }
 
+    /// Takes these secrets, for a method that has neither setting nor file.
+    ///
+    /// # Errors
+    /// When there is none in it, or one that `kind` does not take; then it keeps those that it has.
+    pub(crate) fn put(&self, text: &SecretString) -> Result<(), AuthConfigError> {
+        let secrets = secrets_of(&self.kind, text.expose_secret(), self.exposure).map_err(|wrong| AuthConfigError {
+            setting: self.kind.setting.clone(),
+            wrong,
+            expected: self.kind.expected,
+        })?;
+        self.current.store(Arc::new(secrets));
+        Ok(())
+    }
+
     /// The secrets of this moment; none when the method is not configured.
     pub(crate) fn current(&self) -> Arc<Vec<T>> {
         self.current.load_full()

@@ -16,6 +16,11 @@ pub(super) enum BadUrl {
     Private(IpAddr),
 }
 
+/// What is wrong with a URL, as far as it can be seen before it is called.
+pub(crate) fn problem(url: &Url, allow_private: bool) -> Option<String> {
+    check(url, allow_private).err().map(|error| error.to_string())
+}
+
 /// Checks what can be seen of the URL itself; a name's addresses are checked by [`PublicOnly`], when it is connected to.
 pub(super) fn check(url: &Url, allow_private: bool) -> Result<(), BadUrl> {
     if !matches!(url.scheme(), "http" | "https") {

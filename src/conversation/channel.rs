@@ -69,7 +69,7 @@ impl Channels {
     }
 
     /// The channels that have no secret now, with what is wrong.
-    pub(super) fn without_secret(&self) -> impl Iterator<Item = (&str, String)> {
+    pub(crate) fn without_secret(&self) -> impl Iterator<Item = (&str, String)> {
         let channels = self.0.iter();
         channels.filter_map(|(name, channel)| Some((name.as_str(), secrets(&channel.secret_env).err()?)))
     }
@@ -118,7 +118,7 @@ fn read(path: &Path, name: &str) -> Result<Channel, FileError> {
 ///
 /// # Errors
 /// When there is none, or one cannot be read; never with what it holds.
-pub(super) fn secrets(name: &str) -> Result<Vec<Vec<u8>>, String> {
+pub(crate) fn secrets(name: &str) -> Result<Vec<Vec<u8>>, String> {
     let mut text = config::variable(name).unwrap_or_default();
     let file_name = format!("{name}_FILE");
     if let Some(path) = config::variable(&file_name) {

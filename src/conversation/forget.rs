@@ -243,6 +243,12 @@ impl Erasure<'_> {
             self.user_id
         );
         forgotten.quarantined += quarantined.execute(&mut *connection).await?.rows_affected();
+        // Whose the events of a request are that could not be read is not known: what names the user is not kept.
+        let requests = sqlx::query!(
+            "delete from quarantined_requests where position(convert_to($1, 'UTF8') in body) > 0",
+            self.user_id
+        );
+        forgotten.quarantined += requests.execute(&mut *connection).await?.rows_affected();
         let joins = sqlx::query!(
             "update event_joins j set seen = (
                  select coalesce(json_object_agg(s.key, case

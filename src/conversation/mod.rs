@@ -31,8 +31,9 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+pub(crate) use self::address::problem as address_problem;
 pub(crate) use self::applied::{Applied, Done, apply};
-pub(crate) use self::channel::Channels;
+pub(crate) use self::channel::{Channels, secrets as channel_secrets};
 pub(crate) use self::forget::forget;
 pub(crate) use self::goto::Taken;
 pub(crate) use self::outbox::delete_done;

@@ -1,5 +1,6 @@
 //! The catalogue: which types of events there are, in which versions, and what their payloads look like.
 
+mod example;
 mod place;
 mod schema;
 mod versions;
@@ -84,10 +85,9 @@ impl Catalogue {
     /// # Errors
     /// All that is wrong with all files.
     pub(crate) fn load(dir: &Path) -> Result<Self, Vec<FileError>> {
-        match Self::read(dir, &[]) {
-            (catalogue, errors) if errors.is_empty() => Ok(catalogue),
-            (_, errors) => Err(errors),
-        }
+        let (catalogue, mut errors) = Self::read(dir, &[]);
+        errors.retain(FileError::is_error);
+        if errors.is_empty() { Ok(catalogue) } else { Err(errors) }
     }
 
     /// As [`load`](Self::load), with a schema that takes anything for each that is wrong: so rules can be checked, too.
@@ -192,6 +192,46 @@ impl Catalogue {
                 })
             }
         }
+    }
+
+    /// Whether the newest schema of a type lists something at `path`, which begins with `payload`, that may be missing.
+    pub(crate) fn is_optional(&self, event_type: &str, path: &[&str]) -> bool {
+        let Some(("payload", rest)) = path.split_first().map(|(first, rest)| (*first, rest)) else {
+            return false;
+        };
+        self.versions(event_type)
+            .and_then(|versions| versions.0.values().next_back())
+            .is_some_and(|version| version.schema.is_optional(rest))
+    }
+
+    /// The properties that the newest schema of a type lists at `path`, which begins with `payload`.
+    pub(crate) fn properties(&self, event_type: &str, path: &[&str]) -> Vec<&str> {
+        let path = path.split_first().map_or(&[] as &[&str], |(_, rest)| rest);
+        let newest = self
+            .versions(event_type)
+            .and_then(|versions| versions.0.values().next_back());
+        newest
+            .map(|version| version.schema.properties(path))
+            .unwrap_or_default()
+    }
+
+    /// What is wrong with a payload, in the newest version of its type, whatever stands at the JSON pointers of `open`.
+    pub(crate) fn violation_besides(&self, event_type: &str, payload: &Value, open: &[String]) -> Option<Violation> {
+        let newest = self.versions(event_type)?.0.values().next_back()?;
+        newest.schema.violation_besides(payload, open)
+    }
+
+    /// The types, families among them as `github.*`, with an older version whose events cannot be brought up to the
+    /// newest one, each with the version that is missing or has no upcaster.
+    pub(crate) fn gaps(&self) -> impl Iterator<Item = (String, u32)> {
+        let types = self.types.iter().map(|(name, versions)| (name.clone(), versions));
+        let families = self
+            .families
+            .iter()
+            .map(|(prefix, versions)| (format!("{prefix}*"), versions));
+        types
+            .chain(families)
+            .filter_map(|(name, versions)| Some((name, versions.gaps().next()?)))
     }
 
     /// The newest version of a type; none when it is unknown.

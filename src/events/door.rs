@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header::HeaderMap;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::json;
 use sqlx::PgPool;
@@ -14,23 +15,36 @@ use tracing::{Instrument as _, debug, info_span, warn};
 use super::catalogue::Violation;
 use super::envelope::{BadEnvelope, Envelope};
 use super::ingest::{Ingest, NotStored};
-use super::log::Appended;
-use super::metrics::{EventMetrics, RefusedLabel, SourceLabel};
+use super::log::{self, Appended};
+use super::metrics::{EventMetrics, SourceLabel};
 use super::overload::Backlog;
-use super::quarantine;
-use super::source::{self, Handshake, NotEvents, Source, Sources};
+use super::quarantine::{self, Unread};
+use super::refusals::Refusals;
+use super::source::{self, Handshake, Items, NotEvents, Source};
 use crate::clock::{Clock, before};
-use crate::reactions::Rulebook;
+use crate::reactions::{Edition, Rulebook};
 
 /// Takes events in.
 pub(crate) struct Door {
-    pub(crate) sources: Sources,
     pub(crate) rulebook: Arc<Rulebook>,
     pub(crate) ingest: Ingest,
     pub(crate) backlog: Backlog,
     pub(crate) pool: PgPool,
     pub(crate) clock: Clock,
     pub(crate) metrics: EventMetrics,
+    pub(crate) refusals: Refusals,
+}
+
+/// Where a request is counted that names no source.
+const UNKNOWN: &str = "(unknown)";
+
+/// Of so many events it is kept what is wrong with them, in quarantine.
+const MOST_VIOLATIONS: usize = 100;
+
+/// A source, with the edition of the files by which a request of it is judged from its beginning to its end.
+pub(crate) struct Reception {
+    pub(crate) source: Arc<Source>,
+    edition: Arc<Edition>,
 }
 
 /// What became of a request's events, in their order.
@@ -100,21 +114,37 @@ impl Refused {
             Self::NotStored(_) => "not_stored",
         }
     }
+
+    /// What the log says of it: nothing that a stranger has written.
+    fn detail(&self) -> String {
+        match self {
+            Self::UnknownSource(_) => "there is no file of that name in events/sources".to_owned(),
+            Self::NotEvents(NotEvents::ContentType { expected, .. }) => format!("content-type: expected {expected}"),
+            Self::NotConfigured(_) | Self::Caller(_) | Self::NotEvents(_) | Self::Overloaded | Self::NotStored(_) => {
+                self.to_string()
+            }
+        }
+    }
 }
 
 impl Door {
     /// The source of this name, ready to verify.
-    pub(crate) fn source(&self, name: &str) -> Result<&Arc<Source>, Refused> {
-        let source = self.sources.get(name).ok_or_else(|| {
-            self.refused("(unknown)", "unknown_source");
-            Refused::UnknownSource(name.chars().take(100).collect())
-        })?;
-        if source.is_configured() {
-            Ok(source)
-        } else {
-            self.refused(name, "source_not_configured");
-            Err(Refused::NotConfigured(name.to_owned()))
+    pub(crate) fn source(&self, name: &str) -> Result<Reception, Refused> {
+        let edition = self.rulebook.edition();
+        let Some(source) = edition.sources.get(name) else {
+            let refused = Refused::UnknownSource(name.chars().take(100).collect());
+            self.refuse(UNKNOWN, &refused);
+            return Err(refused);
+        };
+        if !source.is_configured() {
+            let refused = Refused::NotConfigured(name.to_owned());
+            self.refuse(name, &refused);
+            return Err(refused);
         }
+        Ok(Reception {
+            source: Arc::clone(source),
+            edition,
+        })
     }
 
     /// Answers what a sender asks before its first event, if the request is such a question.
@@ -127,7 +157,7 @@ impl Door {
         request: &source::Request<'_>,
     ) -> Result<Option<Handshake>, Refused> {
         let answer = source.handshake(request).await.map_err(Refused::from);
-        answer.inspect_err(|refused| self.refused(&source.name, refused.code()))
+        answer.inspect_err(|refused| self.refuse(&source.name, refused))
     }
 
     /// Proves that a request is the source's own; its body is as it was sent.
@@ -143,7 +173,7 @@ impl Door {
             Ok(_) => Ok(()),
             Err(refused) => {
                 let refused = Refused::from(refused);
-                self.refused(&source.name, refused.code());
+                self.refuse(&source.name, &refused);
                 Err(refused)
             }
         }
@@ -155,30 +185,29 @@ impl Door {
     /// [`Refused`]; then nothing of it is known to be stored.
     pub(crate) async fn take(
         &self,
-        source: &Source,
+        reception: &Reception,
         headers: &HeaderMap,
         body: &[u8],
         arrived: Instant,
     ) -> Result<Receipt, Refused> {
-        let taken = self.taken(source, headers, body, arrived).await;
-        if let Err(refused) = &taken {
-            self.refused(&source.name, refused.code());
-        }
-        taken
+        let taken = self.taken(reception, headers, body, arrived).await;
+        taken.inspect_err(|refused| self.refuse(&reception.source.name, refused))
     }
 
     async fn taken(
         &self,
-        source: &Source,
+        reception: &Reception,
         headers: &HeaderMap,
         body: &[u8],
         arrived: Instant,
     ) -> Result<Receipt, Refused> {
+        let source = &reception.source;
         if !self.backlog.admits(source.priority, self.ingest.pressure()) {
             return Err(Refused::Overloaded);
         }
         let deadline = arrived + Duration::from_millis(source.limits.deadline_ms);
-        let events = source.events(headers, body, self.clock.now())?;
+        let received = self.clock.now();
+        let events = source.events(headers, body, received)?;
         let label = label(source);
         self.metrics.received.get_or_create(&label).inc_by(events.len() as u64);
         let span = match events.as_slice() {
@@ -192,24 +221,31 @@ impl Door {
             ),
             _ => info_span!("events", source = &*source.name, events = events.len()),
         };
-        self.append(source, events, deadline, &label).instrument(span).await
+        let request = Arrived {
+            headers,
+            body,
+            received,
+            deadline,
+        };
+        self.append(reception, &request, events, &label).instrument(span).await
     }
 
     async fn append(
         &self,
-        source: &Source,
-        events: Vec<Result<Envelope, BadEnvelope>>,
-        deadline: Instant,
+        reception: &Reception,
+        request: &Arrived<'_>,
+        events: Items,
         label: &SourceLabel,
     ) -> Result<Receipt, Refused> {
-        let book = self.rulebook.edition();
+        let Reception { source, edition } = reception;
         let mut items = Vec::with_capacity(events.len());
         let (mut good, mut bad) = (Vec::new(), Vec::new());
         for event in events {
             let event = match event {
                 Ok(event) => event,
                 Err(error) => {
-                    self.refused(&source.name, "bad_envelope");
+                    let detail = format!("{}: expected {}", error.field, error.expected);
+                    self.refuse_event(&source.name, "bad_envelope", &detail);
                     items.push(Item::invalid(&error));
                     continue;
                 }
@@ -219,13 +255,13 @@ impl Door {
                 status: Status::Stored,
                 violations: Vec::new(),
             };
-            match book
-                .catalogue
-                .check(&event.event_type, event.schema_version, &event.payload)
-            {
+            match edition.check(source, &event) {
                 Ok(()) => good.push(event),
                 Err(violations) => {
-                    self.refused(&source.name, "schema");
+                    let first = violations
+                        .first()
+                        .map(|first| format!("{}: {}", first.pointer, first.message));
+                    self.refuse_event(&source.name, "schema", &first.unwrap_or_default());
                     item.status = Status::Quarantined;
                     item.violations = violations;
                     bad.push((event, items.len()));
@@ -244,7 +280,14 @@ impl Door {
             })
             .collect();
         let bad: Vec<(&Envelope, String)> = bad.into_values().collect();
-        match before(deadline, quarantine::keep(&self.pool, &bad, self.clock.now())).await {
+        let keep = async {
+            quarantine::keep(&self.pool, &bad, request.received).await?;
+            if let Some(unread) = request.unread(source, &items) {
+                unread.keep(&self.pool).await?;
+            }
+            Ok::<_, sqlx::Error>(())
+        };
+        match before(request.deadline, keep).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 warn!(error = %error, "events cannot be kept in quarantine");
@@ -253,13 +296,19 @@ impl Door {
             Err(_) => return Err(NotStored::Unconfirmed.into()),
         }
         if !good.is_empty() {
-            let appended = self.ingest.store(good, deadline).await?;
+            let types: Vec<String> = good.iter().map(|event| event.event_type.clone()).collect();
+            let appended = self.ingest.store(good, request.deadline).await?;
             self.count(&appended, label);
+            let mut repeated = Vec::new();
             let stored = items.iter_mut().filter(|item| item.status == Status::Stored);
-            for (item, appended) in stored.zip(appended) {
+            for ((item, appended), event_type) in stored.zip(appended).zip(types) {
                 if !appended.is_new {
                     item.status = Status::Duplicate;
+                    repeated.extend(item.event_id.clone().map(|id| (id, event_type)));
                 }
+            }
+            if !source.type_is_signed() {
+                self.look_at_types(source, &repeated, request.deadline).await;
             }
         }
         for item in &items {
@@ -277,12 +326,70 @@ impl Door {
             .inc_by((appended.len() - new) as u64);
     }
 
-    fn refused(&self, source: &str, reason: &'static str) {
-        let label = RefusedLabel {
-            source: source.to_owned(),
-            reason,
+    /// Tells of events that came before as another type. Where a provider does not sign the type, somebody may have
+    /// changed it, or the provider tells of one thing in two ways.
+    async fn look_at_types(&self, source: &Source, repeated: &[(String, String)], deadline: Instant) {
+        if repeated.is_empty() {
+            return;
+        }
+        let ids: Vec<&str> = repeated.iter().map(|(id, _)| id.as_str()).collect();
+        let known = match before(deadline, log::types_of(&self.pool, &source.name, &ids)).await {
+            Ok(Ok(known)) => known,
+            Ok(Err(error)) => return debug!(error = %error, "types of repeated events cannot be read"),
+            Err(_) => return debug!("types of repeated events cannot be read in time"),
         };
-        self.metrics.refused.get_or_create(&label).inc();
+        for (id, found) in repeated {
+            if let Some(first) = known.get(id).filter(|first| *first != found) {
+                let detail = format!("found {found}, but the same body came as {first}, and is one event");
+                self.refuse_event(&source.name, "another_type", &detail);
+            }
+        }
+    }
+
+    /// Counts and logs that a request is not taken whose body could not be read.
+    pub(crate) fn turn_away(&self, source: &Source, code: &'static str, detail: &str) {
+        self.refusals.note(&source.name, code, 0, detail);
+    }
+
+    /// Counts and logs that a whole request is not taken.
+    fn refuse(&self, source: &str, refused: &Refused) {
+        self.refusals.note(source, refused.code(), 0, &refused.detail());
+    }
+
+    /// Counts and logs that an event of a verified request is not taken.
+    fn refuse_event(&self, source: &str, reason: &'static str, detail: &str) {
+        self.refusals.note(source, reason, 1, detail);
+    }
+}
+
+/// A verified request.
+struct Arrived<'a> {
+    headers: &'a HeaderMap,
+    body: &'a [u8],
+    /// By the service's clock.
+    received: DateTime<Utc>,
+    /// Until when its sender waits.
+    deadline: Instant,
+}
+
+impl Arrived<'_> {
+    /// The request as it is kept where any of its events could not be read.
+    fn unread<'a>(&'a self, source: &'a Source, items: &[Item]) -> Option<Unread<'a>> {
+        let invalid = items.iter().filter(|item| item.status == Status::Invalid);
+        let violations: Vec<&Violation> = invalid
+            .flat_map(|item| &item.violations)
+            .take(MOST_VIOLATIONS)
+            .collect();
+        if violations.is_empty() {
+            return None;
+        }
+        Some(Unread {
+            source: &source.name,
+            headers: self.headers,
+            body: self.body,
+            violations: json!(violations).to_string(),
+            received: self.received,
+        })
     }
 }
 

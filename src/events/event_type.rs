@@ -58,7 +58,15 @@ mod tests {
         for text in ["order", "order.shipped", "com.example.order-2_b"] {
             assert!(is_type(text) && is_pattern(text), "{text}");
         }
-        for text in ["", "Order.Odd", "order..shipped", ".order", "order.", "order shipped", "ordér"] {
+        for text in [
+            "",
+            "Order.Odd",
+            "order..shipped",
+            ".order",
+            "order.",
+            "order shipped",
+            "ordér",
+        ] {
             assert!(!is_type(text) && !is_pattern(text), "{text}");
         }
         assert!(is_type(&"x".repeat(250)) && !is_type(&"x".repeat(251)));

@@ -1,10 +1,15 @@
 //! The files of the events directory: read with the place of each error.
 
+mod wording;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use self::wording::plain;
+pub(crate) use self::wording::{braces, instead_of_method};
 
 /// A file is at most this long, in bytes.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
@@ -20,6 +25,18 @@ pub(crate) struct FileError {
     pub(crate) column: usize,
     /// What was found, and what was expected.
     pub(crate) message: String,
+    /// Whether the file can be used all the same.
+    pub(crate) severity: Severity,
+}
+
+/// What comes of something that is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Severity {
+    /// The file is not put in force.
+    Error,
+    /// It is, but is hardly meant so.
+    Warning,
 }
 
 impl fmt::Display for FileError {
@@ -27,6 +44,9 @@ impl fmt::Display for FileError {
         write!(f, "{}:", self.file.display())?;
         if self.line > 0 {
             write!(f, "{}:{}:", self.line, self.column)?;
+        }
+        if self.severity == Severity::Warning {
+            f.write_str(" warning:")?;
         }
         write!(f, " {}", self.message)
     }
@@ -40,6 +60,7 @@ impl FileError {
             line: 0,
             column: 0,
             message: message.to_string(),
+            severity: Severity::Error,
         }
     }
 
@@ -53,7 +74,21 @@ impl FileError {
             line: before.matches('\n').count() + 1,
             column: before[line_start..].chars().count() + 1,
             message: message.to_string(),
+            severity: Severity::Error,
         }
+    }
+
+    /// The same, of a file that can be used all the same.
+    pub(crate) fn into_warning(self) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..self
+        }
+    }
+
+    /// Whether the file cannot be used.
+    pub(crate) fn is_error(&self) -> bool {
+        self.severity == Severity::Error
     }
 }
 
@@ -74,8 +109,8 @@ pub(crate) fn text(file: &Path) -> Result<String, FileError> {
 /// Reads the `text` of a TOML file; errors say line and column.
 pub(crate) fn toml<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, FileError> {
     toml::from_str(text).map_err(|error| match error.span() {
-        Some(span) => FileError::at(file, text, span.start, error.message()),
-        None => FileError::whole(file, error.message()),
+        Some(span) => FileError::at(file, text, span.start, plain(error.message())),
+        None => FileError::whole(file, plain(error.message())),
     })
 }
 
@@ -113,7 +148,9 @@ mod tests {
         let error = toml::<Shape>(Path::new("a.toml"), text).unwrap_err();
         assert_eq!((error.line, error.column), (3, 1));
         assert!(
-            error.to_string().starts_with("a.toml:3:1: unknown field `nmae`"),
+            error
+                .to_string()
+                .starts_with("a.toml:3:1: found the key nmae, expected name"),
             "{error}"
         );
     }

@@ -161,6 +161,22 @@ pub(crate) async fn read(
     as_much_as(rows, bytes).await
 }
 
+/// The types of a source's events, by their ids.
+pub(crate) async fn types_of(
+    executor: impl PgExecutor<'_>,
+    source: &str,
+    event_ids: &[&str],
+) -> sqlx::Result<HashMap<String, String>> {
+    let rows = sqlx::query!(
+        "select event_id, event_type from event_log where source = $1 and event_id = any($2) order by position",
+        source,
+        event_ids as &[&str]
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.event_id, row.event_type)).collect())
+}
+
 /// Whether an event that was read before is still there. What is appended is seen before it is durable: a
 /// crash of the database can take it back, with all that came after it, and give its position to another event.
 pub(crate) async fn holds(executor: impl PgExecutor<'_>, event: &Logged) -> sqlx::Result<bool> {

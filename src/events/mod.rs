@@ -1,5 +1,6 @@
 //! One event: from the request of whoever tells of it, through the log, to what the reactions make of it.
 
+pub(crate) mod against_log;
 mod apply;
 pub(crate) mod audit;
 pub(crate) mod catalogue;
@@ -12,6 +13,7 @@ pub(crate) mod explain;
 pub(crate) mod file;
 mod ingest;
 mod join;
+pub(crate) mod layout;
 mod lease;
 pub(crate) mod list;
 mod log;
@@ -20,10 +22,13 @@ mod outcome;
 pub(crate) mod overload;
 pub(crate) mod parked;
 pub(crate) mod quarantine;
+mod refusals;
 pub(crate) mod release;
 pub(crate) mod replay;
+pub(crate) mod reread;
 mod retention;
 pub(crate) mod source;
+mod source_secret;
 mod wake;
 mod worker;
 
@@ -47,7 +52,9 @@ use self::ingest::Ingest;
 pub(crate) use self::log::Logged;
 pub(crate) use self::metrics::EventMetrics;
 use self::overload::Backlog;
-use self::source::Sources;
+use self::refusals::Refusals;
+use self::source::Surroundings;
+pub(crate) use self::source_secret::SourceSecrets;
 use self::wake::Wake;
 use self::worker::Worker;
 use crate::auth::Exposure;
@@ -60,7 +67,7 @@ use crate::reactions::{Actions, Rulebook};
 use crate::telemetry::Metrics;
 use crate::upstream::{self, Breakers};
 
-/// How often the files of rules, schemas and channels are looked at.
+/// How often the files of the events directory are looked at.
 const RELOAD: Duration = Duration::from_secs(2);
 
 /// What the events door is made of.
@@ -72,7 +79,7 @@ pub(crate) struct Parts {
     pub(crate) notifications: NotificationSettings,
     /// Who can try to guess the secrets of sources.
     pub(crate) exposure: Exposure,
-    /// Where secrets that were made here lie.
+    /// Where secrets that were made here lay before the database kept them.
     pub(crate) data_dir: PathBuf,
     pub(crate) actions: Actions,
     pub(crate) conversation: Arc<Conversation>,
@@ -92,7 +99,7 @@ impl Events {
     ///
     /// # Errors
     /// What is wrong with the files of the events directory.
-    pub(crate) fn serve(parts: Parts) -> anyhow::Result<Self> {
+    pub(crate) async fn serve(parts: Parts) -> anyhow::Result<Self> {
         if !parts.settings.events_dir.is_dir() {
             info!(dir = %parts.settings.events_dir.display(), "there is no such directory; no events are taken");
             return Ok(Self {
@@ -101,11 +108,15 @@ impl Events {
                 background: JoinSet::new(),
             });
         }
-        let http = upstream::key_client()?;
-        let dir = parts.settings.events_dir.join("sources");
-        let sources = Sources::load(&dir, &parts.data_dir, parts.exposure, parts.clock.clone(), http);
-        let sources = sources.map_err(|errors| wrong(&errors))?;
-        for source in sources.iter().filter(|source| !source.is_configured()) {
+        let surroundings = Surroundings {
+            exposure: parts.exposure,
+            ..Surroundings::new(parts.clock.clone(), upstream::key_client()?)
+        };
+        let secrets = SourceSecrets::new(parts.pool.clone(), surroundings.made.clone(), parts.data_dir.clone());
+        let rulebook = rulebook(&parts, &surroundings)?;
+        let sources = &rulebook.edition().sources;
+        secrets.give(sources).await;
+        for source in sources.iter().filter(|source| !source.missing().is_empty()) {
             info!(
                 source = &*source.name,
                 missing = source.missing().join(", "),
@@ -114,30 +125,30 @@ impl Events {
         }
         let (stored, heard) = (Wake::default(), Wake::default());
         let id = Uuid::new_v4();
-        let rulebook = rulebook(&parts)?;
         let mut background = JoinSet::new();
         let backlog = Backlog::new(parts.settings.events_backlog_limit);
         background.spawn(backlog.clone().measure(parts.pool.clone(), parts.metrics.clone()));
         background.spawn(worker::herald(id, parts.pool.clone(), stored.clone()));
         let wakes = [stored, heard.clone()];
         let door = Door {
-            sources,
             rulebook: Arc::clone(&rulebook),
             ingest: Ingest::start(parts.pool.clone(), parts.clock.clone(), wakes, parts.metrics.clone()),
             backlog,
             pool: parts.pool.clone(),
             clock: parts.clock.clone(),
             metrics: parts.metrics.clone(),
+            refusals: Refusals::new(parts.metrics.clone()),
         };
         let mut events = Self {
             door: Some(Arc::new(door)),
             worker: None,
             background,
         };
+        events
+            .background
+            .spawn(Arc::clone(&rulebook).watch(RELOAD, Some(secrets)));
         if parts.settings.events_work {
             events.work_on(parts, rulebook, id, heard)?;
-        } else {
-            events.background.spawn(rulebook.watch(RELOAD));
         }
         Ok(events)
     }
@@ -152,7 +163,10 @@ impl Events {
             worker: None,
             background: JoinSet::new(),
         };
-        let rulebook = rulebook(&parts)?;
+        let surroundings = Surroundings::new(parts.clock.clone(), upstream::client()?);
+        let rulebook = rulebook(&parts, &surroundings)?;
+        // It takes nothing in: its sources need no secrets.
+        events.background.spawn(Arc::clone(&rulebook).watch(RELOAD, None));
         events.work_on(parts, rulebook, Uuid::new_v4(), Wake::default())?;
         Ok(events)
     }
@@ -177,7 +191,6 @@ impl Events {
         let places = usize::try_from(parts.settings.events_pool_size.saturating_sub(2).max(1))?;
         let worker = Worker::new(id, parts.pool.clone(), parts.clock.clone(), applier, wake, places);
         let keep = TimeDelta::days(parts.settings.events_retention_days.into());
-        self.background.spawn(rulebook.watch(RELOAD));
         self.background.spawn(sender.run());
         self.background
             .spawn(retention::keep_small(parts.pool, parts.clock, keep));
@@ -213,7 +226,8 @@ pub(crate) fn applier(
     let (_, _, actions) = bot.into_routes()?;
     let (clock, metrics) = (Clock::system(), Metrics::default());
     let names: Vec<&'static str> = actions.keys().copied().collect();
-    let rulebook = Rulebook::load(&settings.events_dir, &names).map_err(|errors| wrong(&errors))?;
+    let surroundings = Surroundings::new(clock.clone(), upstream::client()?);
+    let rulebook = Rulebook::load(&settings.events_dir, &names, &surroundings).map_err(|errors| wrong(&errors))?;
     Ok(Applier {
         worker: Uuid::new_v4(),
         pool: database.events().clone(),
@@ -245,8 +259,9 @@ pub(crate) fn wrong(errors: &[FileError]) -> anyhow::Error {
     }
 }
 
-fn rulebook(parts: &Parts) -> anyhow::Result<Arc<Rulebook>> {
+fn rulebook(parts: &Parts, surroundings: &Surroundings) -> anyhow::Result<Arc<Rulebook>> {
     let names: Vec<&'static str> = parts.actions.keys().copied().collect();
-    let rulebook = Rulebook::load(&parts.settings.events_dir, &names).map_err(|errors| wrong(&errors))?;
+    let rulebook = Rulebook::load(&parts.settings.events_dir, &names, surroundings);
+    let rulebook = rulebook.map_err(|errors| wrong(&errors))?;
     Ok(Arc::new(rulebook))
 }

@@ -4,10 +4,10 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use super::audit::{self, Entry};
-use super::catalogue::Catalogue;
 use super::envelope::Envelope;
 use super::log::{self, Log};
 use super::quarantine::{self, Quarantined};
+use crate::reactions::Edition;
 
 /// What became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,19 +22,23 @@ pub(crate) enum Released {
     Refused,
 }
 
-/// Appends the event to the log if its schema takes it by now.
+/// Appends the event to the log if its schema takes it by now, and its source may send it.
 pub(crate) async fn release(
     pool: &PgPool,
-    catalogue: &Catalogue,
+    edition: &Edition,
     kept: &Quarantined,
     actor: &str,
     now: DateTime<Utc>,
 ) -> anyhow::Result<Released> {
     let event: Envelope = serde_json::from_str(kept.envelope.get())?;
-    if catalogue
-        .check(&event.event_type, event.schema_version, &event.payload)
-        .is_err()
-    {
+    let is_taken = match edition.sources.get(&event.source) {
+        Some(source) => edition.check(source, &event),
+        // Its file is gone: whether it might send the event was asked when it was there.
+        None => edition
+            .catalogue
+            .check(&event.event_type, event.schema_version, &event.payload),
+    };
+    if is_taken.is_err() {
         return Ok(Released::Refused);
     }
     Log::default().make_room(pool, now).await?;

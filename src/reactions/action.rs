@@ -85,6 +85,26 @@ impl Action {
         }
     }
 
+    /// The type that it emits.
+    pub(super) fn emits(&self) -> Option<&str> {
+        match self {
+            Self::Emit { event_type, .. } => Some(event_type),
+            Self::Remember { .. } | Self::Notify { .. } | Self::Goto { .. } | Self::Call { .. } | Self::Run { .. } => {
+                None
+            }
+        }
+    }
+
+    /// The variable that holds the secret that it signs with.
+    pub(super) fn call_secret(&self) -> Option<&str> {
+        match self {
+            Self::Call { secret_env, .. } => secret_env.as_deref(),
+            Self::Remember { .. } | Self::Notify { .. } | Self::Goto { .. } | Self::Emit { .. } | Self::Run { .. } => {
+                None
+            }
+        }
+    }
+
     pub(super) fn effect(&self, names: &Names) -> Result<Effect, EvalError> {
         Ok(match self {
             Self::Remember {

@@ -17,9 +17,9 @@ use super::rule::{Join, JoinMode, Rule, Trigger};
 use super::rule_file::{JoinFile, RuleFile};
 use crate::events::catalogue::Catalogue;
 use crate::events::event_type::is_pattern;
-use crate::events::file::{self, FileError};
+use crate::events::file::{self, FileError, braces};
 
-use self::sees::Sees;
+use self::sees::{Sees, asks_for};
 
 /// A join waits at most so long.
 const MAX_WITHIN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -35,19 +35,26 @@ pub(super) struct Known<'a> {
     pub(super) channels: &'a [String],
 }
 
-/// Compiles the `text` of the rule `name`.
-pub(super) fn rule(name: &str, file: &Path, text: &str, known: Known<'_>) -> Result<Rule, Vec<FileError>> {
-    let written: RuleFile = file::toml(file, text).map_err(|error| vec![error])?;
+/// Compiles the `text` of the rule `name`, and adds what is wrong with it to `errors`.
+pub(super) fn rule(name: &str, file: &Path, text: &str, known: Known<'_>, errors: &mut Vec<FileError>) -> Option<Rule> {
+    let written: RuleFile = match file::toml(file, text) {
+        Ok(written) => written,
+        Err(error) => {
+            errors.push(error);
+            return None;
+        }
+    };
     let mut compiler = Compiler {
         file,
         text,
         known,
+        condition: String::new(),
         errors: Vec::new(),
     };
-    match compiler.rule(name, written) {
-        Some(rule) if compiler.errors.is_empty() => Ok(rule),
-        _ => Err(compiler.errors),
-    }
+    let rule = compiler.rule(name, written);
+    let rule = rule.filter(|_| !compiler.errors.iter().any(FileError::is_error));
+    errors.append(&mut compiler.errors);
+    rule
 }
 
 /// Methods that find something wrong note it in `errors` and return none.
@@ -55,6 +62,8 @@ struct Compiler<'a> {
     file: &'a Path,
     text: &'a str,
     known: Known<'a>,
+    /// What `when` asks before anything else is evaluated.
+    condition: String,
     errors: Vec<FileError>,
 }
 
@@ -66,6 +75,11 @@ impl Compiler<'_> {
             joined: &joined,
             is_timeout: false,
         };
+        self.condition = written
+            .when
+            .as_ref()
+            .map(|when| when.get_ref().clone())
+            .unwrap_or_default();
         let when = written.when.as_ref().and_then(|when| self.expression(when, &sees));
         let actions = self.actions(&written.actions, &sees);
         let trigger = match &written.join {
@@ -229,6 +243,10 @@ impl Compiler<'_> {
     }
 
     fn expression(&mut self, written: &Spanned<String>, sees: &Sees<'_>) -> Option<Expression> {
+        if let Some((offset, message)) = braces(written.get_ref()) {
+            let message = message.to_owned();
+            return self.bad_source(written, &BadSource { offset, message });
+        }
         match Expression::compile(written.get_ref()) {
             Ok(expression) => self
                 .check_paths(written, &expression.paths(), sees)
@@ -265,6 +283,15 @@ impl Compiler<'_> {
                 let offset = raw.find(path.as_str()).or_else(|| raw.rfind(last)).unwrap_or(0);
                 self.at::<()>(written.span().start + offset, &problem);
                 all_known = false;
+            } else if sees.may_be_missing(path, self.known.catalogue)
+                && !asks_for(path, [written.get_ref().as_str(), self.condition.as_str()])
+            {
+                let message = format!(
+                    "{path} may be missing, and an event without it would fail: ask for it, as in \"{path} is defined\", \
+                     or say {path}|default(..)"
+                );
+                let error = FileError::at(self.file, self.text, written.span().start, message);
+                self.errors.push(error.into_warning());
             }
         }
         all_known

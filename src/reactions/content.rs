@@ -77,6 +77,24 @@ impl Content {
         }
     }
 
+    /// The value as far as the file says it: null where an expression stands, whose JSON pointers are added to `open`.
+    pub(super) fn written(&self, pointer: &str, open: &mut Vec<String>) -> Value {
+        match self {
+            Self::Literal(value) => value.clone(),
+            Self::Expression(_) | Self::Text(_) => {
+                open.push(pointer.to_owned());
+                Value::Null
+            }
+            Self::Array(items) => {
+                let items = items.iter().enumerate();
+                items
+                    .map(|(index, item)| item.written(&format!("{pointer}/{index}"), open))
+                    .collect()
+            }
+            Self::Object(fields) => Value::Object(written_fields(fields, pointer, open)),
+        }
+    }
+
     /// All variables it reads.
     pub(super) fn paths(&self) -> Vec<String> {
         match self {
@@ -95,6 +113,19 @@ pub(super) fn fields_of(fields: &[(String, Content)], names: &Names) -> Result<M
         .iter()
         .map(|(name, value)| Ok((name.clone(), value.eval(names)?)))
         .collect()
+}
+
+/// The fields as far as the file says them.
+pub(super) fn written_fields(
+    fields: &[(String, Content)],
+    pointer: &str,
+    open: &mut Vec<String>,
+) -> Map<String, Value> {
+    let fields = fields.iter().map(|(name, value)| {
+        let token = name.replace('~', "~0").replace('/', "~1");
+        (name.clone(), value.written(&format!("{pointer}/{token}"), open))
+    });
+    fields.collect()
 }
 
 impl<'de> Deserialize<'de> for ContentFile {

@@ -12,7 +12,8 @@ use std::sync::LazyLock;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value, escape_formatter};
 
 use self::filters::unknown_filter;
-use self::paths::{paths, with_dots};
+use self::paths::paths;
+pub(crate) use self::paths::with_dots;
 
 /// A result is at most this long, in bytes.
 pub(crate) const MAX_OUTPUT: usize = 64 * 1024;

@@ -18,5 +18,5 @@ pub(crate) use self::effect::{Effect, FactScope, GotoKind, HttpCall, Recipient};
 pub use self::event::Event;
 pub(crate) use self::event::{Actions, action};
 pub(crate) use self::rule::{Join, JoinMode, Rule, Trigger};
-pub(crate) use self::rulebook::{Edition, Rulebook, check};
+pub(crate) use self::rulebook::{Edition, Rulebook, check, errors};
 pub(crate) use self::scope::{Scope, SeenEvent};

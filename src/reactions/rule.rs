@@ -80,6 +80,29 @@ impl Rule {
         }
     }
 
+    /// The types that it emits.
+    pub(crate) fn emits(&self) -> impl Iterator<Item = &str> {
+        self.all_actions().filter_map(Action::emits)
+    }
+
+    /// The variables that hold the secrets of its calls.
+    pub(crate) fn call_secrets(&self) -> impl Iterator<Item = &str> {
+        self.all_actions().filter_map(Action::call_secret)
+    }
+
+    /// Whether it may not act, although what it listens to has come.
+    pub(crate) fn is_conditional(&self) -> bool {
+        self.when.is_some() || matches!(self.trigger, Trigger::Join(_))
+    }
+
+    fn all_actions(&self) -> impl Iterator<Item = &Action> {
+        let on_timeout: &[Action] = match &self.trigger {
+            Trigger::On(_) => &[],
+            Trigger::Join(join) => &join.on_timeout,
+        };
+        self.actions.iter().chain(on_timeout)
+    }
+
     /// Whether its expressions read facts, so that they must be loaded.
     pub(crate) fn uses_memory(&self) -> bool {
         self.uses_memory

@@ -1,6 +1,6 @@
 //! All rules, and which of them listen to a type of event.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,25 +20,26 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// Reads the `*.toml` of `dir`. `run_names` are the actions written in Rust, `channels` the names of
-    /// `events/channels`.
-    ///
-    /// # Errors
-    /// All that is wrong with all files.
+    /// Reads the `*.toml` of `dir`, and adds all that is wrong to `errors`; a rule whose file is wrong is not among them.
+    /// `run_names` are the actions written in Rust, `channels` the names of `events/channels`.
     pub(crate) fn load(
         dir: &Path,
         catalogue: &Arc<Catalogue>,
         run_names: &[&str],
         channels: &[String],
-    ) -> Result<Self, Vec<FileError>> {
+        errors: &mut Vec<FileError>,
+    ) -> Self {
         let known = Known {
             catalogue,
             run_names,
             channels,
         };
         let mut rules = Vec::new();
-        let mut errors = Vec::new();
-        for path in file::list(dir, "toml").map_err(|error| vec![error])? {
+        let files = file::list(dir, "toml").unwrap_or_else(|error| {
+            errors.push(error);
+            Vec::new()
+        });
+        for path in files {
             let name = path.file_stem().unwrap_or_default().to_string_lossy();
             if !is_name(&name) {
                 errors.push(FileError::whole(
@@ -47,19 +48,36 @@ impl Rules {
                 ));
                 continue;
             }
-            let rule = file::text(&path)
-                .map_err(|error| vec![error])
-                .and_then(|text| compile::rule(&name, &path, &text, known));
-            match rule {
-                Ok(rule) => rules.push(Arc::new(rule)),
-                Err(found) => errors.extend(found),
+            match file::text(&path) {
+                Ok(text) => rules.extend(compile::rule(&name, &path, &text, known, errors).map(Arc::new)),
+                Err(error) => errors.push(error),
             }
         }
-        if errors.is_empty() {
-            Ok(Self::of(rules))
-        } else {
-            Err(errors)
+        Self::of(rules)
+    }
+
+    /// The rules that emit in a circle, each circle once: what one emits the next one listens to, and the last one's the
+    /// first.
+    pub(crate) fn circles(&self) -> Vec<Vec<&Arc<Rule>>> {
+        self.all.iter().filter_map(|first| self.circle_from(first)).collect()
+    }
+
+    /// The shortest circle that begins with this rule and has none whose name comes before.
+    fn circle_from<'a>(&'a self, first: &'a Arc<Rule>) -> Option<Vec<&'a Arc<Rule>>> {
+        let mut ways = VecDeque::from([vec![first]]);
+        let mut seen = HashSet::new();
+        while let Some(way) = ways.pop_front() {
+            let last = way.last()?;
+            for next in last.emits().flat_map(|event_type| self.listening(event_type)) {
+                if next.name == first.name {
+                    return Some(way);
+                }
+                if next.name > first.name && seen.insert(next.name.as_str()) {
+                    ways.push_back(way.iter().copied().chain([next]).collect());
+                }
+            }
         }
+        None
     }
 
     /// The rules that listen to a type, in the order of their names.

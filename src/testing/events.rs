@@ -71,7 +71,8 @@ impl TestBot {
     pub fn signed(&self, source: &str, body: impl Into<Bytes>) -> RequestBuilder {
         let body = body.into();
         let door = self.service.door().expect("a directory of events");
-        let signer = door.sources.get(source).expect("the source");
+        let edition = door.rulebook.edition();
+        let signer = edition.sources.get(source).expect("the source");
         let id = Uuid::new_v4().to_string();
         let signature = signer
             .sign(&id, self.clock.now(), &body)

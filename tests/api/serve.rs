@@ -84,16 +84,16 @@ impl Running {
         kib.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
     }
 
+    /// What it has logged by now.
+    pub(crate) fn log_so_far(&self) -> String {
+        let home = self.home_of_its_own.as_ref().unwrap();
+        std::fs::read_to_string(home.path().join(LOG)).unwrap()
+    }
+
     /// Stops it, and returns what it has logged.
     pub(crate) fn logs(&mut self) -> String {
         self.signal(Signal::SIGINT);
         self.log_so_far()
-    }
-
-    /// What it has logged up to now.
-    pub(crate) fn log_so_far(&self) -> String {
-        let home = self.home_of_its_own.as_ref().unwrap();
-        std::fs::read_to_string(home.path().join(LOG)).unwrap()
     }
 
     async fn balance(&self) -> Value {

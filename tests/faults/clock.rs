@@ -9,11 +9,14 @@ use rejoinder::{Bot, Clock};
 
 use crate::claims;
 use crate::sender::{Senders, Sent};
-use crate::site::{Site, eventually};
+use crate::site::{SECRET, Site, eventually};
 
 #[tokio::test]
 async fn clock_that_is_stepped_loses_nothing_and_keeps_the_order() {
     let site = Site::start().await;
+    let secrets = site.data_dir().join("secrets");
+    fs::create_dir_all(&secrets).unwrap();
+    fs::write(secrets.join("generic"), SECRET).unwrap();
     let bot = TestBot::start_with(Bot::new(), |settings| {
         settings.database = Some(site.database.options());
         settings.events.events_dir = site.events_dir();
@@ -22,8 +25,7 @@ async fn clock_that_is_stepped_loses_nothing_and_keeps_the_order() {
         settings.now = Clock::system().now();
     })
     .await;
-    let secret = fs::read_to_string(site.data_dir().join("secrets/generic")).unwrap();
-    let senders = Arc::new(Senders::by(bot.clock().clone(), secret.trim()));
+    let senders = Arc::new(Senders::by(bot.clock().clone(), SECRET));
     senders.aim([bot.url("")]);
     // Nobody follows them: a message is due when its event was applied, so one that is not said yet when the clock goes
     // back is said later than what comes after it.

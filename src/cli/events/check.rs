@@ -2,26 +2,33 @@
 
 use std::process::ExitCode;
 
+use chrono::TimeDelta;
 use clap::Args;
 
+use super::super::database::{CONNECTIONS, Reached};
 use super::super::out;
-use crate::auth::Exposure;
 use crate::bot::Bot;
 use crate::clock::Clock;
 use crate::config::{DatabaseSettings, EventSettings};
-use crate::events::source::Sources;
+use crate::events::against_log;
+use crate::events::catalogue::Catalogue;
+use crate::events::source::{Sources, Surroundings};
 use crate::reactions;
 use crate::upstream;
 
 /// Check all sources, schemas, reactions and channels
 ///
-/// Prints each error with file, line and column. The exit code is 0 when there is none, else 1.
+/// Prints each error with file, line and column, and warns of what is hardly meant so. Upcasters are tried on examples that
+/// are made from the older schema. The exit code is 0 when there is no error, else 1.
 #[derive(Args)]
 #[group(skip)]
 pub(super) struct Check<B: Args> {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Bring up the events of the last seven days in the log, too: of each type and version the newest 100
+    #[arg(long)]
+    against_log: bool,
     #[command(flatten)]
     events: EventSettings,
     #[command(flatten)]
@@ -31,26 +38,34 @@ pub(super) struct Check<B: Args> {
 }
 
 impl<B: Args> Check<B> {
-    pub(super) fn run(self, bot: impl FnOnce(&B) -> Bot) -> anyhow::Result<ExitCode> {
+    pub(super) async fn run(self, bot: impl FnOnce(&B) -> Bot) -> anyhow::Result<ExitCode> {
         let bot = bot(&self.bot);
         let dir = &self.events.events_dir;
-        let mut errors = reactions::check(dir, &bot.action_names());
-        let sources = Sources::load(
-            &dir.join("sources"),
-            &self.database.data_dir,
-            Exposure::Loopback,
-            Clock::system(),
-            upstream::client()?,
-        );
-        errors.extend(sources.err().into_iter().flatten());
-        if self.json {
-            out::print_json(&errors)?;
-        } else if errors.is_empty() {
-            out::print(format_args!("{}: all files are right", dir.display()))?;
-        } else {
-            out::print(super::lines(&errors))?;
+        let surroundings = Surroundings::new(Clock::system(), upstream::client()?);
+        let mut found = reactions::check(dir, &bot.action_names(), &surroundings);
+        if self.against_log {
+            let (sources, _) = Sources::load(&dir.join("sources"), &surroundings, None);
+            let (catalogue, _) = Catalogue::read(&dir.join("schemas"), sources.prefixes());
+            let database = Reached::find(&self.database, CONNECTIONS).await?;
+            let since = Clock::system().now() - TimeDelta::days(7);
+            found.extend(against_log::check(database.pool(), &catalogue, &dir.join("schemas"), since).await?);
         }
-        Ok(if errors.is_empty() {
+        let errors = found.iter().filter(|found| found.is_error()).count();
+        if self.json {
+            out::print_json(&found)?;
+        } else {
+            if !found.is_empty() {
+                out::print(super::lines(&found))?;
+            }
+            match (errors, found.len() - errors) {
+                (0, 0) => out::print(format_args!("{}: all files are right", dir.display()))?,
+                (0, warnings) => out::print(format_args!("{}: no errors, {warnings} warnings", dir.display()))?,
+                (errors, warnings) => {
+                    out::print(format_args!("{}: {errors} errors, {warnings} warnings", dir.display()))?;
+                }
+            }
+        }
+        Ok(if errors == 0 {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE

@@ -64,7 +64,7 @@ impl<B: Args> Events<B> {
                 Command::Release(release) => release.run(bot).await,
                 Command::Replay(replay) => replay.run(bot).await,
                 Command::Audit(audit) => audit.run().await,
-                Command::Check(check) => check.run(bot),
+                Command::Check(check) => check.run(bot).await,
             }
         });
         done.unwrap_or_else(|error| failed(&error, ExitCode::from(2)))

@@ -1,10 +1,11 @@
-//! `rejoinder events quarantine` and `release`: events that no schema took.
+//! `rejoinder events quarantine` and `release`: what was verified and not taken.
 
 use std::process::ExitCode;
 
 use anyhow::anyhow;
 use clap::Args;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::super::actor::Actor;
 use super::super::database::{CONNECTIONS, Reached};
@@ -12,14 +13,17 @@ use super::super::{out, table};
 use crate::bot::Bot;
 use crate::clock::Clock;
 use crate::config::{DatabaseSettings, EventSettings};
-use crate::events::quarantine::{self, Quarantined};
+use crate::events::quarantine::{self, Quarantined, QuarantinedRequest};
 use crate::events::release::{Released, release};
-use crate::reactions::Rulebook;
+use crate::events::reread::{self, ReadAgain};
+use crate::events::source::Surroundings;
+use crate::reactions::{Edition, Rulebook};
+use crate::upstream;
 
 /// How many events one command looks at.
 const MOST: i64 = 10_000;
 
-/// List the events that their schema refused, or that have none
+/// List the events that their schema refused or that have none, and the requests that their source's file could not read
 #[derive(Args)]
 #[group(skip)]
 pub(super) struct Quarantine {
@@ -33,11 +37,11 @@ pub(super) struct Quarantine {
     database: DatabaseSettings,
 }
 
-/// Store events of the quarantine that their schema takes by now
+/// Store events of the quarantine that their schema takes by now, and read requests again that could not be read
 #[derive(Args)]
 #[group(skip)]
 pub(super) struct Release<B: Args> {
-    /// Only those of this type
+    /// Only events of this type, and no requests
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<String>,
     #[command(flatten)]
@@ -54,15 +58,21 @@ impl Quarantine {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let database = Reached::find(&self.database, CONNECTIONS).await?;
         let kept = quarantine::list(database.pool(), self.event_type.as_deref(), None, MOST).await?;
+        let requests = match self.event_type {
+            Some(_) => Vec::new(),
+            None => quarantine::requests(database.pool(), MOST).await?,
+        };
         if self.json {
-            out::print_json(&kept)?;
+            let kept = kept.iter().map(serde_json::to_value);
+            let all = kept.chain(requests.iter().map(serde_json::to_value));
+            out::print_json(&all.collect::<Result<Vec<Value>, _>>()?)?;
             return Ok(ExitCode::SUCCESS);
         }
-        if kept.is_empty() {
+        if kept.is_empty() && requests.is_empty() {
             out::print("no event is in quarantine")?;
             return Ok(ExitCode::SUCCESS);
         }
-        let rows: Vec<[String; 5]> = kept.iter().map(row).collect();
+        let rows: Vec<[String; 5]> = kept.iter().map(row).chain(requests.iter().map(request_row)).collect();
         table::print(["EVENT", "TYPE", "SOURCE", "CAME", "VIOLATIONS"], &rows)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -71,15 +81,16 @@ impl Quarantine {
 impl<B: Args> Release<B> {
     pub(super) async fn run(self, bot: impl FnOnce(&B) -> Bot) -> anyhow::Result<ExitCode> {
         let bot = bot(&self.bot);
-        let rulebook = Rulebook::load(&self.events.events_dir, &bot.action_names());
+        let surroundings = Surroundings::new(Clock::system(), upstream::client()?);
+        let rulebook = Rulebook::load(&self.events.events_dir, &bot.action_names(), &surroundings);
         let rulebook = rulebook.map_err(|errors| anyhow!("{}", super::lines(&errors)))?;
-        let catalogue = &rulebook.edition().catalogue;
+        let edition = rulebook.edition();
         let database = Reached::find(&self.database, CONNECTIONS).await?;
         let (mut released, mut known, mut refused) = (0, 0, 0);
         for kept in quarantine::list(database.pool(), self.event_type.as_deref(), None, MOST).await? {
             match release(
                 database.pool(),
-                catalogue,
+                &edition,
                 &kept,
                 &self.actor.name,
                 Clock::system().now(),
@@ -99,12 +110,61 @@ impl<B: Args> Release<B> {
         out::print(format_args!(
             "{released} stored{known}, {refused} still refused by their schema"
         ))?;
+        if self.event_type.is_none() {
+            self.read_again(&database, &edition).await?;
+        }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Reads requests again, oldest first, so that their events come in order.
+    async fn read_again(&self, database: &Reached, edition: &Edition) -> anyhow::Result<()> {
+        let requests = quarantine::requests(database.pool(), MOST).await?;
+        if requests.is_empty() {
+            return Ok(());
+        }
+        let (mut read, mut stored, mut to_schema, mut unread) = (0, 0, 0, 0);
+        for kept in requests.iter().rev() {
+            let now = Clock::system().now();
+            match reread::read_again(database.pool(), edition, kept, &self.actor.name, now).await? {
+                ReadAgain::Events { new, refused, .. } => {
+                    read += 1;
+                    stored += new;
+                    to_schema += refused;
+                }
+                ReadAgain::Gone => {}
+                ReadAgain::Refused => unread += 1,
+            }
+        }
+        out::print(format_args!(
+            "{read} requests read, {stored} events of them stored, {to_schema} refused by their schema; \
+             {unread} requests still not read by their source's file"
+        ))?;
+        Ok(())
     }
 }
 
+fn request_row(kept: &QuarantinedRequest) -> [String; 5] {
+    [
+        format!("request {}", kept.id),
+        "-".to_owned(),
+        kept.source.clone(),
+        kept.received_at.format("%F %T").to_string(),
+        violations(&kept.violations),
+    ]
+}
+
 fn row(kept: &Quarantined) -> [String; 5] {
-    let violations: Value = serde_json::from_str(kept.violations.get()).unwrap_or_default();
+    [
+        kept.event_id.clone(),
+        kept.event_type.clone(),
+        kept.source.clone(),
+        kept.received_at.format("%F %T").to_string(),
+        violations(&kept.violations),
+    ]
+}
+
+fn violations(json: &RawValue) -> String {
+    let violations: Value = serde_json::from_str(json.get()).unwrap_or_default();
     let violations: Vec<String> = violations
         .as_array()
         .into_iter()
@@ -114,11 +174,5 @@ fn row(kept: &Quarantined) -> [String; 5] {
             format!("{}: {}", text("pointer"), text("message"))
         })
         .collect();
-    [
-        kept.event_id.clone(),
-        kept.event_type.clone(),
-        kept.source.clone(),
-        kept.received_at.format("%F %T").to_string(),
-        violations.join("; "),
-    ]
+    violations.join("; ")
 }

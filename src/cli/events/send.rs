@@ -11,18 +11,20 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::super::database::{CONNECTIONS, Reached};
 use super::super::out;
-use crate::auth::Exposure;
 use crate::clock::Clock;
 use crate::config::{DatabaseSettings, EventSettings};
+use crate::events::SourceSecrets;
 use crate::events::catalogue::Catalogue;
-use crate::events::source::Sources;
+use crate::events::file::FileError;
+use crate::events::source::{Sources, Surroundings};
 use crate::upstream;
 
 /// Send an event to a running service
 ///
 /// It is signed with the source's secret; that of the source `generic` was made at the first start of the service and
-/// lies in DATA_DIR. Prints the answer. The exit code is 0 when the event is stored, 1 when it is refused, and 2 when
+/// lies in its database, which is found by the same settings. Prints the answer. The exit code is 0 when the event is stored, 1 when it is refused, and 2 when
 /// nothing answers.
 #[derive(Args)]
 #[group(skip)]
@@ -64,20 +66,24 @@ impl Send {
         let clock = Clock::system();
         let http = upstream::client()?;
         let dir = &self.events.events_dir;
-        let sources = Sources::load(
-            &dir.join("sources"),
-            &self.database.data_dir,
-            Exposure::Loopback,
-            clock.clone(),
-            http.clone(),
-        );
-        let sources = sources.map_err(|errors| anyhow!("{}", super::lines(&errors)))?;
+        let surroundings = Surroundings::new(clock.clone(), http.clone());
+        let (sources, mut errors) = Sources::load(&dir.join("sources"), &surroundings, None);
+        errors.retain(FileError::is_error);
+        if !errors.is_empty() {
+            return Err(anyhow!("{}", super::lines(&errors)));
+        }
         let source = sources.get(&self.source).with_context(|| {
             format!(
                 "--source: there is no {}",
                 dir.join("sources").join(&self.source).display()
             )
         })?;
+        if source.awaits_secret() {
+            let database = Reached::find(&self.database, CONNECTIONS).await?;
+            let data_dir = self.database.data_dir.clone();
+            let secrets = SourceSecrets::new(database.pool().clone(), surroundings.made.clone(), data_dir);
+            secrets.give(&sources).await;
+        }
         let now = clock.now();
         let version = match self.schema_version {
             Some(version) => version,

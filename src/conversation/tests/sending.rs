@@ -14,14 +14,20 @@ use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::{SESSION, Stage, ada, eventually, notify, read_of_outbox};
+use crate::clock::Clock;
 use crate::conversation::outbox::{self, Became};
 use crate::conversation::{Conversation, Sender, chat};
+use crate::events::source::Surroundings;
 use crate::reactions::{Effect, HttpCall, Rulebook};
 use crate::telemetry::Metrics;
 use crate::upstream::Breakers;
 
 /// `PATH` is there wherever tests run, and serves as a secret as well as any.
 const SECRET_ENV: &str = "PATH";
+
+fn surroundings() -> Surroundings {
+    Surroundings::new(Clock::system(), crate::upstream::client().unwrap())
+}
 
 impl Stage {
     /// A sender that runs until the set is dropped, with a channel `crm` at `url`.
@@ -32,7 +38,7 @@ impl Stage {
     fn run_sender(&self, running: &mut JoinSet<()>, conversation: Arc<Conversation>, url: &str) {
         let dir = tempfile::tempdir().unwrap();
         channel(dir.path(), "crm", url);
-        let rulebook = Rulebook::load(dir.path(), &[]).unwrap();
+        let rulebook = Rulebook::load(dir.path(), &[], &surroundings()).unwrap();
         let sender = Sender::new(conversation, Arc::new(rulebook), Breakers::default()).unwrap();
         running.spawn(sender.run());
     }
@@ -119,7 +125,7 @@ async fn channel_whose_file_is_new_or_changed_is_used_without_a_restart() {
     );
     let dir = tempfile::tempdir().unwrap();
     channel(dir.path(), "crm", &old.uri());
-    let rulebook = Arc::new(Rulebook::load(dir.path(), &[]).unwrap());
+    let rulebook = Arc::new(Rulebook::load(dir.path(), &[], &surroundings()).unwrap());
     let conversation = Arc::clone(&stage.conversation);
     let sender = Sender::new(conversation, Arc::clone(&rulebook), Breakers::default()).unwrap();
     let mut running = JoinSet::new();

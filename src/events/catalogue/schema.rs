@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
+use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::events::file::FileError;
+use crate::events::file::{FileError, Severity};
+use crate::nearest::did_you_mean;
 
-use super::place;
+use super::{example, place};
 
 /// At most so many violations are told.
 const MAX_VIOLATIONS: usize = 20;
@@ -37,7 +39,7 @@ pub(crate) struct Violation {
 }
 
 #[derive(Debug)]
-enum Accepts {
+pub(super) enum Accepts {
     Anything,
     AnyObject,
     Valid(Box<Validator>),
@@ -52,7 +54,8 @@ enum Says {
 }
 
 impl Violation {
-    pub(super) fn new(pointer: &str, message: &str) -> Self {
+    /// Both texts are cut at 200 characters.
+    pub(crate) fn new(pointer: &str, message: &str) -> Self {
         Self {
             pointer: cut(pointer),
             message: cut(message),
@@ -82,10 +85,11 @@ impl Schema {
             line: error.line(),
             column: error.column(),
             message: without_place(&error),
+            severity: Severity::Error,
         })?;
         let accepts = Accepts::of(&source).map_err(|error| {
             let pointer = error.instance_path().as_str();
-            let message = format!("in the schema at {pointer:?}: {}", cut(&error.to_string()));
+            let message = format!("in the schema at {pointer:?}: {}", cut(&bad_keyword(&error, pointer)));
             FileError::at(file, text, place::offset(text, pointer), message)
         })?;
         Ok(Self { source, accepts })
@@ -121,6 +125,57 @@ impl Schema {
         }
     }
 
+    /// A payload that it takes: with all that it lists, or with no more than it requires. None where none could be made.
+    pub(super) fn example(&self, with_optional: bool) -> Option<Value> {
+        let example = example::of(&self.source, with_optional);
+        Some(example).filter(|example| self.accepts.takes(example))
+    }
+
+    /// What is wrong with a payload whatever stands at the pointers of `open`.
+    pub(super) fn violation_besides(&self, payload: &Value, open: &[String]) -> Option<Violation> {
+        let Accepts::Valid(validator) = &self.accepts else {
+            return self.check_value(payload).err()?.into_iter().next();
+        };
+        let within = |outer: &str, inner: &str| {
+            let rest = inner.strip_prefix(outer);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let is_certain = |error: &ValidationError<'_>| {
+            let place = error.instance_path().as_str();
+            let is_of_names = matches!(
+                error.kind(),
+                ValidationErrorKind::Required { .. } | ValidationErrorKind::AdditionalProperties { .. }
+            );
+            !open.iter().any(|open| within(open, place))
+                && (is_of_names || !open.iter().any(|open| within(place, open)))
+        };
+        let certain = validator.iter_errors(payload).find(is_certain);
+        certain.map(|error| violation(&error))
+    }
+
+    /// The properties that are listed at `path`.
+    pub(super) fn properties(&self, path: &[&str]) -> Vec<&str> {
+        let mut schemas = everything(&self.source, &[&self.source]);
+        for name in path {
+            let behind: Vec<&Value> = schemas
+                .iter()
+                .filter_map(|schema| schema.get("properties")?.get(name))
+                .collect();
+            schemas = everything(&self.source, &behind);
+        }
+        let listed = schemas
+            .iter()
+            .filter_map(|schema| schema.get("properties")?.as_object());
+        listed
+            .flat_map(|properties| properties.keys().map(String::as_str))
+            .collect()
+    }
+
+    /// Whether a property at `path` is listed, and may be missing all the same.
+    pub(super) fn is_optional(&self, path: &[&str]) -> bool {
+        is_optional(&self.source, &[&self.source], path, 0)
+    }
+
     /// Whether a payload may have something at `path`: where properties are listed, only those are; a segment `_0` is an
     /// index of an array.
     pub(super) fn has_path(&self, path: &[&str]) -> bool {
@@ -129,7 +184,16 @@ impl Schema {
 }
 
 impl Accepts {
-    fn of(schema: &Value) -> Result<Self, ValidationError<'static>> {
+    /// Whether a value is valid.
+    pub(super) fn takes(&self, value: &Value) -> bool {
+        match self {
+            Self::Anything => true,
+            Self::AnyObject => value.is_object(),
+            Self::Valid(validator) => validator.is_valid(value),
+        }
+    }
+
+    pub(super) fn of(schema: &Value) -> Result<Self, ValidationError<'static>> {
         let validator = jsonschema::options()
             .with_draft(Draft::Draft202012)
             .should_validate_formats(true)
@@ -152,6 +216,28 @@ impl Accepts {
     }
 }
 
+/// What is wrong with a keyword of a schema.
+fn bad_keyword(error: &ValidationError<'_>, pointer: &str) -> String {
+    const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
+    let found = error.instance();
+    match (error.kind(), &**found) {
+        (ValidationErrorKind::AnyOf { .. } | ValidationErrorKind::Enum { .. }, Value::String(name))
+            if pointer.ends_with("/type") =>
+        {
+            let meant = did_you_mean(name, TYPES);
+            format!(
+                "found {name:?}, expected one of {}, or an array of them{meant}",
+                TYPES.join(", ")
+            )
+        }
+        (ValidationErrorKind::AnyOf { .. }, found) => {
+            let keyword = pointer.rsplit('/').next().unwrap_or_default();
+            format!("found {}, which {keyword} does not take", cut(&found.to_string()))
+        }
+        _ => error.to_string(),
+    }
+}
+
 fn is_annotation(keyword: &str) -> bool {
     matches!(
         keyword,
@@ -163,12 +249,52 @@ fn violations(validator: &Validator, payload: &Value) -> Result<(), Vec<Violatio
     if validator.is_valid(payload) {
         return Ok(());
     }
-    let found = validator.iter_errors(payload).take(MAX_VIOLATIONS).map(|error| {
-        let pointer = format!("/payload{}", error.instance_path().as_str());
-        let message = error.masked_with(kind(error.instance())).to_string();
-        Violation::new(&pointer, &message)
-    });
-    Err(found.collect())
+    let found = validator.iter_errors(payload).take(MAX_VIOLATIONS);
+    Err(found.map(|error| violation(&error)).collect())
+}
+
+fn violation(error: &ValidationError<'_>) -> Violation {
+    let pointer = format!("/payload{}", error.instance_path().as_str());
+    let message = error.masked_with(kind(error.instance())).to_string();
+    Violation::new(&pointer, &message)
+}
+
+/// The schemas, and those that count with them: of `$ref` and `allOf`, up to a bound.
+fn everything<'a>(root: &'a Value, schemas: &[&'a Value]) -> Vec<&'a Value> {
+    let mut all: Vec<&Value> = Vec::new();
+    let mut open = schemas.to_vec();
+    while let Some(schema) = open.pop() {
+        if all.len() == MAX_REFS {
+            break;
+        }
+        all.push(schema);
+        let reference = schema.get("$ref").and_then(Value::as_str);
+        open.extend(reference.and_then(|reference| root.pointer(reference.strip_prefix('#')?)));
+        open.extend(schema.get("allOf").and_then(Value::as_array).into_iter().flatten());
+    }
+    all
+}
+
+/// Whether the first of `path` is listed by one of `schemas`, which all count, and required by none; or so is what is
+/// behind it.
+fn is_optional(root: &Value, schemas: &[&Value], path: &[&str], refs: usize) -> bool {
+    let [first, rest @ ..] = path else { return false };
+    if refs > MAX_REFS {
+        return false;
+    }
+    let all = everything(root, schemas);
+    let listing: Vec<&Value> = all
+        .iter()
+        .filter_map(|schema| schema.get("properties")?.get(first))
+        .collect();
+    if listing.is_empty() {
+        return false;
+    }
+    let requires = |schema: &&Value| {
+        let required = schema.get("required").and_then(Value::as_array);
+        required.is_some_and(|names| names.iter().any(|name| name == first))
+    };
+    !all.iter().any(requires) || is_optional(root, &listing, rest, refs + 1)
 }
 
 /// What the schemas say about `path`; one that says nothing at all permits it.

@@ -61,6 +61,8 @@ fn every_error_of_every_file_has_its_place() {
     let errors = errors(&[
         ("a/1.json", "{\n  \"type\": object\n}"),
         ("b/1.json", "{\n  \"properties\": {\n    \"x\": {\"type\": 5}\n  }\n}"),
+        ("b/2.json", "{\"type\": \"objekt\"}"),
+        ("b/2.upcast.jinja", "{{ payload }}"),
         ("c/1.json", "{\"$ref\": \"https://example.com/schema.json\"}"),
         ("d/0.json", "{}"),
         ("d/one.json", "{}"),
@@ -78,7 +80,8 @@ fn every_error_of_every_file_has_its_place() {
     ]);
     let begins = [
         "a/1.json:2:11: expected value",
-        "b/1.json:3:19: in the schema at \"/properties/x/type\":",
+        "b/1.json:3:19: in the schema at \"/properties/x/type\": found 5, which type does not take",
+        "b/2.json:1:10: in the schema at \"/type\": found \"objekt\", expected one of array, boolean",
         "c/1.json:1:",
         "d/0.json: expected <version>.json",
         "d/notes.txt: expected <version>.json",

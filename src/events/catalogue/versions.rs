@@ -61,7 +61,16 @@ impl Versions {
                     let message = "found an upcaster, expected the schema of the version before beside it";
                     errors.push(FileError::whole(file, message));
                 }
-                Some(older) => check_paths(file, text, upcaster, older, errors),
+                Some(older) => {
+                    let before = errors.len();
+                    check_paths(file, text, upcaster, older, errors);
+                    if let Some(newer) = schemas.get(version).filter(|_| errors.len() == before) {
+                        errors.extend(problem(upcaster, older, newer).map(|(problem, is_always)| {
+                            let error = FileError::whole(file, problem);
+                            if is_always { error } else { error.into_warning() }
+                        }));
+                    }
+                }
             }
         }
         let with_upcaster = schemas.into_iter().map(|(number, schema)| {
@@ -69,6 +78,13 @@ impl Versions {
             (number, Version { schema, upcaster })
         });
         Self(with_upcaster.collect())
+    }
+
+    /// The versions that events of the one before cannot be brought up to, for there is no schema or no upcaster.
+    pub(super) fn gaps(&self) -> impl Iterator<Item = u32> {
+        let first = self.0.keys().next().copied().unwrap_or_default();
+        let later = first + 1..=self.latest();
+        later.filter(|to| self.0.get(to).is_none_or(|version| version.upcaster.is_none()))
     }
 
     /// One version that takes any object.
@@ -90,6 +106,25 @@ pub(super) fn apply(upcaster: &Template, payload: &Value) -> Result<Value, Strin
     let names = minijinja::context! { payload => minijinja::Value::from(minijinja::value::Serde(payload)) };
     let text = upcaster.render(&names).map_err(|error| error.to_string())?;
     serde_json::from_str(&text).map_err(|error| format!("found no JSON, but {error}"))
+}
+
+/// What goes wrong with an example of the older version, and whether it does with any. An example has all that the schema
+/// lists; if that is brought up, another has no more than it requires.
+fn problem(upcaster: &Template, older: &Schema, newer: &Schema) -> Option<(String, bool)> {
+    [true, false].into_iter().find_map(|with_optional| {
+        let example = older.example(with_optional)?;
+        let wrong = match apply(upcaster, &example) {
+            Err(problem) => problem,
+            Ok(upcast) => {
+                let violation = newer.check_value(&upcast).err()?.into_iter().next()?;
+                format!(
+                    "printed {upcast}, which its schema refuses: {}: {}",
+                    violation.pointer, violation.message
+                )
+            }
+        };
+        Some((format!("for the payload {example}: {wrong}"), with_optional))
+    })
 }
 
 /// The version of a file, and whether it is a schema; none for a file that is neither schema nor upcaster.

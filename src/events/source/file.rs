@@ -3,14 +3,17 @@
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::Priority;
 use super::signed::{Algorithm, Encoding};
-use super::{Limits, Priority};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SourceFile {
     #[serde(default)]
     pub(super) priority: Priority,
+    /// The types that it may send, such as `stripe.*`; without it those that begin with `type_prefix`, or all that are no
+    /// other source's.
+    pub(super) types: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) format: FormatName,
     #[serde(default)]
     pub(super) secret: SecretTable,
@@ -18,7 +21,17 @@ pub(super) struct SourceFile {
     pub(super) handshake: Option<HandshakeTable>,
     pub(super) event: Option<EventTable>,
     #[serde(default)]
-    pub(super) limits: Limits,
+    pub(super) limits: LimitsTable,
+}
+
+/// How much it may send, and how long it waits; see [`Limits`](super::Limits).
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LimitsTable {
+    pub(super) body_bytes: Option<Spanned<u64>>,
+    pub(super) batch_items: Option<Spanned<u64>>,
+    pub(super) deadline_ms: Option<Spanned<u64>>,
+    pub(super) tolerance_s: Option<Spanned<u64>>,
 }
 
 #[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
@@ -37,7 +50,7 @@ pub(super) enum FormatName {
 pub(super) struct SecretTable {
     /// The variable that holds them, one a line; with `_FILE` behind it, the variable that names a file of them.
     pub(super) env: Option<Spanned<String>>,
-    /// With neither variable set, a secret is made at the first start and kept in the data directory.
+    /// With neither variable set, a secret is made at the first start and kept in the database.
     #[serde(default)]
     pub(super) generated: bool,
 }
@@ -81,6 +94,32 @@ pub(super) enum SchemeTable {
     Msgraph {},
 }
 
+impl SchemeTable {
+    /// Whether a request with another value in this header (a lower-case name) would be refused, or whoever can send a
+    /// request at all can send any.
+    pub(super) fn signs(&self, header: &str) -> bool {
+        match self {
+            Self::StandardWebhooks {} => {
+                matches!(
+                    header,
+                    "webhook-id" | "webhook-timestamp" | "svix-id" | "svix-timestamp"
+                )
+            }
+            Self::Slack {} => header == "x-slack-request-timestamp",
+            Self::Zoom {} => header == "x-zm-request-timestamp",
+            Self::Paypal {} => matches!(header, "paypal-transmission-id" | "paypal-transmission-time"),
+            Self::Hmac { signed, timestamp, .. } => {
+                let is_timestamp = |place: &TimestampTable| place.header.eq_ignore_ascii_case(header);
+                signed.to_ascii_lowercase().contains(&format!("{{{header}}}"))
+                    || timestamp.as_ref().is_some_and(is_timestamp)
+            }
+            Self::Stripe {} | Self::Github {} | Self::Shopify {} | Self::Meta {} => false,
+            Self::Square { .. } | Self::Twilio { .. } => false,
+            Self::Basic {} | Self::Bearer {} | Self::Jwt { .. } | Self::Msgraph {} => true,
+        }
+    }
+}
+
 /// Where the time of signing stands: a header, or the part of it that begins with `prefix`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,8 +152,7 @@ pub(super) struct EventTable {
     /// Path of the array that holds the events, each the `item` of the expressions.
     pub(super) each: Option<Spanned<String>>,
     /// What every type begins with, such as `stripe.`.
-    #[serde(default)]
-    pub(super) type_prefix: String,
+    pub(super) type_prefix: Option<Spanned<String>>,
     pub(super) event_id: Spanned<String>,
     pub(super) event_type: Spanned<String>,
     pub(super) timestamp: Option<Spanned<String>>,

@@ -15,11 +15,22 @@ use toml::Spanned;
 use super::document::{at, document};
 use super::file::EventTable;
 use super::{Items, NotEvents, bad, normal_type, time};
+use crate::events::file::braces;
 use crate::events::{BadEnvelope, Envelope};
 use crate::reactions::expression::Expression;
 
 /// What an expression may look at.
 const VARIABLES: [&str; 6] = ["body", "headers", "item", "received", "sha256", "source"];
+
+/// A verified request.
+pub(super) struct Request<'a> {
+    pub(super) headers: &'a HeaderMap,
+    pub(super) body: &'a [u8],
+    /// When it came.
+    pub(super) received: DateTime<Utc>,
+    /// Of what was signed.
+    pub(super) digest: &'a dyn Fn() -> [u8; 32],
+}
 
 /// Where a provider's body and headers have the fields of an envelope.
 pub(super) struct Mapping {
@@ -40,6 +51,8 @@ pub(super) struct Mapping {
 struct Field {
     name: &'static str,
     text: String,
+    /// Where it begins in the file.
+    start: usize,
     expression: Expression,
 }
 
@@ -69,7 +82,7 @@ impl Mapping {
             },
         };
         let mut mapping = Self {
-            type_prefix: table.type_prefix,
+            type_prefix: table.type_prefix.map(Spanned::into_inner).unwrap_or_default(),
             event_id: field("event_id", table.event_id)?,
             event_type: field("event_type", table.event_type)?,
             timestamp: optional("timestamp", table.timestamp)?,
@@ -85,24 +98,43 @@ impl Mapping {
         Ok(mapping)
     }
 
-    /// The envelopes of a request.
+    /// The headers that the type is read from.
+    pub(super) fn type_headers(&self) -> impl Iterator<Item = &str> {
+        header_names(&self.event_type.text).map(|(name, _)| name)
+    }
+
+    /// The headers that the id is read from, each with its offset in the file.
+    pub(super) fn id_headers(&self) -> impl Iterator<Item = (&str, usize)> {
+        let names = header_names(&self.event_id.text);
+        names.map(|(name, offset)| (name, self.event_id.start + offset))
+    }
+
+    /// The envelopes of a request; one that cannot be made is told in its place.
     pub(super) fn read_events(
         &self,
         source: &Arc<str>,
-        headers: &HeaderMap,
-        body: &[u8],
-        received: DateTime<Utc>,
+        request: &Request<'_>,
         limit: usize,
     ) -> Result<Items, NotEvents> {
+        let Request {
+            headers,
+            body,
+            received,
+            digest,
+        } = *request;
         let document = document(headers, body)?;
         let whole = value(&document)?;
         let items: Vec<&RawValue> = match &self.each {
             None => vec![&document],
             Some(path) => {
-                let array = at(&document, &path.members).map_or("", RawValue::get);
-                serde_json::from_str(array).map_err(|_| NotEvents::Array {
-                    place: path.members.join("."),
-                })?
+                let array = at(&document, &path.members).map(RawValue::get);
+                match serde_json::from_str(array.unwrap_or_default()) {
+                    Ok(items) => items,
+                    Err(_) => {
+                        let found = if array.is_some() { "something else" } else { "nothing" };
+                        return Ok(vec![Err(bad(&path.members.join("."), found, "an array of events"))]);
+                    }
+                }
             }
         };
         NotEvents::check_count(items.len(), limit)?;
@@ -124,7 +156,10 @@ impl Mapping {
                     Some(_) => value(item)?,
                     None => Value::UNDEFINED,
                 };
-                let digest = self.digests.then(|| hex::encode(Sha256::digest(item.get())));
+                let digest = self.digests.then(|| match self.each {
+                    Some(_) => hex::encode(Sha256::digest(item.get())),
+                    None => hex::encode(digest()),
+                });
                 let scope = context! { item => item_value, sha256 => digest, ..shared.clone() };
                 Ok(self.envelope(source, &scope, &document, item, received))
             })
@@ -185,6 +220,12 @@ impl Field {
         // Behind the quotation mark.
         let start = text.span().start + 1;
         let text = text.into_inner();
+        if let Some((offset, message)) = braces(&text) {
+            return Err(BadTable {
+                offset: start + offset,
+                message: format!("{name}: {message}"),
+            });
+        }
         let expression = Expression::compile_lenient(&text).map_err(|error| BadTable {
             offset: start + error.offset,
             message: format!("{name}: {}", error.message),
@@ -199,7 +240,12 @@ impl Field {
                 message: format!("{name}: found `{unknown}`, expected one of {}", VARIABLES.join(", ")),
             });
         }
-        Ok(Self { name, text, expression })
+        Ok(Self {
+            name,
+            text,
+            start,
+            expression,
+        })
     }
 
     fn uses(&self, variable: &str) -> bool {
@@ -247,6 +293,20 @@ impl Path {
             members,
         })
     }
+}
+
+/// The headers that an expression reads by `headers['name']`, `headers["name"]` or `headers.name`, with their offsets.
+fn header_names(text: &str) -> impl Iterator<Item = (&str, usize)> {
+    let is_whole = |at: usize| !text[..at].ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '.'));
+    let words = text.match_indices("headers").filter(move |(at, _)| is_whole(*at));
+    words.filter_map(|(at, word)| {
+        let start = at + word.len();
+        let rest = &text[start..];
+        let opening = rest.len() - rest.trim_start_matches(['.', '[', '\'', '"', ' ']).len();
+        let name = &rest[opening..];
+        let end = name.find(|c: char| !c.is_alphanumeric() && !matches!(c, '-' | '_'));
+        (opening > 0).then(|| (&name[..end.unwrap_or(name.len())], start + opening))
+    })
 }
 
 fn value(json: &RawValue) -> Result<Value, NotEvents> {

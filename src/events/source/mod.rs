@@ -26,15 +26,18 @@ use std::sync::Arc;
 use actix_web::http::Method;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
 use chrono::{DateTime, Utc};
+use secrecy::SecretString;
 use serde::Deserialize;
 
 use self::handshake::Asks;
 pub(crate) use self::handshake::{Handshake, HandshakeStatus};
-pub(crate) use self::load::{Sources, prefixes};
+pub(crate) use self::load::{MadeSecrets, Sources, Surroundings};
 use self::mapping::Mapping;
 use self::scheme::Scheme;
 use self::secret::Secret;
+pub(crate) use self::secret::new as new_secret;
 use super::{BadEnvelope, Envelope, event_type};
+use crate::auth::AuthConfigError;
 use crate::auth::secrets::Live;
 use crate::clock::Clock;
 
@@ -49,11 +52,21 @@ pub(crate) struct Source {
     pub(crate) priority: Priority,
     /// How much it may send, and how long it waits.
     pub(crate) limits: Limits,
+    /// The types that it may send; those that end in `*` stand for all that begin so.
+    types: Vec<String>,
+    /// What all its types begin with; types that begin so are no other source's.
+    type_prefix: Option<String>,
+    /// Whether nobody but the sender can change what the type is read from.
+    type_is_signed: bool,
     scheme: Scheme,
     secrets: Live<Secret>,
+    /// Whether its secret is made here, for no variable is set.
+    has_made_secret: bool,
     asks: Option<Asks>,
     format: Format,
     missing: Vec<String>,
+    /// A digest of its file.
+    file: [u8; 32],
     clock: Clock,
 }
 
@@ -71,8 +84,7 @@ pub(crate) enum Priority {
 }
 
 /// How much a source may send, and how long it waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// Of a request's body, in bytes.
     pub(crate) body_bytes: usize,
@@ -143,12 +155,6 @@ pub(crate) enum NotEvents {
         /// What is wrong.
         message: String,
     },
-    /// The source's file says that there is an array (400).
-    #[error("{place}: expected an array of events")]
-    Array {
-        /// Path in the body.
-        place: String,
-    },
     /// More events than the source's limit (413).
     #[error("found {found} events, expected at most {limit}")]
     TooMany {
@@ -184,9 +190,27 @@ struct Window {
 }
 
 impl Source {
-    /// Whether all its variables are set.
+    /// Whether all its variables are set, and its secret is made where none is set.
     pub(crate) fn is_configured(&self) -> bool {
-        self.missing.is_empty()
+        self.missing.is_empty() && !self.awaits_secret()
+    }
+
+    /// Whether its secret is one that is made here, and it has not got it yet.
+    pub(crate) fn awaits_secret(&self) -> bool {
+        self.has_made_secret && !self.secrets.is_configured()
+    }
+
+    /// Gives it the secrets that were made for it, one a line.
+    ///
+    /// # Errors
+    /// When its scheme does not take them; the error does not hold them.
+    pub(crate) fn give_secret(&self, secrets: &SecretString) -> Result<(), AuthConfigError> {
+        self.secrets.put(secrets)
+    }
+
+    /// Whether nobody but the sender can change what the type is read from.
+    pub(crate) fn type_is_signed(&self) -> bool {
+        self.type_is_signed
     }
 
     /// The variables that are not set.
@@ -250,7 +274,15 @@ impl Source {
                 }
             },
             Format::CloudEvents => cloudevents::read(&self.name, headers, body, received, limit)?,
-            Format::Mapped(mapping) => mapping.read_events(&self.name, headers, body, received, limit)?,
+            Format::Mapped(mapping) => {
+                let request = mapping::Request {
+                    headers,
+                    body,
+                    received,
+                    digest: &|| self.scheme.digest(headers, body),
+                };
+                mapping.read_events(&self.name, &request, limit)?
+            }
         };
         if let Some(parent) = text(headers, "traceparent").and_then(trace::parent) {
             for event in items.iter_mut().flatten() {
@@ -350,7 +382,11 @@ fn normal_type(text: &str) -> Result<String, BadEnvelope> {
     let normal = event_type::normal(text);
     match event_type::is_type(&normal) {
         true => Ok(normal),
-        false => Err(bad("event_type", text, "words, separated by full stops, at most 250 bytes")),
+        false => Err(bad(
+            "event_type",
+            text,
+            "words, separated by full stops, at most 250 bytes",
+        )),
     }
 }
 

@@ -1,9 +1,12 @@
 //! How a source's requests are proven.
 
+use actix_web::http::header::HeaderMap;
+use sha2::{Digest as _, Sha256};
+
 use super::paypal::Paypal;
 use super::secret::Secret;
 use super::signed::Signed;
-use super::{Refused, Request, Window, standard, token, twilio};
+use super::{FORM, Refused, Request, Window, media_type, standard, token, twilio};
 use crate::auth::jwt::JwtCheck;
 
 pub(super) enum Scheme {
@@ -24,6 +27,22 @@ impl Scheme {
         match self {
             Self::Standard | Self::Signed(_) | Self::Twilio(_) | Self::Paypal(_) | Self::ClientState => true,
             Self::Basic | Self::Bearer | Self::Jwt(_) => false,
+        }
+    }
+
+    /// A digest of what a signature covers: the same for all requests that one signature proves.
+    pub(super) fn digest(&self, headers: &HeaderMap, body: &[u8]) -> [u8; 32] {
+        match self {
+            // The fields may stand in any order, and their names end where one likes.
+            Self::Twilio(_) if media_type(headers) == FORM => Sha256::digest(twilio::fields(body)).into(),
+            Self::Standard
+            | Self::Signed(_)
+            | Self::Twilio(_)
+            | Self::Paypal(_)
+            | Self::Basic
+            | Self::Bearer
+            | Self::Jwt(_)
+            | Self::ClientState => Sha256::digest(body).into(),
         }
     }
 

@@ -1,9 +1,6 @@
-//! A source's secrets: several live at once, from a variable, a file, or made at the first start.
+//! A source's secrets: several live at once, from a variable, a file, or made here.
 
-use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use base64::Engine as _;
@@ -59,20 +56,16 @@ pub(super) fn first_that(secrets: &[Secret], fits: impl Fn(&Secret) -> Choice) -
     found
 }
 
-/// Reads the secrets of the variable `setting` and of the file that `{setting}_FILE` names, or else of `made`.
+/// Reads the secrets of the variable `setting` and of the file that `{setting}_FILE` names; none where neither is set.
 pub(super) fn live(
     setting: &str,
     reading: Reading,
     exposure: Exposure,
     variable: &dyn Fn(&str) -> Option<String>,
-    made: impl FnOnce() -> Option<PathBuf>,
 ) -> Result<Live<Secret>, AuthConfigError> {
     let file_setting = format!("{setting}_FILE");
     let inline = variable(setting).map(SecretString::from);
-    let mut file = variable(&file_setting).map(PathBuf::from);
-    if inline.is_none() && file.is_none() {
-        file = made();
-    }
+    let file = variable(&file_setting).map(PathBuf::from);
     Live::read(
         kind(setting.to_owned(), file_setting, reading),
         inline.as_ref(),
@@ -132,43 +125,12 @@ fn standard(number: usize, line: &str) -> Result<Secret, String> {
     }
 }
 
-/// The file of a secret that was made at the first start; makes it when it is not there.
+/// A new secret, of the form that Standard Webhooks wants.
 ///
 /// # Errors
-/// When the data directory cannot be written to.
-pub(super) fn made(data_dir: &Path, name: &str) -> anyhow::Result<PathBuf> {
-    let dir = data_dir.join("secrets");
-    let path = dir.join(name);
-    if path.exists() {
-        return Ok(path);
-    }
-    fs::create_dir_all(data_dir).with_context(|| format!("cannot create {}", data_dir.display()))?;
-    match fs::DirBuilder::new().mode(0o700).create(&dir) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(error).with_context(|| format!("cannot create {}", dir.display()));
-        }
-        Ok(()) | Err(_) => {}
-    }
+/// When the system has no random bytes.
+pub(crate) fn new() -> anyhow::Result<SecretString> {
     let mut random = [0; 32];
     aws_lc_rs::rand::fill(&mut random).context("no random bytes")?;
-    let draft = dir.join(format!(".{name}.{}", uuid::Uuid::new_v4()));
-    let written = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&draft)
-        .and_then(|mut file| {
-            writeln!(file, "whsec_{}", STANDARD.encode(random))?;
-            file.sync_all()
-        })
-        // Of two processes that start at once, one makes the name, and both read what it holds.
-        .and_then(|()| match fs::hard_link(&draft, &path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            Ok(()) | Err(_) => Ok(()),
-        });
-    let removed = fs::remove_file(&draft);
-    written
-        .and(removed)
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(path)
+    Ok(format!("whsec_{}", STANDARD.encode(random)).into())
 }

@@ -266,6 +266,12 @@ fn pieces(template: &str) -> Result<Vec<Piece>, String> {
         pieces.push(match name {
             "body" => Piece::Body,
             "timestamp" => Piece::Timestamp,
+            "url" | "uri" | "method" | "path" | "query" => {
+                return Err(format!(
+                    "signed: found {{{name}}}, which is no header and cannot be signed over, expected {{body}}, \
+                     {{timestamp}} or the name of a header"
+                ));
+            }
             header => Piece::Header(header_name(header)?),
         });
         rest = behind;

@@ -52,8 +52,8 @@ pub(super) fn verify(secrets: &[Secret], url: &str, request: &Request<'_>) -> Re
     first_that(secrets, fits).ok_or(Refused::BadSignature)
 }
 
-/// Names and values by name; of a field that is repeated, each value once, by value.
-fn fields(body: &[u8]) -> String {
+/// What is signed of a form: names and values by name; of a field that is repeated, each value once, by value.
+pub(super) fn fields(body: &[u8]) -> String {
     let mut fields: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for (name, value) in form_urlencoded::parse(body) {
         fields.entry(name).or_default().insert(value);

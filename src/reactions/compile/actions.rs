@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use reqwest::Url;
+use serde_json::Value;
 use toml::Spanned;
 
 use super::Compiler;
 use super::sees::Sees;
+use crate::conversation::address_problem;
 use crate::events::event_type::is_type;
+use crate::nearest::did_you_mean;
 use crate::reactions::action::{Action, To, ToKind};
-use crate::reactions::content::Content;
+use crate::reactions::content::{Content, written_fields};
 use crate::reactions::effect::GotoKind;
 use crate::reactions::rule_file::{ActionFile, CallFile, EmitFile, GotoFile, NotifyFile, RecipientFile, RememberFile};
 use crate::session::ContextId;
@@ -56,7 +59,12 @@ impl Compiler<'_> {
             Some(channel) => {
                 let channels = self.known.channels;
                 let is_known = |name: &str| name == "chat" || channels.iter().any(|known| known == name);
-                let expected = format!("chat or a file of events/channels ({})", channels.join(", "));
+                let names = channels.iter().map(String::as_str).chain(["chat"]);
+                let meant = did_you_mean(channel.get_ref(), names);
+                let expected = match channels {
+                    [] => format!("chat, for events/channels has no file{meant}"),
+                    names => format!("chat or a file of events/channels ({}){meant}", names.join(", ")),
+                };
                 self.literal(channel, is_known, &expected)
             }
         };
@@ -99,7 +107,15 @@ impl Compiler<'_> {
             None => Some("POST".to_owned()),
             Some(method) => self.literal(method, is_method, "POST, PUT, PATCH or DELETE"),
         };
-        if !is_url(written.url.get_ref()) {
+        let origin = origin(written.url.get_ref());
+        if let Some(problem) = origin
+            .as_ref()
+            .and_then(|url| address_problem(url, written.allow_private))
+        {
+            let message = format!("{problem}; expected a public one, or allow_private = true");
+            self.at::<()>(written.url.span().start, &message);
+        }
+        if origin.is_none() {
             let message = format!(
                 "found {:?}, expected a URL whose scheme (http or https) and host are written out",
                 written.url.get_ref()
@@ -140,18 +156,32 @@ impl Compiler<'_> {
             let message = self.known.catalogue.unknown_type(event_type);
             return self.at(written.event_type.span().start, &message);
         };
+        let payload = payload?;
+        let mut open = Vec::new();
+        let sketch = Value::Object(written_fields(&payload, "", &mut open));
+        if let Some(violation) = self.known.catalogue.violation_besides(event_type, &sketch, &open) {
+            let message = format!(
+                "found what is never a valid {event_type} (version {schema_version}): {}: {}",
+                violation.pointer, violation.message
+            );
+            return self.at(written.event_type.span().start, &message);
+        }
         Some(Action::Emit {
             event_type: event_type.clone(),
             entity: entity?,
             schema_version,
-            payload: payload?,
+            payload,
             catalogue: Arc::clone(self.known.catalogue),
         })
     }
 
     fn run(&mut self, written: &Spanned<String>) -> Option<Action> {
         let names = self.known.run_names;
-        let expected = format!("an action of the bot ({})", names.join(", "));
+        let meant = did_you_mean(written.get_ref(), names.iter().copied());
+        let expected = match names {
+            [] => "an action of the bot, which has none".to_owned(),
+            names => format!("an action of the bot ({}){meant}", names.join(", ")),
+        };
         let name = self.literal(written, |name| names.contains(&name), &expected)?;
         Some(Action::Run { name })
     }
@@ -207,12 +237,13 @@ fn is_variable(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// A URL whose host no event can choose: expressions may stand after the first `/` of its path.
-fn is_url(url: &str) -> bool {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return false;
-    };
+/// Scheme and host of a URL whose host no event can choose: expressions may stand after the first `/` of its path.
+fn origin(url: &str) -> Option<Url> {
+    let (scheme, rest) = url.split_once("://")?;
     let authority_end = rest.find('/').unwrap_or(rest.len());
     let origin = format!("{scheme}://{}", &rest[..authority_end]);
-    matches!(scheme, "http" | "https") && !origin.contains('{') && Url::parse(&origin).is_ok()
+    if !matches!(scheme, "http" | "https") || origin.contains('{') {
+        return None;
+    }
+    Url::parse(&origin).ok()
 }

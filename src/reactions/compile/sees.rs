@@ -1,6 +1,9 @@
 //! Which variables the expressions of a rule can read, and whether a schema has them.
 
 use crate::events::catalogue::Catalogue;
+use crate::events::file::instead_of_method;
+use crate::nearest::did_you_mean;
+use crate::reactions::expression::with_dots;
 
 /// Which variables there are.
 pub(super) struct Sees<'a> {
@@ -37,6 +40,27 @@ impl Sees<'_> {
         }
     }
 
+    /// Whether an event may come without what a path reads. Of what has not come when a join's time is over nothing is said.
+    pub(super) fn may_be_missing(&self, path: &str, catalogue: &Catalogue) -> bool {
+        let segments: Vec<&str> = path.split('.').collect();
+        match segments.as_slice() {
+            _ if self.is_timeout => false,
+            ["user_id"] => true,
+            ["payload", ..] => self.types.iter().any(|pattern| {
+                let mut types = catalogue.matching(pattern).into_iter();
+                types.any(|event_type| catalogue.is_optional(&event_type, &segments))
+            }),
+            ["events", ..] => self.joined.iter().any(|event_type| {
+                let field = path
+                    .strip_prefix("events.")
+                    .and_then(|rest| rest.strip_prefix(event_type.as_str()));
+                let field: Vec<&str> = field.unwrap_or_default().split('.').skip(1).collect();
+                field == ["user_id"] || catalogue.is_optional(event_type, &field)
+            }),
+            _ => false,
+        }
+    }
+
     /// What is wrong with what stands after `events.`.
     fn event_problem(&self, path: &str, rest: &str, catalogue: &Catalogue) -> Option<String> {
         let joined = self.joined.iter().find_map(|event_type| {
@@ -69,12 +93,47 @@ impl Sees<'_> {
     }
 }
 
+/// Whether one of the sources asks whether there is something at `path`, or at what it is part of, or says what stands
+/// for it.
+pub(super) fn asks_for<const N: usize>(path: &str, sources: [&str; N]) -> bool {
+    let sources = sources.map(with_dots);
+    let parts = path.match_indices('.').map(|(at, _)| &path[..at]).chain([path]);
+    let asks = |part: &str, source: &str| {
+        source.match_indices(part).any(|(at, _)| {
+            let words: Vec<&str> = source[at + part.len()..].split_whitespace().take(4).collect();
+            let after = words.join(" ");
+            let is = after
+                .strip_prefix("is ")
+                .map(|test| test.strip_prefix("not ").unwrap_or(test));
+            let filter = after.strip_prefix('|').map(str::trim_start);
+            let filter = filter.map(|filter| filter.split(['(', ' ', '|', '}']).next().unwrap_or_default());
+            is.is_some_and(|test| test.starts_with("defined") || test.starts_with("undefined"))
+                || filter.is_some_and(|filter| matches!(filter, "default" | "d"))
+        })
+    };
+    let mut parts = parts.filter(|part| !matches!(*part, "payload" | "events"));
+    parts.any(|part| sources.iter().any(|source| asks(part, source)))
+}
+
 fn only_a_text(path: &str, rest: &[&str]) -> Option<String> {
     (!rest.is_empty()).then(|| format!("found {path}, which has no properties"))
 }
 
 fn unknown_path(path: &str, event_type: &str, segments: &[&str], catalogue: &Catalogue) -> Option<String> {
     let latest = catalogue.latest(event_type)?;
-    (!catalogue.has_path(event_type, segments))
-        .then(|| format!("found {path}, which the schema of {event_type} (version {latest}) does not have"))
+    if catalogue.has_path(event_type, segments) {
+        return None;
+    }
+    let (last, before) = segments.split_last()?;
+    if let Some(filter) = instead_of_method(last).filter(|_| catalogue.has_path(event_type, before)) {
+        let value = path.strip_suffix(*last)?.trim_end_matches('.');
+        let space = if filter.starts_with('|') { "" } else { " " };
+        return Some(format!(
+            "found {path}, but there are no methods, expected {value}{space}{filter}"
+        ));
+    }
+    let meant = did_you_mean(last, catalogue.properties(event_type, before));
+    Some(format!(
+        "found {path}, which the schema of {event_type} (version {latest}) does not have{meant}"
+    ))
 }

@@ -13,7 +13,7 @@ pub(super) fn paths(found: impl IntoIterator<Item = String>) -> Vec<String> {
 }
 
 /// The source with `["name"]` written `.name` and `[0]` written `._0`: minijinja lists only variables with dots.
-pub(super) fn with_dots(source: &str) -> String {
+pub(crate) fn with_dots(source: &str) -> String {
     let mut rewritten = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(at) = rest.find('[') {

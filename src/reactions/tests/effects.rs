@@ -92,8 +92,8 @@ fn action_gives_its_effect(#[case] action: &str, #[case] expected: Value) {
     "(notify): found a session"
 )]
 #[case(
-    "emit = { type = 'out' }",
-    "(emit): not a valid out: /payload: \"sum\" is a required property"
+    "emit = { type = 'out', payload = { sum = '{{ entity_id }}' } }",
+    "(emit): not a valid out: /payload/sum: a string is not of type \"number\""
 )]
 #[case(
     "remember = { name = 'a', value = ['{{ \"x\"|batch(60000, \"x\")|first|join }}', '{{ \"x\"|batch(60000, \"x\")|first|join }}'] }",
@@ -247,7 +247,7 @@ fn only_rules_for_a_type_listen_in_the_order_of_their_names() {
         ("reactions/a.toml", &file("['payment.*', 'any.x']")),
         ("reactions/b.toml", &file("['any.*']")),
     ]);
-    let edition = Rulebook::load(dir.path(), RUN).unwrap().edition();
+    let edition = Rulebook::load(dir.path(), RUN, &surroundings()).unwrap().edition();
     let listening = |event_type| -> Vec<&str> {
         let rules = edition.rules.listening(event_type);
         rules.map(|rule| rule.name.as_str()).collect()

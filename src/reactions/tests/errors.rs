@@ -22,14 +22,37 @@ use super::*;
 )]
 #[case("[[do]]\nrun = 'confirm_order'\n", " expected one of on = [..] and [join]")]
 #[case("on = ['any.x']\n", " found no [[do]]")]
-#[case("on = ['any.x']\nwehn = 'true'\n", "2:1: unknown field `wehn`")]
+#[case(
+    "on = ['any.x']\nwehn = 'true'\n",
+    "2:1: found the key wehn, expected one of on, join, when, do (did you mean when?)"
+)]
+#[case(
+    "on = 'any.x'\n",
+    "1:6: found the text \"any.x\", expected an array, such as [\"..\", \"..\"]"
+)]
+#[case(
+    "on = ['payment.confirmed']\nwhen = '{{ payload.amount > 1 }}'\n",
+    "2:9: found braces, expected an expression without them"
+)]
+#[case(
+    "on = ['payment.confirmed']\n[[do]]\nremember = { name = 'a', value = '{{ payload.customer.upper() }}' }\n",
+    "3:38: found payload.customer.upper, but there are no methods, expected payload.customer|upper"
+)]
+#[case(
+    "on = ['any.x']\n[[do]]\nrun = 'confirm_ordr'\n",
+    "3:7: found \"confirm_ordr\", expected an action of the bot (confirm_order) (did you mean confirm_order?)"
+)]
+#[case(
+    "on = ['any.x']\n[[do]]\nnotify = { topic = 'a', text = 'b', chanel = 'crm' }\n",
+    "3:37: found the key chanel, expected one of topic, text, channel, to (did you mean channel?)"
+)]
 #[case(
     "on = ['any.x']\n[[do]]\nrun = 'x'\n",
     "3:7: found \"x\", expected an action of the bot (confirm_order)"
 )]
 #[case(
     "on = ['any.x']\n[[do]]\nrun = 'x'\nemit = { type = 'out' }\n",
-    "2:1: wanted exactly 1"
+    "2:1: found several keys, expected one of them; each action has a [[do]] of its own"
 )]
 #[case(
     "on = ['any.x']\n[[do]]\nemit = { type = 'uot' }\n",
@@ -47,7 +70,7 @@ use super::*;
 #[case("on = ['any.x']\nwhen = 'events.x'\n", "2:9: found events.x, expected one of")]
 #[case(
     "on = ['payment.*']\nwhen = 'true and payload.amuont > 1'\n",
-    "2:18: found payload.amuont, which the schema of payment.confirmed (version 1) does not have"
+    "2:18: found payload.amuont, which the schema of payment.confirmed (version 1) does not have (did you mean amount?)"
 )]
 #[case(
     "on = ['any.x', 'payment.confirmed']\nwhen = 'payload[\"amuont\"] > 1'\n",
@@ -112,7 +135,7 @@ use super::*;
 )]
 #[case(
     "[join]\nall = ['any.x']\n[[do]]\nrun = 'confirm_order'\n",
-    "1:1: missing field `within`"
+    "1:1: found no within, expected it"
 )]
 #[case(
     "[join]\nall = ['payment.confirmed', 'inventory.reserved']\nwithin = '1m'\nkey = 'payload.customer'\n",
@@ -136,7 +159,10 @@ use super::*;
 )]
 fn every_error_has_its_place(#[case] rule: &str, #[case] expected: &str) {
     let dir = events_dir(&[("reactions/rule.toml", rule)]);
-    let errors: Vec<String> = check(dir.path(), RUN).iter().map(ToString::to_string).collect();
+    let errors: Vec<String> = check(dir.path(), RUN, &surroundings())
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let found = errors.iter().any(|error| {
         let error = error.split_once("rule.toml:").unwrap().1;
         error.starts_with(expected)
@@ -155,7 +181,7 @@ fn all_errors_of_all_files_are_told() {
             "on = ['wrong']\nwhen = 'payload.x'\n[[do]]\nrun = 'confirm_order'\n",
         ),
     ]);
-    let errors = check(dir.path(), RUN);
+    let errors = check(dir.path(), RUN, &surroundings());
     let files: Vec<_> = errors.iter().map(|error| error.file.file_name().unwrap()).collect();
     assert_eq!(files, ["1.json", "a.toml", "a.toml", "b.toml"]);
 }

@@ -13,7 +13,9 @@ use serde_json::value::RawValue;
 use tempfile::TempDir;
 
 use super::*;
+use crate::clock::Clock;
 use crate::events::Envelope;
+use crate::events::source::Surroundings;
 
 /// Actions written in Rust.
 const RUN: &[&str] = &["confirm_order"];
@@ -50,9 +52,13 @@ fn write(dir: &Path, name: &str, text: &str) {
     fs::write(path, text).unwrap();
 }
 
+fn surroundings() -> Surroundings {
+    Surroundings::new(Clock::system(), crate::upstream::client().unwrap())
+}
+
 fn edition(rule: &str) -> std::sync::Arc<Edition> {
     let dir = events_dir(&[("reactions/rule.toml", rule)]);
-    match Rulebook::load(dir.path(), RUN) {
+    match Rulebook::load(dir.path(), RUN, &surroundings()) {
         Ok(book) => book.edition(),
         Err(errors) => panic!("{errors:#?}"),
     }

@@ -17,7 +17,7 @@ fn names(book: &Rulebook) -> Vec<String> {
 #[test]
 fn wrong_file_leaves_the_old_rules_and_a_right_one_replaces_them() {
     let dir = events_dir(&[("reactions/a.toml", RULE)]);
-    let book = Rulebook::load(dir.path(), RUN).unwrap();
+    let book = Rulebook::load(dir.path(), RUN, &surroundings()).unwrap();
     let taken = book.edition();
     assert_eq!(book.reload_if_changed(), Reload::Unchanged);
 
@@ -39,7 +39,7 @@ fn wrong_file_leaves_the_old_rules_and_a_right_one_replaces_them() {
 fn schema_that_a_rule_needs_cannot_be_taken_from_under_it() {
     let rule = "on = ['payment.confirmed']\nwhen = 'payload.amount > 1'\n[[do]]\nrun = 'confirm_order'\n";
     let dir = events_dir(&[("reactions/a.toml", rule)]);
-    let book = Rulebook::load(dir.path(), RUN).unwrap();
+    let book = Rulebook::load(dir.path(), RUN, &surroundings()).unwrap();
     write(
         dir.path(),
         "schemas/payment.confirmed/2.json",
@@ -52,7 +52,7 @@ fn schema_that_a_rule_needs_cannot_be_taken_from_under_it() {
 #[test]
 fn channels_are_those_that_have_a_file() {
     let dir = events_dir(&[]);
-    let book = Rulebook::load(dir.path(), RUN).unwrap();
+    let book = Rulebook::load(dir.path(), RUN, &surroundings()).unwrap();
     let rule = "on = ['any.x']\n[[do]]\nnotify = { topic = 'a', text = 'b', channel = 'sms' }\n";
     write(dir.path(), "reactions/sms.toml", rule);
     assert!(matches!(book.reload_if_changed(), Reload::Refused(_)));
@@ -73,8 +73,8 @@ fn channels_are_those_that_have_a_file() {
 #[tokio::test(start_paused = true)]
 async fn change_is_noticed_while_watching() {
     let dir = events_dir(&[]);
-    let book = std::sync::Arc::new(Rulebook::load(dir.path(), RUN).unwrap());
-    let watching = tokio::spawn(std::sync::Arc::clone(&book).watch(std::time::Duration::from_secs(2)));
+    let book = std::sync::Arc::new(Rulebook::load(dir.path(), RUN, &surroundings()).unwrap());
+    let watching = tokio::spawn(std::sync::Arc::clone(&book).watch(std::time::Duration::from_secs(2), None));
     write(dir.path(), "reactions/a.toml", RULE);
     while names(&book).is_empty() {
         tokio::task::yield_now().await;
@@ -85,7 +85,7 @@ async fn change_is_noticed_while_watching() {
 #[test]
 fn shipped_files_are_right() {
     let events_dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("events");
-    let book = Rulebook::load(&events_dir, RUN).unwrap();
+    let book = Rulebook::load(&events_dir, RUN, &surroundings()).unwrap();
     let edition = book.edition();
     assert_eq!(
         edition.rules.by_name("order_shipped").unwrap().types(),

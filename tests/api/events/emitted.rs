@@ -36,7 +36,7 @@ async fn rules_that_emit_in_a_circle_end_as_a_dead_letter() {
         .with("schemas/pong/1.json", ANY)
         .with(
             "reactions/ping.toml",
-            "on = ['ping']\n[[do]]\nemit = { type = 'pong', payload = {} }\n",
+            "on = ['ping']\nwhen = 'entity_id == \"ball\"'\n[[do]]\nemit = { type = 'pong', payload = {} }\n",
         )
         .with(
             "reactions/pong.toml",

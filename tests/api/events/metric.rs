@@ -90,6 +90,11 @@ async fn log_lines_channel_and_call_carry_the_trace_and_no_line_what_the_payload
             ),
         )
         .with(
+            "sources/cloudevents.toml",
+            "format = 'cloudevents'\ntypes = ['order.*']\n[secret]\nenv = 'CLOUDEVENTS_BEARER_TOKEN'\n\
+             [scheme]\nkind = 'bearer'\n",
+        )
+        .with(
             "reactions/tell.toml",
             &format!(
                 "on = ['order.shipped']\n[[do]]\n\

@@ -3,6 +3,7 @@
 mod batch;
 mod bounded;
 mod catalogue;
+mod check;
 pub(crate) mod command;
 mod dead_letter;
 mod directory;
@@ -24,6 +25,7 @@ mod reload;
 mod replay;
 mod secret;
 mod shop;
+mod source;
 mod story;
 
 pub(crate) use directory::package;

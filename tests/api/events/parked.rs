@@ -149,7 +149,11 @@ async fn rule_that_fails_for_single_events_makes_dead_letters_of_them() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rule_that_is_held_is_one_line_in_the_log() {
-    let directory = Directory::copied().with("reactions/carrier.toml", BROKEN);
+    let directory = Directory::copied().with("reactions/carrier.toml", BROKEN).with(
+        "sources/cloudevents.toml",
+        "format = 'cloudevents'\ntypes = ['order.*']\n[secret]\nenv = 'CLOUDEVENTS_BEARER_TOKEN'\n\
+         [scheme]\nkind = 'bearer'\n",
+    );
     let events = directory.path().to_str().unwrap().to_owned();
     let mut running = Running::start_logged(&[
         ("EVENTS_DIR", &events),

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use super::directory::Directory;
 use super::shop::{self, count, shipped};
+use crate::serve::Running;
+use crate::support::eventually;
 
 async fn error(response: Response) -> (u16, Value) {
     let status = response.status().as_u16();
@@ -133,4 +135,57 @@ async fn another_method_is_405(#[case] method: &str) {
     let response = request.send().await.unwrap();
     assert_eq!(response.status(), 405);
     assert_eq!(response.headers()["allow"], "POST");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_kind_of_refusal_leaves_a_line_a_second_that_counts_and_no_body() {
+    let directory = Directory::copied();
+    let mut running = Running::start_logged(&[
+        ("EVENTS_DIR", directory.path().to_str().unwrap()),
+        ("LOG_FORMAT", "json"),
+        ("CLOUDEVENTS_BEARER_TOKEN", "a-bearer-token-of-the-tests"),
+    ]);
+    let http = reqwest::Client::builder().build().unwrap();
+    let post = async |source: &str, token: &str, body: &'static str| {
+        let post = http
+            .post(format!("{}/events/{source}", running.url))
+            .header("content-type", "application/cloudevents+json")
+            .bearer_auth(token)
+            .body(body);
+        post.send().await.unwrap().status().as_u16()
+    };
+    for _ in 0..20 {
+        assert_eq!(post("cloudevents", "marked-token", "marked-body").await, 401);
+    }
+    let good = "a-bearer-token-of-the-tests";
+    assert_eq!(post("cloudevents", good, r#"{"id": "marked-body"}"#).await, 422);
+    assert_eq!(post("cloudevents", good, "marked-body").await, 400);
+    assert_eq!(post("stripe", good, "marked-body").await, 503);
+    assert_eq!(post("nobody", good, "marked-body").await, 404);
+    let counted = |log: &str, source: &str, reason: &str| -> (usize, u64) {
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let told = lines.filter(|line| {
+            let fields = &line["fields"];
+            line["level"] == "WARN" && fields["source"] == source && fields["reason"] == reason
+        });
+        told.fold((0, 0), |(lines, times), line| {
+            (lines + 1, times + line["fields"]["times"].as_u64().unwrap())
+        })
+    };
+    eventually("all that was left out is told", async || {
+        counted(&running.log_so_far(), "cloudevents", "bad_signature").1 == 20
+    })
+    .await;
+    let log = running.logs();
+    let (lines, _) = counted(&log, "cloudevents", "bad_signature");
+    assert!(lines < 20, "one line a second, not one a request: {lines}");
+    for (source, reason) in [
+        ("cloudevents", "bad_envelope"),
+        ("cloudevents", "not_events"),
+        ("stripe", "source_not_configured"),
+        ("(unknown)", "unknown_source"),
+    ] {
+        assert_eq!(counted(&log, source, reason), (1, 1), "{source} {reason}\n{log}");
+    }
+    assert!(!log.contains("marked-"), "{log}");
 }

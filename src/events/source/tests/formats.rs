@@ -312,10 +312,7 @@ fn each_item_of_an_array_is_an_event() {
         .collect();
     assert_eq!(ids, [Some(r#"{"id": 1}"#), None, Some(r#"{"id": 3}"#)]);
     for body in ["{}", r#"{"value": {}}"#] {
-        assert!(
-            matches!(events(&source, &[JSON], body), Err(NotEvents::Array { .. })),
-            "{body}"
-        );
+        assert_eq!(event(&source, &[JSON], body).unwrap_err().field, "value", "{body}");
     }
     let four = r#"{"value": [1, 2, 3, 4]}"#;
     assert_eq!(
@@ -349,4 +346,23 @@ fn expression_of_a_file_is_bounded_as_those_of_rules_are() {
         event_type = \"body.type\"\nentity_id = \"body.id|indent(9)\"\n";
     let error = try_source(file, "s3cret").err().unwrap();
     assert!(error.message.contains("unknown filter indent"), "{error}");
+}
+
+#[test]
+fn digest_is_the_same_for_all_that_one_signature_of_twilio_proves() {
+    let file = "format = 'mapped'\nsecret.env = 'SECRET'\nscheme = { kind = 'twilio', url_env = 'URL' }\n[event]\n\
+                event_id = 'sha256'\nevent_type = \"body.MessageStatus or 'none'\"\nentity_id = 'body.MessageSid'\n";
+    let source = try_source(file, "s3cret").unwrap();
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let id = |body: &str| event(&source, &[form], body).unwrap().event_id;
+    let sent = id("MessageSid=SM1&MessageStatus=sent&To=1");
+    for same in [
+        "To=1&MessageStatus=sent&MessageSid=SM1",
+        "MessageSid=SM1&MessageStatus=sent&To=1&To=1",
+        "MessageSid=SM1&MessageStatu=ssent&To=1",
+    ] {
+        assert_eq!(id(same), sent, "{same}");
+    }
+    assert_ne!(id("MessageSid=SM1&MessageStatus=delivered&To=1"), sent);
+    assert_ne!(id("MessageSid=SM2&MessageStatus=sent&To=1"), sent);
 }

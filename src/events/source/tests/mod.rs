@@ -23,8 +23,7 @@ use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use super::{Handshake, Refused, Request, Source, Sources, Verified};
-use crate::auth::Exposure;
+use super::{Handshake, Refused, Request, Source, Sources, Surroundings, Verified};
 use crate::clock::Clock;
 use crate::events::file::FileError;
 
@@ -43,16 +42,24 @@ fn http() -> reqwest::Client {
     reqwest::Client::builder().build().unwrap()
 }
 
-/// The sources of `dir`, where these variables are set.
-fn load(dir: &Path, clock: Clock, variables: &[(&str, &str)]) -> Result<Sources, Vec<FileError>> {
+/// What sources are read with where these variables are set.
+fn surroundings(clock: Clock, variables: &[(&str, &str)]) -> Surroundings {
     let variables: HashMap<String, String> = variables
         .iter()
         .map(|(name, value)| (name.to_string(), value.to_string()))
         .collect();
-    let data = tempfile::tempdir().unwrap();
-    Sources::load_with(dir, data.path(), Exposure::Loopback, clock, http(), &|name| {
-        variables.get(name).cloned()
-    })
+    Surroundings {
+        variable: Arc::new(move |name: &str| variables.get(name).cloned()),
+        ..Surroundings::new(clock, http())
+    }
+}
+
+/// The sources of `dir`, where these variables are set; all that is wrong where anything is.
+fn load(dir: &Path, clock: Clock, variables: &[(&str, &str)]) -> Result<Sources, Vec<FileError>> {
+    match Sources::load(dir, &surroundings(clock, variables), None) {
+        (sources, errors) if errors.iter().all(|error| !error.is_error()) => Ok(sources),
+        (_, errors) => Err(errors),
+    }
 }
 
 /// A source that has this file; `SECRET`, `URL` and `TOKEN` are the variables that are set.

@@ -10,7 +10,6 @@ use url::form_urlencoded::Serializer;
 
 use super::super::paypal::{Transmission, proves};
 use super::*;
-use crate::auth::Exposure;
 use crate::config;
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -178,14 +177,19 @@ fn examples_of_the_cloudevents_binding_are_taken_in() {
 /// The shipped sources, all with the secret `s3cret`.
 fn shipped() -> Sources {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("events/sources");
-    let data = tempfile::tempdir().unwrap();
     let variable = |name: &str| match name {
         name if name.ends_with("_FILE") => None,
         "GENERIC_WEBHOOK_SECRET" => Some(STANDARD.encode([1; 32])),
         "SQUARE_NOTIFICATION_URL" => Some("https://bot.example/events/square".to_owned()),
         _ => Some("s3cret".to_owned()),
     };
-    Sources::load_with(&dir, data.path(), Exposure::Loopback, clock(), http(), &variable).unwrap()
+    let surroundings = Surroundings {
+        variable: Arc::new(variable),
+        ..surroundings(clock(), &[])
+    };
+    let (sources, errors) = Sources::load(&dir, &surroundings, None);
+    assert_eq!(errors, []);
+    sources
 }
 
 /// Signs a body as its provider does and takes it in, and says what was made of it.

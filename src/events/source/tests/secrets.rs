@@ -1,11 +1,9 @@
 //! Where secrets come from, and how they change.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use super::*;
-use crate::auth::Exposure;
 
 const BEARER: &str = "format = \"envelope\"\nsecret.env = \"SECRET\"\nscheme.kind = \"bearer\"\n";
 const GENERATED: &str =
@@ -52,54 +50,48 @@ async fn secret_in_a_file_is_rotated_without_a_restart() {
 }
 
 #[test]
-fn secret_is_made_once_and_for_its_owner_only() {
+fn source_waits_for_the_secret_that_is_made_for_it_and_keeps_it_when_it_is_read_anew() {
     let dir = tempfile::tempdir().unwrap();
-    let data = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("generic.toml"), GENERATED).unwrap();
-    let data_dir = data.path().join("not-yet");
+    let surroundings = surroundings(clock(), &[]);
+    let (first, _) = Sources::load(dir.path(), &surroundings, None);
+    let source = first.get("generic").unwrap();
+    assert!(source.awaits_secret() && !source.is_configured());
+    let secret = super::super::new_secret().unwrap();
+    source.give_secret(&secret).unwrap();
+    surroundings.made.remember("generic", secret);
+    assert!(source.is_configured());
+
+    fs::write(
+        dir.path().join("generic.toml"),
+        format!("{GENERATED}limits.batch_items = 1\n"),
+    )
+    .unwrap();
+    let (second, _) = Sources::load(dir.path(), &surroundings, Some(&first));
     let now = clock().now();
-    let sign = || {
-        let sources =
-            Sources::load_with(dir.path(), &data_dir, Exposure::Loopback, clock(), http(), &|_| None).unwrap();
-        let source = sources.get("generic").unwrap();
-        assert!(source.is_configured());
-        source.sign("msg_1", now, b"{}").unwrap()
-    };
-    assert_eq!(sign(), sign());
-    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(&data_dir.join("secrets")), 0o700);
-    assert_eq!(mode(&data_dir.join("secrets/generic")), 0o600);
-    assert_eq!(fs::read_dir(data_dir.join("secrets")).unwrap().count(), 1);
+    let sign = |sources: &Sources| sources.get("generic").unwrap().sign("msg_1", now, b"{}").unwrap();
+    assert_eq!(sign(&first), sign(&second));
 }
 
 #[test]
-fn processes_that_start_at_once_have_one_secret() {
-    let data = tempfile::tempdir().unwrap();
-    let start = std::sync::Barrier::new(8);
-    let made: Vec<String> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..8)
-            .map(|_| {
-                scope.spawn(|| {
-                    start.wait();
-                    let path = super::super::secret::made(data.path(), "generic").unwrap();
-                    fs::read_to_string(path).unwrap()
-                })
-            })
-            .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-    });
-    assert!(made[0].starts_with("whsec_"));
-    assert!(made.iter().all(|secret| *secret == made[0]));
+fn source_whose_file_is_unchanged_is_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("shop.toml"), BEARER).unwrap();
+    fs::write(dir.path().join("other.toml"), BEARER).unwrap();
+    let surroundings = surroundings(clock(), &[("SECRET", "hunter2hunter2")]);
+    let (first, _) = Sources::load(dir.path(), &surroundings, None);
+    fs::write(dir.path().join("other.toml"), format!("priority = 'low'\n{BEARER}")).unwrap();
+    let (second, _) = Sources::load(dir.path(), &surroundings, Some(&first));
+    let is_same = |name: &str| Arc::ptr_eq(first.get(name).unwrap(), second.get(name).unwrap());
+    assert!(is_same("shop") && !is_same("other"));
 }
 
 #[test]
 fn variable_comes_before_a_secret_that_would_be_made() {
     let dir = tempfile::tempdir().unwrap();
-    let data = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("generic.toml"), GENERATED).unwrap();
     let secret = format!("whsec_{}", STANDARD.encode([3; 32]));
-    let variable = |name: &str| (name == "SECRET").then(|| secret.clone());
-    let sources = Sources::load_with(dir.path(), data.path(), Exposure::Loopback, clock(), http(), &variable).unwrap();
-    assert!(sources.get("generic").unwrap().is_configured());
-    assert!(!data.path().join("secrets").exists());
+    let sources = load(dir.path(), clock(), &[("SECRET", &secret)]).unwrap();
+    let source = sources.get("generic").unwrap();
+    assert!(source.is_configured() && !source.awaits_secret());
 }
