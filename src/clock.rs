@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::Poll;
+use std::time::Instant as Moment;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::error::Elapsed;
@@ -11,36 +12,80 @@ use tokio::time::{Instant, timeout_at};
 
 /// A source of wall-clock time; clones share one clock.
 ///
+/// A service goes by the database's clock, so that processes whose machines disagree neither delete what others keep
+/// nor take for new what others know: its clock is set when it connects and each second from then on, and runs on
+/// between by the machine's monotonic clock.
+///
 /// Time limits of a running turn (budgets, time-outs) are measured on the monotonic clock of the
 /// runtime and are not moved by this one.
-#[derive(Clone, Debug, Default)]
-pub struct Clock(Option<Arc<AtomicI64>>);
+#[derive(Clone, Debug)]
+pub struct Clock(Arc<Source>);
+
+#[derive(Debug)]
+enum Source {
+    /// Its time, in microseconds.
+    Held(AtomicI64),
+    /// Its time at `zero`, in microseconds.
+    Running { zero: Moment, at_zero: AtomicI64 },
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::system()
+    }
+}
 
 impl Clock {
-    /// The machine's clock.
+    /// A clock that runs from the machine's time.
     pub fn system() -> Self {
-        Self(None)
+        Self::off_by(TimeDelta::zero())
+    }
+
+    /// A clock that runs as that of a machine whose time is wrong by `by`: for tests.
+    pub fn off_by(by: TimeDelta) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "this is the place the lint points to")]
+        let now = Utc::now() + by;
+        Self(Arc::new(Source::Running {
+            zero: Moment::now(),
+            at_zero: AtomicI64::new(now.timestamp_micros()),
+        }))
     }
 
     /// A clock that stands at `at` until it is [moved](Clock::advance).
     pub fn held(at: DateTime<Utc>) -> Self {
-        Self(Some(Arc::new(AtomicI64::new(at.timestamp_micros()))))
+        Self(Arc::new(Source::Held(AtomicI64::new(at.timestamp_micros()))))
     }
 
-    /// Now, in UTC; microseconds when held, as PostgreSQL keeps them.
+    /// Now, in UTC and microseconds, as PostgreSQL keeps them.
     pub fn now(&self) -> DateTime<Utc> {
-        match &self.0 {
-            #[expect(clippy::disallowed_methods, reason = "this is the place the lint points to")]
-            None => Utc::now(),
-            Some(held) => DateTime::from_timestamp_micros(held.load(Ordering::SeqCst)).unwrap_or_default(),
+        let micros = match &*self.0 {
+            Source::Held(at) => at.load(Ordering::SeqCst),
+            Source::Running { zero, at_zero } => at_zero
+                .load(Ordering::SeqCst)
+                .saturating_add(i64::try_from(zero.elapsed().as_micros()).unwrap_or(i64::MAX)),
+        };
+        DateTime::from_timestamp_micros(micros).unwrap_or_default()
+    }
+
+    /// Moves the clock by `by`, which may be negative.
+    pub fn advance(&self, by: TimeDelta) {
+        let (Source::Held(time) | Source::Running { at_zero: time, .. }) = &*self.0;
+        if let Some(micros) = by.num_microseconds() {
+            time.fetch_add(micros, Ordering::SeqCst);
         }
     }
 
-    /// Moves a held clock by `by`, which may be negative; does nothing to the machine's clock.
-    pub fn advance(&self, by: TimeDelta) {
-        if let (Some(held), Some(micros)) = (&self.0, by.num_microseconds()) {
-            held.fetch_add(micros, Ordering::SeqCst);
+    /// Sets a running clock by another one, which was asked at `asked` and said `said` at some time before now. Returns by
+    /// how much it was wrong; nothing where it may have been right. One that is held stays as it is.
+    pub(crate) fn set_by(&self, asked: Moment, said: DateTime<Utc>) -> TimeDelta {
+        if let Source::Held(_) = &*self.0 {
+            return TimeDelta::zero();
         }
+        let (earliest, now) = (said, self.now());
+        let latest = said + TimeDelta::from_std(asked.elapsed()).unwrap_or(TimeDelta::zero());
+        let correction = now.clamp(earliest, latest) - now;
+        self.advance(correction);
+        correction
     }
 }
 
@@ -67,5 +112,23 @@ mod tests {
         assert_eq!(clock.now(), DateTime::UNIX_EPOCH);
         copy.advance(TimeDelta::seconds(90));
         assert_eq!(clock.now().timestamp(), 90);
+        copy.set_by(Moment::now(), DateTime::UNIX_EPOCH);
+        assert_eq!(clock.now().timestamp(), 90);
+    }
+
+    #[test]
+    fn running_clock_is_set_by_another_and_left_alone_where_it_may_be_right() {
+        let (right, wrong) = (Clock::system(), Clock::off_by(TimeDelta::days(60)));
+        let copy = wrong.clone();
+        let asked = Moment::now();
+        let correction = wrong.set_by(asked, right.now());
+        assert!(
+            (correction + TimeDelta::days(60)).abs() < TimeDelta::seconds(5),
+            "{correction}"
+        );
+        assert!((copy.now() - right.now()).abs() < TimeDelta::seconds(5));
+        let just_before = right.now() - TimeDelta::milliseconds(1);
+        let asked = Moment::now().checked_sub(std::time::Duration::from_secs(2)).unwrap();
+        assert_eq!(right.set_by(asked, just_before), TimeDelta::zero());
     }
 }

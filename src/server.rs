@@ -209,15 +209,19 @@ async fn alive() -> &'static str {
     "alive\n"
 }
 
-/// Turns can be answered from the database, and more may come.
+/// Turns can be answered from the database, events are applied where they are to be, and more may come.
 async fn ready(doors: Data<Doors>) -> Result<&'static str, HttpError> {
     if doors.terms.is_leaving() {
-        Err(HttpError::NotReady("the service stops"))
-    } else if doors.database.is_up() {
-        Ok("ready\n")
-    } else {
-        Err(HttpError::NotReady("the database does not answer"))
+        return Err(HttpError::NotReady("the service stops"));
     }
+    if !doors.database.is_up() {
+        return Err(HttpError::NotReady("the database does not answer"));
+    }
+    // By then it should have found connections that answer.
+    if doors.metrics.events().vitals.is_stalled(2 * doors.database.silence()) {
+        return Err(HttpError::NotReady("events are not applied: the worker cannot beat"));
+    }
+    Ok("ready\n")
 }
 
 /// The metrics, for the callers that may post turns.

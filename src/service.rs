@@ -85,7 +85,7 @@ impl Service {
         let conversation = Conversation::new(database.clone(), clock.clone(), metrics.clone());
         let upstream = Upstream::new()?;
         let events = Events::serve(events::Parts {
-            pool: database.events().clone(),
+            database: database.clone(),
             clock: clock.clone(),
             settings: events,
             notifications,
@@ -133,7 +133,9 @@ impl Service {
         let mut background = JoinSet::new();
         background.spawn(database.clone().watch());
         background.spawn(Arc::clone(&fulfillment).keep_late());
+        background.spawn(Arc::clone(&fulfillment).sweep_late());
         background.spawn(Arc::clone(&conversation).keep_up());
+        background.spawn(Arc::clone(&conversation).sweep());
         Ok(Self {
             server,
             terms,

@@ -288,6 +288,7 @@ impl Metrics {
 
     /// All of them, in OpenMetrics text.
     pub(crate) fn text(&self, late_replies: u64) -> Result<String, std::fmt::Error> {
+        self.0.events.grow_older();
         self.0.late_replies.set(i64::try_from(late_replies).unwrap_or(i64::MAX));
         let mut text = String::new();
         encode(&mut text, &self.0.registry)?;

@@ -22,7 +22,7 @@ use crate::bot::Bot;
 use crate::clock::Clock;
 use crate::config::{self, AuthSettings, EventSettings, NotificationSettings, ServerSettings, Settings, TurnSettings};
 use crate::postgres::embedded::{Embedded, EmbeddedError};
-use crate::postgres::{ConnectSettings, Database, MIGRATIONS};
+use crate::postgres::{ConnectSettings, Database, MIGRATIONS, SILENCE};
 use crate::recorded::{self, RecordedTurn};
 use crate::service::{Parts, Service};
 use crate::upstream;
@@ -51,6 +51,10 @@ pub struct TestSettings {
     pub pool_size: u32,
     /// The time at the start; the service sees no other until the test moves it.
     pub now: DateTime<Utc>,
+    /// A clock that runs, instead of one that stands at `now`; it is set by the database's.
+    pub clock: Option<Clock>,
+    /// How long the database may say nothing before a connection is given up.
+    pub silence: Duration,
     /// A database to share with another bot under test; else a new one, with the bot's demo data.
     pub database: Option<PgConnectOptions>,
 }
@@ -95,10 +99,12 @@ impl TestBot {
             data_dir: data_dir(),
             pool_size: 5,
             now,
+            clock: None,
+            silence: SILENCE,
             database: None,
         };
         change(&mut settings);
-        let clock = Clock::held(settings.now);
+        let clock = settings.clock.unwrap_or_else(|| Clock::held(settings.now));
         let is_new = settings.database.is_none();
         let options = match settings.database {
             Some(options) => options,
@@ -110,6 +116,8 @@ impl TestBot {
             pool_size: settings.pool_size,
             events_pool_size: settings.events.events_pool_size,
             patience: settings.turns.handler_limit(),
+            silence: settings.silence,
+            clock: clock.clone(),
         })
         .await
         .expect("connect to the test's database");

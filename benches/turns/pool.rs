@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};
-use rejoinder::postgres::{ConnectSettings, Database};
+use rejoinder::Clock;
+use rejoinder::postgres::{ConnectSettings, Database, SILENCE};
 use rust_decimal::Decimal;
 use sqlx::PgPool;
 use tokio::task::JoinSet;
@@ -36,6 +37,8 @@ impl Pool {
             pool_size: self.size,
             events_pool_size: 2,
             patience: Duration::from_secs(60),
+            silence: SILENCE,
+            clock: Clock::system(),
         })
         .await?;
         // All connections open and their statement prepared.

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
+use crate::clock::Clock;
 use crate::config::DatabaseSettings;
 use crate::postgres::embedded::Embedded;
-use crate::postgres::{ConnectSettings, Database};
+use crate::postgres::{ConnectSettings, Database, SILENCE};
 
 /// Connections that a command has, and how long it waits for one.
 pub(super) const CONNECTIONS: u32 = 4;
@@ -52,6 +54,11 @@ impl Reached {
         })
     }
 
+    /// What time it is there.
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.database.clock().now()
+    }
+
     /// Its connections.
     pub(super) fn pool(&self) -> &PgPool {
         self.database.events()
@@ -65,6 +72,8 @@ async fn connect(primary: PgConnectOptions, connections: u32) -> anyhow::Result<
         pool_size: CONNECTIONS,
         events_pool_size: connections,
         patience: PATIENCE,
+        silence: SILENCE,
+        clock: Clock::system(),
     })
     .await
 }

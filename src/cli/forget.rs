@@ -9,7 +9,6 @@ use serde_json::{Map, Value};
 use super::actor::Actor;
 use super::database::{CONNECTIONS, Reached};
 use super::{out, table};
-use crate::clock::Clock;
 use crate::config::DatabaseSettings;
 use crate::conversation::forget;
 
@@ -36,7 +35,7 @@ impl Forget {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let reached = Reached::find(&self.database, CONNECTIONS).await?;
-            let now = Clock::system().now();
+            let now = reached.now();
             let forgotten = forget(&reached.database, &self.user, &self.actor.name, now).await?;
             let counts = serde_json::to_value(&forgotten).context("counts cannot be printed")?;
             if self.json {

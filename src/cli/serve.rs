@@ -16,7 +16,7 @@ use crate::bot::Bot;
 use crate::clock::Clock;
 use crate::config::{DatabaseSettings, Settings};
 use crate::postgres::embedded::Embedded;
-use crate::postgres::{ConnectSettings, Database};
+use crate::postgres::{ConnectSettings, Database, SILENCE};
 use crate::service::{self, Parts, Service};
 use crate::telemetry;
 
@@ -112,6 +112,7 @@ async fn until_signal<B: Args>(
             notifications,
             ..
         } = settings;
+        let clock = database.clock().clone();
         Service::start(Parts {
             bot,
             database,
@@ -121,7 +122,7 @@ async fn until_signal<B: Args>(
             events,
             notifications,
             data_dir: settings.database.data_dir,
-            clock: Clock::system(),
+            clock,
         })
         .await
     };
@@ -157,6 +158,8 @@ async fn connect<B: Args>(settings: &Settings<B>, private: Option<PgConnectOptio
         pool_size: settings.database.database_pool_size,
         events_pool_size: settings.events.events_pool_size,
         patience: settings.turns.handler_limit(),
+        silence: SILENCE,
+        clock: Clock::system(),
     })
     .await
     .with_context(|| format!("DATABASE_URL: expected a PostgreSQL that answers at {place}"))

@@ -1,22 +1,25 @@
 //! `rejoinder work`: applies events apart from the service that takes them in.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::database::Reached;
 use super::out;
 use crate::auth::Exposure;
 use crate::bot::Bot;
-use crate::clock::Clock;
 use crate::config::{DatabaseSettings, EventSettings, LogSettings, NotificationSettings};
 use crate::conversation::Conversation;
 use crate::events::{Events, Parts};
 use crate::telemetry::{self, Metrics};
 use crate::upstream::Upstream;
+
+/// How long connections to the database may take to close.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Apply events that services take in, until SIGINT or SIGTERM
 ///
@@ -52,10 +55,10 @@ impl<B: Args> Work<B> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let reached = Reached::find(&self.database, self.events.events_pool_size).await?;
-        let (clock, metrics) = (Clock::system(), Metrics::default());
+        let (clock, metrics) = (reached.database.clock().clone(), Metrics::default());
         let (_, _, actions) = bot.into_routes()?;
         let events = Events::work(Parts {
-            pool: reached.pool().clone(),
+            database: reached.database.clone(),
             clock: clock.clone(),
             settings: self.events,
             notifications: self.notifications,
@@ -67,6 +70,7 @@ impl<B: Args> Work<B> {
             breakers: Upstream::new()?.breakers(),
             metrics: metrics.events().clone(),
         })?;
+        let watching = tokio::spawn(reached.database.clone().watch());
         out::announce("Rejoinder applies events");
         tokio::select! {
             _ = interrupt.recv() => {}
@@ -74,7 +78,13 @@ impl<B: Args> Work<B> {
         }
         info!("stopping: the partitions are given up");
         events.stop().await;
-        reached.database.close().await;
+        watching.abort();
+        if tokio::time::timeout(CLOSE_LIMIT, reached.database.close())
+            .await
+            .is_err()
+        {
+            warn!("connections were still in use and are dropped");
+        }
         Ok(())
     }
 }

@@ -11,13 +11,13 @@ use super::whole_number;
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Database")]
 pub struct DatabaseSettings {
-    /// The database, as postgres://user:password@host:port/name; unset: a private PostgreSQL in DATA_DIR
+    /// The database, as postgres://user:password@host:port/name: PostgreSQL itself, no pooler; unset: a private PostgreSQL in DATA_DIR
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<SecretString>,
     /// A replica to read from, as postgres://user:password@host:port/name; unset: reads go to the database itself
     #[arg(long, env = "DATABASE_READ_URL", hide_env_values = true)]
     pub database_read_url: Option<SecretString>,
-    /// Connections to the database (and as many to the replica), 1 to 1000
+    /// Connections to the database for turns (and as many to the replica), 1 to 1000
     #[arg(long, env = "DATABASE_POOL_SIZE", default_value = "10", value_parser = whole_number::<u32>(1..=1_000))]
     pub database_pool_size: u32,
     /// Whether to load the demo data when the tables are empty: true or false; unset: only into the private PostgreSQL

@@ -14,7 +14,7 @@ pub struct EventSettings {
     /// Whether this process applies events, too: true or false, where others run `rejoinder work`
     #[arg(long, env = "EVENTS_WORK", default_value = "true", action = clap::ArgAction::Set)]
     pub events_work: bool,
-    /// Connections to the database that events are applied on, apart from those of turns and three that store and listen, 2 to 1000
+    /// Connections to the database that events are applied on, 2 to 1000; beside them and those of turns there are ten: four for conversations, two that store, three that listen, one that asks for the time
     #[arg(long, env = "EVENTS_POOL_SIZE", default_value = "6", value_parser = whole_number::<u32>(2..=1_000))]
     pub events_pool_size: u32,
     /// How many events may wait to be applied before sources of normal priority are asked to come later (429); those of low priority from a quarter of it on

@@ -38,7 +38,7 @@ pub(super) struct ChatMessage {
 pub(super) async fn send(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<(u64, bool)> {
     let mut transaction = pool.begin().await?;
     // Held to the commit: positions become visible in their order.
-    sqlx::query!("select pg_advisory_xact_lock(hashtext('rejoinder chat'))")
+    sqlx::query!("select pg_advisory_xact_lock(hashtext('rejoinder chat')), keep_positions_ahead()")
         .execute(&mut *transaction)
         .await?;
     let due = outbox::due_chat(&mut *transaction, now, BATCH).await?;

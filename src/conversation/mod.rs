@@ -25,7 +25,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::Stream;
 use sqlx::PgExecutor;
-use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -124,7 +123,7 @@ impl Conversation {
             true => moved.into_iter().collect(),
             false => vec![""],
         };
-        if let Err(error) = tell(self.database.events(), &told).await {
+        if let Err(error) = tell(self.database.conversations(), &told).await {
             info!(error = %error, "gotos not told; they are found within {} s", POLL.as_secs());
         }
     }
@@ -215,20 +214,17 @@ impl Conversation {
         };
         let conversation = Arc::clone(self);
         tokio::spawn(async move {
-            let (pool, now) = (conversation.database.primary(), conversation.clock.now());
-            if let Err(error) = user::follow(pool, session.as_str(), &entity_id, now).await {
+            let (database, now) = (&conversation.database, conversation.clock.now());
+            let followed = user::follow(database.primary(), session.as_str(), &entity_id, now);
+            if let Err(error) = database.within(followed).await {
                 warn!(error = %error, session.id = session.id(), "not followed");
             }
             drop(place);
         });
     }
 
-    /// Learns what all replicas say and move, and deletes what is old; runs until dropped.
+    /// Learns what all replicas say and move; runs until dropped.
     pub(crate) async fn keep_up(self: Arc<Self>) {
-        futures_util::future::join(self.listen(), self.sweep()).await;
-    }
-
-    async fn listen(&self) {
         let mut position = None;
         loop {
             if let Err(error) = self.listen_once(&mut position).await {
@@ -239,43 +235,36 @@ impl Conversation {
     }
 
     async fn listen_once(&self, position: &mut Option<i64>) -> sqlx::Result<()> {
-        let pool = self.database.events();
-        // On a connection of its own: turns keep those of the pool.
-        let own = PgPoolOptions::new()
-            .max_connections(1)
-            .connect_lazy_with(pool.connect_options().as_ref().clone());
-        let mut listener = PgListener::connect_with(&own).await?;
-        listener.listen_all([chat::CHANNEL, GOTO_CHANNEL]).await?;
+        let mut listener = self.database.listen(&[chat::CHANNEL, GOTO_CHANNEL]).await?;
         // Listening first, so that none is missed between the two. From here on streams look for themselves.
         let mut said = match *position {
             Some(position) => position,
-            None => chat::last(pool).await?,
+            None => self.database.within(chat::last(self.database.conversations())).await?,
         };
         *position = Some(said);
         self.streams.tell(Said::Somewhere);
         self.learn_pending().await?;
         loop {
-            let told = tokio::time::timeout(POLL, listener.try_recv()).await;
-            match told {
-                Ok(Ok(Some(notification))) if notification.channel() == GOTO_CHANNEL => {
+            match listener.next().await? {
+                Some(notification) if notification.channel() == GOTO_CHANNEL => {
                     match notification.payload() {
                         "" => self.learn_pending().await?,
                         session => self.pending.learn(session),
                     }
                     continue;
                 }
-                Ok(Ok(Some(_))) => {}
-                // Cut off and connected anew: something may have been missed.
-                Ok(Ok(None)) | Err(_) => self.learn_pending().await?,
-                Ok(Err(error)) => return Err(error),
+                Some(_) => {}
+                // Nothing came for a while, or something may have been missed.
+                None => self.learn_pending().await?,
             }
-            said = self.hear(said).await?;
+            said = self.database.within(self.hear(said)).await?;
             *position = Some(said);
         }
     }
 
     async fn learn_pending(&self) -> sqlx::Result<()> {
-        for session in goto::pending(self.database.events(), self.clock.now()).await? {
+        let pending = goto::pending(self.database.conversations(), self.clock.now());
+        for session in self.database.within(pending).await? {
             self.pending.learn(&session);
         }
         Ok(())
@@ -284,7 +273,7 @@ impl Conversation {
     /// Tells the streams of what was said after `position`; returns the position of the last of it.
     async fn hear(&self, mut position: i64) -> sqlx::Result<i64> {
         loop {
-            let said = chat::sessions_after(self.database.events(), position, MAX_SAID).await?;
+            let said = chat::sessions_after(self.database.conversations(), position, MAX_SAID).await?;
             let Some((last, _)) = said.last() else {
                 return Ok(position);
             };
@@ -298,15 +287,16 @@ impl Conversation {
         }
     }
 
-    async fn sweep(&self) {
+    /// Deletes what is old; runs until dropped.
+    pub(crate) async fn sweep(self: Arc<Self>) {
         loop {
             tokio::time::sleep(SWEEP).await;
-            let (pool, now) = (self.database.events(), self.clock.now());
+            let (pool, now) = (self.database.conversations(), self.clock.now());
             let swept = async {
                 goto::delete_expired(pool, now).await?;
                 chat::delete_old(pool, now).await
             };
-            if let Err(error) = swept.await {
+            if let Err(error) = self.database.within(swept).await {
                 info!(error = %error, "old messages and gotos not deleted; trying again in ten minutes");
             }
         }

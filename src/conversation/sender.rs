@@ -94,10 +94,12 @@ impl Sender {
             while let Some(done) = requests.try_join_next() {
                 came_back.extend(done);
             }
-            if let Err(error) = self.settle(std::mem::take(&mut came_back)).await {
+            let settled = self.settle(std::mem::take(&mut came_back));
+            if let Err(error) = self.conversation.database.within(settled).await {
                 warn!(error = %error, "what came of requests cannot be written; they may be sent once more");
             }
-            if let Err(error) = self.send_due(&mut requests, is_woken).await {
+            let sent = self.send_due(&mut requests, is_woken);
+            if let Err(error) = self.conversation.database.within(sent).await {
                 info!(error = %error, "outbox cannot be read; trying again");
                 tokio::time::sleep(POLL).await;
             }
@@ -116,14 +118,14 @@ impl Sender {
     async fn settle(&self, came_back: Vec<Vec<(Uuid, Became)>>) -> sqlx::Result<()> {
         let conversation = &self.conversation;
         let now = conversation.clock.now();
-        outbox::settle(conversation.database.events(), &came_back.concat(), now).await
+        outbox::settle(conversation.database.conversations(), &came_back.concat(), now).await
     }
 
     /// Says what is due, and sends as many requests as there are places for. Where `is_woken` is false a request has come
     /// back, and only the next ones are sought.
     async fn send_due(&self, requests: &mut JoinSet<Vec<(Uuid, Became)>>, is_woken: bool) -> sqlx::Result<()> {
         let conversation = &self.conversation;
-        let pool = conversation.database.events();
+        let pool = conversation.database.conversations();
         if is_woken {
             let due = outbox::is_due(pool, conversation.clock.now()).await?;
             let mut more = due.chat;

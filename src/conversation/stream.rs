@@ -100,7 +100,8 @@ impl Streams {
             Some(position) => position,
             None => {
                 let _turn = self.reads.acquire().await.map_err(|_| NoStream::Stopping)?;
-                chat::last(database.events()).await.map_err(|error| {
+                let last = database.within(chat::last(database.conversations()));
+                last.await.map_err(|error| {
                     info!(error = %error, "no stream begun");
                     NoStream::NoDatabase
                 })?
@@ -194,7 +195,9 @@ impl Reader {
         let Ok(_turn) = self.reads.acquire().await else {
             return Ok(Vec::new());
         };
-        chat::after(self.database.events(), &self.session, self.position, MAX_ROWS).await
+        let pool = self.database.conversations();
+        let after = chat::after(pool, &self.session, self.position, MAX_ROWS);
+        self.database.within(after).await
     }
 }
 

@@ -319,6 +319,7 @@ impl Door {
 
     fn count(&self, appended: &[Appended], label: &SourceLabel) {
         let new = appended.iter().filter(|appended| appended.is_new).count();
+        self.backlog.add(new as u64);
         self.metrics.new.get_or_create(label).inc_by(new as u64);
         self.metrics
             .duplicate

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgPool;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
-
-use super::envelope::PARTITIONS;
 
 /// How often a worker says that it lives.
 pub(crate) const BEAT: Duration = Duration::from_secs(1);
@@ -62,9 +60,10 @@ impl Leases {
     /// that are new, as bits.
     pub(crate) async fn beat(&self) -> sqlx::Result<u32> {
         let asked = Instant::now();
-        let mut transaction = self.pool.begin().await?;
-        let partitions = share(&mut transaction, self.worker).await?;
-        transaction.commit().await?;
+        let partitions = sqlx::query_scalar!(r#"select share_partitions($1) as "partitions!""#, self.worker)
+            .fetch_one(&self.pool)
+            .await?
+            .cast_unsigned();
         let before = self.held.send_replace(Held {
             partitions,
             until: asked + BELIEF,
@@ -80,56 +79,4 @@ impl Leases {
             .await?;
         Ok(())
     }
-}
-
-/// The worker's partitions, as bits.
-async fn share(transaction: &mut PgConnection, worker: Uuid) -> sqlx::Result<u32> {
-    // One worker at a time shares out; what is seen below is what the one before left.
-    sqlx::query!("select pg_advisory_xact_lock(hashtext('rejoinder event leases'))")
-        .execute(&mut *transaction)
-        .await?;
-    sqlx::query!(
-        "delete from event_workers where seen_at < clock_timestamp() - interval '5 seconds' and id <> $1",
-        worker
-    )
-    .execute(&mut *transaction)
-    .await?;
-    sqlx::query!(
-        "insert into event_workers (id, seen_at) values ($1, clock_timestamp())
-         on conflict (id) do update set seen_at = excluded.seen_at",
-        worker
-    )
-    .execute(&mut *transaction)
-    .await?;
-    let workers = sqlx::query_scalar!(r#"select count(*) as "count!" from event_workers"#)
-        .fetch_one(&mut *transaction)
-        .await?;
-    let workers = u32::try_from(workers).unwrap_or(u32::MAX).max(1);
-    let fair = i64::from(u32::from(PARTITIONS).div_ceil(workers));
-    sqlx::query!(
-        "delete from event_leases where partition in
-             (select partition from event_leases where worker = $1 order by partition offset $2)",
-        worker,
-        fair
-    )
-    .execute(&mut *transaction)
-    .await?;
-    let partitions = sqlx::query_scalar!(
-        r#"with mine as (select partition from event_leases where worker = $1),
-         taken as (
-             insert into event_leases (partition, worker)
-             select free.partition, $1 from generate_series(0, 31) free (partition)
-             where not exists (select from event_leases l where l.partition = free.partition)
-             order by free.partition limit greatest($2 - (select count(*) from mine), 0)
-             returning partition
-         )
-         select partition as "partition!" from mine union all select partition from taken"#,
-        worker,
-        fair
-    )
-    .fetch_all(transaction)
-    .await?;
-    Ok(partitions
-        .into_iter()
-        .fold(0, |bits, partition| bits | 1u32 << partition))
 }

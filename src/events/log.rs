@@ -238,9 +238,12 @@ pub(crate) async fn lag(executor: impl PgExecutor<'_>, limit: u32) -> sqlx::Resu
     let waiting = sqlx::query_scalar!(
         r#"select coalesce(sum(case when head.events < 200 then head.events
                -- As dense as its first ones; to count them all would take the longer the more there are.
-               else 200 + (last.position - head.last) * 199.0 / (head.last - head.first) end), 0)::bigint
+               else 200 + (last.position - head.last
+                   - case when head.last < h.skipped_to and last.position > h.skipped_to
+                       then h.skipped_to - greatest(h.skipped_from, head.last) else 0 end
+                   ) * 199.0 / (head.last - head.first) end), 0)::bigint
                + (select count(*) from (select from parked_events limit $1) parked) as "events!"
-           from generate_series(0, 31) p (partition)
+           from position_history h cross join generate_series(0, 31) p (partition)
            cross join lateral (
                select coalesce((select c.position from event_cursors c where c.partition = p.partition
                                 order by c.seq desc limit 1), 0) as position

@@ -1,5 +1,6 @@
 //! What is counted about events.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -9,6 +10,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+
+use super::vitals::{LastDone, Vitals};
 
 /// The metrics of events; clones share them.
 #[derive(Clone)]
@@ -33,9 +36,16 @@ pub(crate) struct EventMetrics {
     held: Family<RuleLabel, Gauge>,
     /// Events that wait to be applied, estimated when many do.
     pub(crate) backlog: Gauge,
+    /// Signs of life.
+    pub(crate) vitals: Vitals,
+    beat_age: Age,
+    measured_age: Age,
     store: Histogram,
     apply: Histogram,
 }
+
+/// How long ago something was done, in seconds; 0 where it is not to be done.
+type Age = Gauge<f64, AtomicU64>;
 
 /// Which source.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -74,6 +84,9 @@ impl EventMetrics {
             dead: Counter::default(),
             held: Family::default(),
             backlog: Gauge::default(),
+            vitals: Vitals::default(),
+            beat_age: Age::default(),
+            measured_age: Age::default(),
             store: Histogram::new(exponential_buckets(0.000_5, 2.0, 15)),
             apply: Histogram::new(exponential_buckets(0.001, 2.0, 20)),
         };
@@ -112,6 +125,18 @@ impl EventMetrics {
             "Events that wait to be applied, estimated when many do",
             m.backlog.clone(),
         );
+        registry.register_with_unit(
+            "events_beat_age",
+            "Since the worker last said that it lives; 0 where this process applies no events",
+            Unit::Seconds,
+            m.beat_age.clone(),
+        );
+        registry.register_with_unit(
+            "events_backlog_age",
+            "Since events_backlog was last measured; what this process has stored since is counted",
+            Unit::Seconds,
+            m.measured_age.clone(),
+        );
         let (store, apply) = (m.store.clone(), m.apply.clone());
         registry.register_with_unit(
             "events_store_duration",
@@ -126,6 +151,13 @@ impl EventMetrics {
             apply,
         );
         metrics
+    }
+
+    /// Brings the ages up to date, before they are read.
+    pub(crate) fn grow_older(&self) {
+        let seconds = |last: &LastDone| last.age().unwrap_or_default().as_secs_f64();
+        self.beat_age.set(seconds(&self.vitals.beat));
+        self.measured_age.set(seconds(&self.vitals.measured));
     }
 
     /// The events of a request are durable, so long after they were checked.

@@ -29,6 +29,7 @@ pub(crate) mod reread;
 mod retention;
 pub(crate) mod source;
 mod source_secret;
+mod vitals;
 mod wake;
 mod worker;
 
@@ -38,7 +39,6 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use chrono::TimeDelta;
-use sqlx::PgPool;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -72,8 +72,7 @@ const RELOAD: Duration = Duration::from_secs(2);
 
 /// What the events door is made of.
 pub(crate) struct Parts {
-    /// Connections of its own, so that events do not take those of turns.
-    pub(crate) pool: PgPool,
+    pub(crate) database: Database,
     pub(crate) clock: Clock,
     pub(crate) settings: EventSettings,
     pub(crate) notifications: NotificationSettings,
@@ -126,15 +125,17 @@ impl Events {
         let (stored, heard) = (Wake::default(), Wake::default());
         let id = Uuid::new_v4();
         let mut background = JoinSet::new();
-        let backlog = Backlog::new(parts.settings.events_backlog_limit);
-        background.spawn(backlog.clone().measure(parts.pool.clone(), parts.metrics.clone()));
-        background.spawn(worker::herald(id, parts.pool.clone(), stored.clone()));
+        let backlog = Backlog::new(parts.settings.events_backlog_limit, parts.metrics.clone());
+        background.spawn(backlog.clone().measure(parts.database.clone()));
+        background.spawn(worker::herald(id, parts.database.clone(), stored.clone()));
+        // Connections of their own, so that events do not take those of turns.
+        let pool = parts.database.events();
         let wakes = [stored, heard.clone()];
         let door = Door {
             rulebook: Arc::clone(&rulebook),
-            ingest: Ingest::start(parts.pool.clone(), parts.clock.clone(), wakes, parts.metrics.clone()),
+            ingest: Ingest::start(pool.clone(), parts.clock.clone(), wakes, parts.metrics.clone()),
             backlog,
-            pool: parts.pool.clone(),
+            pool: pool.clone(),
             clock: parts.clock.clone(),
             metrics: parts.metrics.clone(),
             refusals: Refusals::new(parts.metrics.clone()),
@@ -175,7 +176,7 @@ impl Events {
         let sender = Sender::new(Arc::clone(&parts.conversation), Arc::clone(&rulebook), parts.breakers)?;
         let applier = Applier {
             worker: id,
-            pool: parts.pool.clone(),
+            pool: parts.database.events().clone(),
             clock: parts.clock.clone(),
             rulebook: Arc::clone(&rulebook),
             actions: parts.actions,
@@ -189,11 +190,11 @@ impl Events {
         };
         // One connection is left to quarantine, and one to what keeps time.
         let places = usize::try_from(parts.settings.events_pool_size.saturating_sub(2).max(1))?;
-        let worker = Worker::new(id, parts.pool.clone(), parts.clock.clone(), applier, wake, places);
+        let worker = Worker::new(id, parts.database.clone(), parts.clock.clone(), applier, wake, places);
         let keep = TimeDelta::days(parts.settings.events_retention_days.into());
         self.background.spawn(sender.run());
         self.background
-            .spawn(retention::keep_small(parts.pool, parts.clock, keep));
+            .spawn(retention::keep_small(parts.database, parts.clock, keep));
         self.background.spawn(Arc::clone(&worker).run());
         self.worker = Some(worker);
         Ok(())
@@ -224,7 +225,7 @@ pub(crate) fn applier(
     notifications: NotificationSettings,
 ) -> anyhow::Result<Applier> {
     let (_, _, actions) = bot.into_routes()?;
-    let (clock, metrics) = (Clock::system(), Metrics::default());
+    let (clock, metrics) = (database.clock().clone(), Metrics::default());
     let names: Vec<&'static str> = actions.keys().copied().collect();
     let surroundings = Surroundings::new(clock.clone(), upstream::client()?);
     let rulebook = Rulebook::load(&settings.events_dir, &names, &surroundings).map_err(|errors| wrong(&errors))?;

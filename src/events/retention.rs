@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use super::{audit, cursor, join, log, quarantine};
 use crate::clock::Clock;
 use crate::conversation;
+use crate::postgres::Database;
 
 /// How often.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -21,10 +22,10 @@ const WEEK: TimeDelta = TimeDelta::days(7);
 const MAX_DELETED: i64 = 10_000;
 
 /// Sweeps each minute until dropped.
-pub(crate) async fn keep_small(pool: PgPool, clock: Clock, keep: TimeDelta) {
+pub(crate) async fn keep_small(database: Database, clock: Clock, keep: TimeDelta) {
     loop {
         tokio::time::sleep(SWEEP).await;
-        if let Err(error) = sweep(&pool, clock.now(), keep).await {
+        if let Err(error) = database.within(sweep(database.events(), clock.now(), keep)).await {
             info!(error = %error, "old events not cleared away; trying again in a minute");
         }
     }
@@ -145,6 +146,7 @@ mod tests {
 
     use super::*;
     use crate::events::Envelope;
+    use crate::postgres::{ConnectSettings, SILENCE};
     use crate::testing::new_database;
 
     const KEEP: TimeDelta = TimeDelta::days(30);
@@ -320,5 +322,38 @@ mod tests {
         assert_eq!(left(&pool).await, [10, 11, 12]);
         sqlx::raw_sql("delete from dead_letters").execute(&pool).await.unwrap();
         assert_eq!(left(&pool).await, [0; 0]);
+    }
+
+    #[tokio::test]
+    async fn process_whose_machine_is_sixty_days_ahead_drops_nothing() {
+        let database = Database::connect(ConnectSettings {
+            primary: new_database().await,
+            replica: None,
+            pool_size: 1,
+            events_pool_size: 2,
+            patience: SILENCE,
+            silence: SILENCE,
+            clock: Clock::off_by(TimeDelta::days(60)),
+        })
+        .await
+        .unwrap();
+        let pool = database.events();
+        sqlx::raw_sql(
+            "select create_event_segment(date_trunc('week', now() at time zone 'UTC')::date);
+             insert into event_log (position, partition, source, event_id, event_type, entity_id, schema_version,
+                 occurred_at, received_at) values (1, 7, 'shop', 'evt-1', 'order.shipped', '10042', 1, now(), now());
+             insert into event_cursors (partition, seq, position, worker) values (7, 1, 1, gen_random_uuid());
+             insert into outbox (id, position, rule, channel, body, state, due_at, created_at)
+             values (gen_random_uuid(), 1, 'a rule', 'chat', '{}', 'sent', now(), now())",
+        )
+        .execute(pool)
+        .await
+        .unwrap();
+        sweep(pool, database.clock().now(), KEEP).await.unwrap();
+        let left: i64 = sqlx::query_scalar("select (select count(*) from event_log) + (select count(*) from outbox)")
+            .fetch_one(pool)
+            .await
+            .unwrap();
+        assert_eq!(left, 2);
     }
 }

@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use sqlx::postgres::{PgListener, PgPoolOptions};
-use sqlx::{PgExecutor, PgPool};
+use sqlx::PgExecutor;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
@@ -16,9 +15,11 @@ use uuid::Uuid;
 use super::apply::{Applier, BATCH_BYTES, BATCH_EVENTS, Halt, Lane};
 use super::envelope::PARTITIONS;
 use super::lease::{BEAT, Leases};
+use super::vitals::Vitals;
 use super::wake::Wake;
 use super::{log, parked};
 use crate::clock::Clock;
+use crate::postgres::Database;
 use crate::reactions::Edition;
 
 /// Tells other processes that partitions have new events; the payload is who says so, and the partitions as bits.
@@ -33,13 +34,17 @@ const POLL: Duration = Duration::from_secs(1);
 /// How long to wait after the database failed.
 const RECOVER: Duration = Duration::from_millis(500);
 
+/// How long it may take to give the partitions up.
+const RELEASE_LIMIT: Duration = Duration::from_secs(2);
+
 /// A worker of this process.
 pub(crate) struct Worker {
     id: Uuid,
-    pool: PgPool,
+    database: Database,
     clock: Clock,
     applier: Applier,
     leases: Leases,
+    vitals: Vitals,
     /// Partitions in which this process has stored something.
     wake: Wake,
     lanes: Vec<Notify>,
@@ -50,11 +55,21 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// A worker that applies in `places` partitions at once.
-    pub(crate) fn new(id: Uuid, pool: PgPool, clock: Clock, applier: Applier, wake: Wake, places: usize) -> Arc<Self> {
+    pub(crate) fn new(
+        id: Uuid,
+        database: Database,
+        clock: Clock,
+        applier: Applier,
+        wake: Wake,
+        places: usize,
+    ) -> Arc<Self> {
+        let vitals = applier.metrics.vitals.clone();
+        vitals.beat.done();
         Arc::new(Self {
             id,
-            leases: Leases::new(id, pool.clone()),
-            pool,
+            leases: Leases::new(id, database.events().clone()),
+            vitals,
+            database,
             clock,
             applier,
             wake,
@@ -81,11 +96,16 @@ impl Worker {
 
     /// Gives its partitions to the others.
     pub(crate) async fn release(&self) {
-        if let Err(error) = parked::give_up(&self.pool, self.id).await {
-            info!(error = %error, "attempts not given up; they count as failed");
-        }
-        if let Err(error) = self.leases.release().await {
-            info!(error = %error, "leases not given up; the others take them in a few seconds");
+        let released = async {
+            if let Err(error) = parked::give_up(self.database.events(), self.id).await {
+                info!(error = %error, "attempts not given up; they count as failed");
+            }
+            self.leases.release().await
+        };
+        match tokio::time::timeout(RELEASE_LIMIT, released).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => info!(error = %error, "leases not given up; the others take them in a few seconds"),
+            Err(_) => info!("leases not given up in time; the others take them in a few seconds"),
         }
     }
 
@@ -105,17 +125,18 @@ impl Worker {
             let Ok(_place) = self.places.acquire().await else {
                 return;
             };
-            let worked = AssertUnwindSafe(self.advance(&mut lane, partition))
-                .catch_unwind()
-                .await;
-            let worked = match worked {
-                Ok(worked) => worked,
-                Err(_) => {
-                    error!(partition, "applying events has panicked; trying again, with care");
-                    let noted = parked::broke_off(&self.pool, partition, self.id).await;
-                    Err(Halt::Database(noted.err().unwrap_or(sqlx::Error::WorkerCrashed)))
+            let worked = AssertUnwindSafe(self.advance(&mut lane, partition)).catch_unwind();
+            let worked = self.database.within(async {
+                match worked.await {
+                    Ok(worked) => worked,
+                    Err(_) => {
+                        error!(partition, "applying events has panicked; trying again, with care");
+                        let noted = parked::broke_off(self.database.events(), partition, self.id).await;
+                        Err(Halt::Database(noted.err().unwrap_or(sqlx::Error::WorkerCrashed)))
+                    }
                 }
-            };
+            });
+            let worked = worked.await;
             match worked {
                 // After the others that wait for a place.
                 Ok(true) => self.lanes[usize::from(partition)].notify_one(),
@@ -147,7 +168,14 @@ impl Worker {
         let bit = 1 << partition;
         let is_due = self.due.fetch_and(!bit, Ordering::AcqRel) & bit != 0;
         let has_retried = is_due && self.applier.retry(lane).await?;
-        let events = log::read(&self.pool, partition, lane.position(), BATCH_EVENTS, BATCH_BYTES).await?;
+        let events = log::read(
+            self.database.events(),
+            partition,
+            lane.position(),
+            BATCH_EVENTS,
+            BATCH_BYTES,
+        )
+        .await?;
         let is_doubted = lane.is_doubted();
         self.applier.apply(lane, &events).await?;
         let is_over = is_due && events.is_empty() && !has_retried && self.applier.time_out(lane).await?;
@@ -160,12 +188,14 @@ impl Worker {
 
     async fn beat(self: Arc<Self>) {
         loop {
-            match self.leases.beat().await {
-                Ok(0) => {}
+            match self.database.within(self.leases.beat()).await {
                 Ok(new) => {
-                    info!(partitions = new.count_ones(), worker = %self.id, "partitions taken over");
-                    self.due.fetch_or(new, Ordering::AcqRel);
-                    self.rouse(new);
+                    self.vitals.beat.done();
+                    if new != 0 {
+                        info!(partitions = new.count_ones(), worker = %self.id, "partitions taken over");
+                        self.due.fetch_or(new, Ordering::AcqRel);
+                        self.rouse(new);
+                    }
                 }
                 Err(error) => info!(error = %error, "leases not renewed; trying again"),
             }
@@ -182,10 +212,12 @@ impl Worker {
                 .filter(|partition| held.holds(*partition))
                 .map(Into::into)
                 .collect();
-            if let Err(error) = self.look_after_faults(&mut book, &held).await {
+            let looked = self.look_after_faults(&mut book, &held);
+            if let Err(error) = self.database.within(looked).await {
                 info!(error = %error, "rules that fail not looked after; trying again");
             }
-            match waiting(&self.pool, &held, self.clock.now()).await {
+            let asked = waiting(self.database.events(), &held, self.clock.now());
+            match self.database.within(asked).await {
                 Ok((new, due)) => {
                     self.due.fetch_or(due, Ordering::AcqRel);
                     self.rouse(new | due);
@@ -200,7 +232,7 @@ impl Worker {
     async fn look_after_faults(&self, book: &mut Arc<Edition>, held: &[i16]) -> sqlx::Result<()> {
         let (now, today) = (self.clock.now(), self.applier.rulebook.edition());
         if !Arc::ptr_eq(book, &today) {
-            let due = parked::try_anew(&self.pool, held, now).await?;
+            let due = parked::try_anew(self.database.events(), held, now).await?;
             if due > 0 {
                 info!(events = due, "events that had failed are tried by the new rules");
             }
@@ -208,7 +240,7 @@ impl Worker {
             *book = today;
         }
         for rule in self.applier.faults.to_probe(now) {
-            parked::probe(&self.pool, held, &rule, now).await?;
+            parked::probe(self.database.events(), held, &rule, now).await?;
         }
         Ok(())
     }
@@ -223,13 +255,12 @@ impl Worker {
     }
 
     async fn listen_once(&self) -> sqlx::Result<()> {
-        // On a connection of its own: those of the pool are for work.
-        let own = PgPoolOptions::new()
-            .max_connections(1)
-            .connect_lazy_with(self.pool.connect_options().as_ref().clone());
-        let mut listener = PgListener::connect_with(&own).await?;
-        listener.listen(CHANNEL).await?;
-        while let Some(notification) = listener.try_recv().await? {
+        let mut listener = self.database.listen(&[CHANNEL]).await?;
+        loop {
+            // Polling stands behind it, so nothing need be looked for when something may have been missed.
+            let Some(notification) = listener.next().await? else {
+                continue;
+            };
             let Some((from, partitions)) = notification.payload().split_once(' ') else {
                 continue;
             };
@@ -237,16 +268,15 @@ impl Worker {
                 self.rouse(partitions.parse().unwrap_or(u32::MAX));
             }
         }
-        Ok(())
     }
 }
 
 /// Tells the workers of other processes what this one has stored; runs until dropped.
-pub(crate) async fn herald(id: Uuid, pool: PgPool, stored: Wake) {
+pub(crate) async fn herald(id: Uuid, database: Database, stored: Wake) {
     loop {
         let partitions = stored.taken().await;
         // Polling stands behind it, so a message that is lost costs a second.
-        if let Err(error) = tell(&pool, id, partitions).await {
+        if let Err(error) = database.within(tell(database.events(), id, partitions)).await {
             debug!(error = %error, "other workers not told of new events");
         }
         tokio::time::sleep(COALESCE).await;

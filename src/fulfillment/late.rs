@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt as _;
-use sqlx::postgres::PgListener;
 use sqlx::{PgConnection, PgExecutor};
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -106,16 +105,15 @@ impl Late {
         };
         let expires_at = self.clock.now() + TimeDelta::from_std(self.ttl).unwrap_or(TimeDelta::MAX);
         let identity = identity.map(|user| user.as_deref().unwrap_or(session.as_str()));
-        match keep(
+        let kept = keep(
             self.database.primary(),
             &key.question,
             session,
             identity,
             body,
             expires_at,
-        )
-        .await
-        {
+        );
+        match self.database.within(kept).await {
             Ok(true) => self.questions.insert(key.question, State::Kept).await,
             // Its user was forgotten meanwhile.
             Ok(false) => self.questions.invalidate(&key.question).await,
@@ -128,7 +126,8 @@ impl Late {
 
     /// The reply has been given to this turn, which waited for it: if it is kept, it is for no other.
     pub(super) async fn delivered(&self, key: &TurnKey) {
-        if let Err(error) = take(self.database.primary(), key, self.clock.now()).await {
+        let taken = take(self.database.primary(), key, self.clock.now());
+        if let Err(error) = self.database.within(taken).await {
             warn!(error = %error, "late reply cannot be marked as given; it may be given once more");
         }
     }
@@ -138,29 +137,25 @@ impl Late {
         self.questions.entry_count()
     }
 
-    /// Follows what all replicas keep, and deletes what has expired; never ends.
+    /// Follows what all replicas keep; never ends.
     pub(super) async fn follow(&self) {
-        futures_util::future::join(self.listen(), self.sweep()).await;
-    }
-
-    async fn listen(&self) {
         loop {
-            if let Err(error) = self.listen_once().await {
+            if let Err(error) = self.listen().await {
                 info!(error = %error, "not listening for late replies of other replicas; trying again");
             }
             tokio::time::sleep(RELISTEN).await;
         }
     }
 
-    async fn listen_once(&self) -> sqlx::Result<()> {
-        let mut listener = PgListener::connect_with(self.database.primary()).await?;
-        listener.listen(CHANNEL).await?;
+    async fn listen(&self) -> sqlx::Result<()> {
+        let database = &self.database;
+        let mut listener = database.listen(&[CHANNEL]).await?;
         loop {
             // Listening first, so that none is missed between the two.
-            for key in kept(self.database.primary(), self.clock.now()).await? {
+            for key in database.within(kept(database.primary(), self.clock.now())).await? {
                 self.learn(&key).await;
             }
-            while let Some(notification) = listener.try_recv().await? {
+            while let Some(notification) = listener.next().await? {
                 if let Ok(key) = hex::decode(notification.payload()) {
                     self.learn(&key).await;
                 }
@@ -174,7 +169,8 @@ impl Late {
         }
     }
 
-    async fn sweep(&self) {
+    /// Deletes what has expired; never ends.
+    pub(super) async fn sweep(&self) {
         loop {
             tokio::time::sleep(SWEEP).await;
             let now = self.clock.now();
@@ -182,7 +178,7 @@ impl Late {
                 record::delete_expired(self.database.primary(), now).await?;
                 delete_expired(self.database.primary(), now).await
             };
-            if let Err(error) = swept.await {
+            if let Err(error) = self.database.within(swept).await {
                 info!(error = %error, "expired replies not deleted; trying again in a minute");
             }
         }

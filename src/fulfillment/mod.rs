@@ -334,9 +334,14 @@ impl Fulfillment {
         answered
     }
 
-    /// Keeps the set of late replies as the database has it, and deletes what has expired; runs until dropped.
+    /// Keeps the set of late replies as the database has it; runs until dropped.
     pub(crate) async fn keep_late(self: Arc<Self>) {
         self.late.follow().await;
+    }
+
+    /// Deletes replies that have expired; runs until dropped.
+    pub(crate) async fn sweep_late(self: Arc<Self>) {
+        self.late.sweep().await;
     }
 
     /// How many questions a late reply is known for, or still awaited.

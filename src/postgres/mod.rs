@@ -1,18 +1,24 @@
-//! The database: pools, migrations, and whether it answers.
+//! The database: pools, migrations, whether it answers, and what time it is there.
 
 pub mod embedded;
+mod listener;
+mod pool;
+mod silence;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use chrono::TimeDelta;
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use tracing::{info, warn};
 
+use self::silence::unless_silent;
 use crate::bot::DemoData;
+use crate::clock::Clock;
 use crate::fail::Fail;
 
 /// The tables of the service and of the bot.
@@ -24,6 +30,16 @@ const PULSE: Duration = Duration::from_secs(1);
 /// After so many pulses in a row without an answer the database is down; one alone may be a busy machine. A refused
 /// connection counts at once.
 const SILENT_PULSES: u32 = 2;
+
+/// How long a connection may take to say that it is there.
+const ANSWER: Duration = Duration::from_secs(1);
+
+/// How long the database may say nothing in the middle of work, before its connection is given up: longer than the
+/// statement that waits longest.
+pub const SILENCE: Duration = Duration::from_secs(35);
+
+/// From when on it is worth a warning that the machine's clock, or the database's, is not what it was.
+const CLOCK_IS_WRONG: TimeDelta = TimeDelta::seconds(2);
 
 /// How to connect.
 #[derive(Clone, Debug)]
@@ -38,6 +54,10 @@ pub struct ConnectSettings {
     pub events_pool_size: u32,
     /// How long one may wait for a connection, and how long a statement may run: the time limit of a handler.
     pub patience: Duration,
+    /// How long the database may say nothing in the middle of work on events; [`SILENCE`], but for tests.
+    pub silence: Duration,
+    /// The clock that is set by the database's.
+    pub clock: Clock,
 }
 
 /// The primary, its replica, and whether the primary answers. Clones share all of it.
@@ -49,41 +69,49 @@ struct Inner {
     primary: PgPool,
     replica: Option<PgPool>,
     events: PgPool,
+    conversations: PgPool,
+    silence: Duration,
+    clock: Clock,
     up: AtomicBool,
 }
 
 impl Database {
-    /// Connects to the primary and brings its tables up to date. The replica is connected to when it is first read.
+    /// Connects to the primary, sets the clock by its own, and brings its tables up to date. The replica is connected to
+    /// when it is first read.
     ///
     /// # Errors
-    /// When the primary cannot be reached, or a migration fails.
+    /// When the primary cannot be reached, is behind a pooler, or a migration fails.
     pub async fn connect(settings: ConnectSettings) -> anyhow::Result<Self> {
-        let statement_timeout = settings.patience.as_millis().to_string();
-        let tuned = |options: PgConnectOptions| {
-            options
-                .application_name("rejoinder")
-                .options([("statement_timeout", statement_timeout.as_str())])
-                .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(1))
-        };
-        let pool = PgPoolOptions::new()
-            .max_connections(settings.pool_size)
-            .acquire_timeout(settings.patience)
-            .test_before_acquire(false);
         // One connection first: a wrong address is told at once, not after the pool's patience.
         // It need not say each time that the table of migrations is there.
-        let quiet = settings.primary.clone().options([("client_min_messages", "warning")]);
-        let mut first = PgConnection::connect_with(&quiet)
+        let first = settings.primary.clone();
+        let first = first.options([("client_min_messages", "warning"), (MARK, "set")]);
+        let mut first = PgConnection::connect_with(&first)
             .await
             .context("cannot connect to the database")?;
+        expect_no_pooler(&mut first).await?;
+        let correction = ask_time(&mut first, &settings.clock)
+            .await
+            .context("cannot ask the database for the time")?;
+        if correction.abs() >= CLOCK_IS_WRONG {
+            warn!(
+                by_s = correction.num_seconds(),
+                "the machine's clock is not the database's, which is gone by"
+            );
+        }
         MIGRATIONS
             .run(&mut first)
             .await
             .context("cannot migrate the database")?;
         first.close().await.context("cannot close the connection")?;
+        let turns = |options| pool::of_turns(options, settings.pool_size, settings.patience);
         Ok(Self(Arc::new(Inner {
-            events: events_pool(settings.events_pool_size).connect_lazy_with(events_options(settings.primary.clone())),
-            primary: pool.clone().connect_lazy_with(tuned(settings.primary)),
-            replica: settings.replica.map(|replica| pool.connect_lazy_with(tuned(replica))),
+            events: pool::of_events(settings.primary.clone(), settings.events_pool_size),
+            conversations: pool::of_conversations(settings.primary.clone()),
+            primary: turns(settings.primary),
+            replica: settings.replica.map(turns),
+            silence: settings.silence,
+            clock: settings.clock,
             up: AtomicBool::new(true),
         })))
     }
@@ -103,6 +131,33 @@ impl Database {
         &self.0.events
     }
 
+    /// The pool of what is said in conversations: whoever locks a table of events does not keep it from being heard.
+    pub(crate) fn conversations(&self) -> &PgPool {
+        &self.0.conversations
+    }
+
+    /// The clock that goes by the database's.
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// How long the database may say nothing in the middle of work on events.
+    pub(crate) fn silence(&self) -> Duration {
+        self.0.silence
+    }
+
+    /// What `work` in the database comes to, unless the database says nothing for too long. To be called in a task that
+    /// does nothing else meanwhile.
+    ///
+    /// # Errors
+    /// Those of `work`, and that of a silent database; then what `work` has begun may still be done there.
+    pub(crate) async fn within<T, E: From<sqlx::Error>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        unless_silent(self.0.silence, work).await
+    }
+
     /// Whether the primary answered when it was last asked, at most a second or two ago.
     pub fn is_up(&self) -> bool {
         self.0.up.load(Ordering::Relaxed)
@@ -116,13 +171,14 @@ impl Database {
         }
     }
 
-    /// Asks the primary each second whether it answers, on a connection of its own; runs until dropped.
+    /// Asks the primary each second what time it is, on a connection of its own, and so learns whether it answers; runs
+    /// until dropped.
     pub async fn watch(self) {
         let options = self.0.primary.connect_options();
         let mut connection = None;
         let mut silent: u32 = 0;
         loop {
-            let asked = tokio::time::timeout(PULSE, pulse(connection.take(), &options)).await;
+            let asked = tokio::time::timeout(PULSE, pulse(connection.take(), &options, &self.0.clock)).await;
             (connection, silent) = match asked {
                 Ok(Ok(answered)) => (Some(answered), 0),
                 Ok(Err(_)) => (None, SILENT_PULSES),
@@ -161,39 +217,11 @@ impl Database {
     pub async fn close(&self) {
         self.0.primary.close().await;
         self.0.events.close().await;
+        self.0.conversations.close().await;
         if let Some(replica) = &self.0.replica {
             replica.close().await;
         }
     }
-}
-
-/// How long a statement about events may run, and how long a transaction may do nothing: the database then ends what a
-/// machine that is gone has left behind.
-const EVENTS_STATEMENT_MS: &str = "30000";
-const EVENTS_IDLE_MS: &str = "15000";
-
-/// How long events wait for a connection.
-const EVENTS_PATIENCE: Duration = Duration::from_secs(5);
-
-fn events_pool(size: u32) -> PgPoolOptions {
-    PgPoolOptions::new()
-        .max_connections(size)
-        .acquire_timeout(EVENTS_PATIENCE)
-        .test_before_acquire(false)
-}
-
-fn events_options(options: PgConnectOptions) -> PgConnectOptions {
-    options
-        .application_name("rejoinder events")
-        .options([
-            ("statement_timeout", EVENTS_STATEMENT_MS),
-            ("idle_in_transaction_session_timeout", EVENTS_IDLE_MS),
-            // So that it notices in a minute.
-            ("tcp_keepalives_idle", "30"),
-            ("tcp_keepalives_interval", "10"),
-            ("tcp_keepalives_count", "3"),
-        ])
-        .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(5))
 }
 
 /// Whether the database refuses what it was given, and would again: a data exception, a broken constraint, or a limit.
@@ -202,11 +230,49 @@ pub(crate) fn is_about_data(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
 }
 
-async fn pulse(connection: Option<PgConnection>, options: &PgConnectOptions) -> sqlx::Result<PgConnection> {
+async fn pulse(
+    connection: Option<PgConnection>,
+    options: &PgConnectOptions,
+    clock: &Clock,
+) -> sqlx::Result<PgConnection> {
     let mut connection = match connection {
         Some(connection) => connection,
         None => PgConnection::connect_with(options).await?,
     };
-    connection.ping().await?;
+    let correction = ask_time(&mut connection, clock).await?;
+    if correction.abs() >= CLOCK_IS_WRONG {
+        warn!(
+            by_s = correction.num_seconds(),
+            "the database's clock has moved, and ours with it"
+        );
+    }
     Ok(connection)
+}
+
+/// Sets the clock by the database's; returns by how much it was wrong.
+async fn ask_time(connection: &mut PgConnection, clock: &Clock) -> sqlx::Result<TimeDelta> {
+    let asked = Instant::now();
+    let said = sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#)
+        .fetch_one(connection)
+        .await?;
+    Ok(clock.set_by(asked, said))
+}
+
+/// A setting that nobody but us knows.
+const MARK: &str = "rejoinder.mark";
+
+/// Settings that are asked for when connecting, such as the time limit of statements, must be those of the session.
+async fn expect_no_pooler(connection: &mut PgConnection) -> anyhow::Result<()> {
+    let mark: Option<String> = sqlx::query_scalar("select current_setting($1, true)")
+        .bind(MARK)
+        .fetch_one(connection)
+        .await
+        .context("cannot ask the database for a setting")?;
+    if mark.as_deref() != Some("set") {
+        bail!(
+            "found a pooler that drops the settings of a connection, such as PgBouncer; expected PostgreSQL itself, or a \
+             proxy that passes everything on"
+        );
+    }
+    Ok(())
 }

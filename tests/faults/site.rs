@@ -59,6 +59,11 @@ impl Site {
         self.home.path().to_owned()
     }
 
+    /// Where the database's socket is.
+    pub(crate) fn sockets(&self) -> PathBuf {
+        self.database.options().get_socket().unwrap().clone()
+    }
+
     /// What PostgreSQL's lock file names.
     pub(crate) fn postmaster(&self) -> i32 {
         let text = fs::read_to_string(self.home.path().join("postgres/cluster/postmaster.pid")).unwrap();

@@ -8,7 +8,6 @@ use clap::Args;
 use super::super::actor::Actor;
 use super::super::database::{CONNECTIONS, Reached};
 use super::super::{out, table};
-use crate::clock::Clock;
 use crate::config::DatabaseSettings;
 use crate::events::dead::{self, DeadLetter};
 use crate::events::parked::{self, HeldRule};
@@ -100,7 +99,7 @@ impl Redrive {
         let database = Reached::find(&self.database, CONNECTIONS).await?;
         let positions = self.which.positions(&database).await?;
         let mut transaction = database.pool().begin().await?;
-        let now = Clock::system().now();
+        let now = database.now();
         let redriven = dead::redrive(&mut transaction, &positions, &self.actor.name, now).await?;
         transaction.commit().await?;
         out::print(format_args!("{} given back to the workers", redriven.len()))?;
@@ -120,7 +119,7 @@ impl Discard {
         let database = Reached::find(&self.database, CONNECTIONS).await?;
         let positions = self.which.positions(&database).await?;
         let mut transaction = database.pool().begin().await?;
-        let now = Clock::system().now();
+        let now = database.now();
         let discarded = dead::discard(&mut transaction, &positions, &self.actor.name, &self.reason, now).await?;
         transaction.commit().await?;
         out::print(format_args!("{} discarded", discarded.len()))?;

@@ -11,7 +11,6 @@ use super::super::actor::Actor;
 use super::super::database::{CONNECTIONS, Reached};
 use super::super::{out, table};
 use crate::bot::Bot;
-use crate::clock::Clock;
 use crate::config::{DatabaseSettings, EventSettings};
 use crate::events::quarantine::{self, Quarantined, QuarantinedRequest};
 use crate::events::release::{Released, release};
@@ -88,15 +87,7 @@ impl<B: Args> Release<B> {
         let database = Reached::find(&self.database, CONNECTIONS).await?;
         let (mut released, mut known, mut refused) = (0, 0, 0);
         for kept in quarantine::list(database.pool(), self.event_type.as_deref(), None, MOST).await? {
-            match release(
-                database.pool(),
-                &edition,
-                &kept,
-                &self.actor.name,
-                Clock::system().now(),
-            )
-            .await?
-            {
+            match release(database.pool(), &edition, &kept, &self.actor.name, database.now()).await? {
                 Released::Stored => released += 1,
                 Released::Known => known += 1,
                 Released::Gone => {}

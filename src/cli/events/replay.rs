@@ -16,7 +16,6 @@ use super::super::database::{CONNECTIONS, Reached};
 use super::super::out;
 use super::effect;
 use crate::bot::Bot;
-use crate::clock::Clock;
 use crate::config::{DatabaseSettings, EventSettings, NotificationSettings};
 use crate::events;
 use crate::events::audit::{self, Entry};
@@ -86,7 +85,7 @@ impl<B: Args> Replay<B> {
                 return Ok(());
             }
             let mut connection = database.pool().acquire().await?;
-            audit::write(&mut connection, &entry, Clock::system().now()).await
+            audit::write(&mut connection, &entry, database.now()).await
         };
         audit(&format!("begins at {} of the events", replay.place())).await?;
         let interrupted = interrupted()?;

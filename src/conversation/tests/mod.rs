@@ -17,7 +17,7 @@ use super::{Applied, Conversation, Done, apply};
 use crate::clock::Clock;
 use crate::config::NotificationSettings;
 use crate::events::{Envelope, Logged};
-use crate::postgres::{ConnectSettings, Database};
+use crate::postgres::{ConnectSettings, Database, SILENCE};
 use crate::reactions::{Effect, Recipient};
 use crate::telemetry::Metrics;
 use crate::testing::new_database;
@@ -33,16 +33,18 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) async fn set() -> Self {
+        let clock = Clock::held(at("2026-09-21T12:00:00Z"));
         let database = Database::connect(ConnectSettings {
             primary: new_database().await,
             replica: None,
             pool_size: 8,
             events_pool_size: 3,
             patience: Duration::from_secs(20),
+            silence: SILENCE,
+            clock: clock.clone(),
         })
         .await
         .unwrap();
-        let clock = Clock::held(at("2026-09-21T12:00:00Z"));
         let conversation = Conversation::new(database.clone(), clock.clone(), Metrics::default());
         Self {
             conversation,

@@ -64,7 +64,8 @@ impl Window {
 async fn with_ada() -> TestBot {
     // A directory with no rules: the service sends all the same.
     let bot = TestBot::start_with(Bot::new(), |settings| {
-        settings.events.events_dir = "tests/fixtures".into()
+        settings.events.events_dir = "tests/fixtures".into();
+        settings.events.events_pool_size = 2;
     })
     .await;
     sqlx::raw_sql(
@@ -126,6 +127,32 @@ async fn more_than_is_read_at_once_comes_in_order() {
     for number in 1..=250 {
         assert_eq!(window.message().await.1["text"], number.to_string());
     }
+}
+
+#[tokio::test]
+async fn lock_on_a_table_of_events_keeps_nothing_from_being_heard() {
+    let bot = with_ada().await;
+    let mut window = Window::open(&bot, SESSION, None).await;
+    let mut lock = bot.pool().begin().await.unwrap();
+    sqlx::query("lock table event_log").execute(&mut *lock).await.unwrap();
+    eventually("all connections of events wait for it", async || {
+        let waiting: i64 = sqlx::query_scalar(
+            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+                 and application_name = 'rejoinder events'",
+        )
+        .fetch_one(bot.pool())
+        .await
+        .unwrap();
+        waiting == 2
+    })
+    .await;
+    tell(&bot, 1, "shipped").await;
+    let (id, message) = window.message().await;
+    assert_eq!(message["text"], "shipped");
+    tell(&bot, 2, "delivered").await;
+    let mut again = Window::open(&bot, SESSION, Some(&id)).await;
+    assert_eq!(again.message().await.1["text"], "delivered");
+    lock.rollback().await.unwrap();
 }
 
 #[tokio::test]

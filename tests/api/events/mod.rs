@@ -4,6 +4,7 @@ mod batch;
 mod bounded;
 mod catalogue;
 mod check;
+mod clock;
 pub(crate) mod command;
 mod dead_letter;
 mod directory;

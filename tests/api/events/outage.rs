@@ -7,7 +7,7 @@ use rejoinder::postgres::embedded::Embedded;
 use serde_json::json;
 
 use super::shop::{self, count, shipped, status_of};
-use crate::support::eventually;
+use crate::support::{eventually, metrics};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn event_that_cannot_be_stored_is_503_with_retry_after_and_is_taken_once_it_can() {
@@ -105,4 +105,35 @@ async fn turns_are_answered_while_every_connection_for_events_waits() {
         bot.send("order.shipped", "10042", shipped("2Z")).await.0 == 202
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn worker_that_cannot_say_that_it_lives_is_not_ready_until_it_can() {
+    let bot = shop::open_with(|settings| settings.silence = Duration::from_secs(2)).await;
+    let ready = async || {
+        let answer = bot.http().get(bot.url("/readyz")).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let age = async || -> f64 {
+        let figures = metrics(&bot).await;
+        let line = figures
+            .lines()
+            .find_map(|line| line.strip_prefix("rejoinder_events_beat_age_seconds "));
+        line.unwrap().parse().unwrap()
+    };
+    assert_eq!(ready().await.0, 200);
+    sqlx::query("alter function share_partitions rename to share_nothing")
+        .execute(bot.pool())
+        .await
+        .unwrap();
+    eventually("not ready", async || ready().await.0 == 503).await;
+    let reason = ready().await.1;
+    assert!(reason.contains("events are not applied"), "{reason}");
+    assert!(age().await > 3.0);
+    sqlx::query("alter function share_nothing rename to share_partitions")
+        .execute(bot.pool())
+        .await
+        .unwrap();
+    eventually("ready again", async || ready().await.0 == 200).await;
+    assert!(age().await < 3.0);
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::directory::Directory;
 use super::shop::{self, shipped, shop};
-use crate::support::eventually;
+use crate::support::{eventually, metrics};
 
 fn three_sources() -> Directory {
     ["low", "normal", "high"]
@@ -100,4 +100,32 @@ async fn events_that_are_parked_count_as_waiting() {
     .await
     .unwrap();
     eventually("low is sent away", async || admitted(&bot).await == [false, true, true]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_stored_counts_although_the_backlog_cannot_be_measured() {
+    let directory = three_sources();
+    let bot = shop::open_with(|settings| {
+        directory.set(settings);
+        settings.events.events_work = false;
+        settings.events.events_backlog_limit = 200;
+    })
+    .await;
+    assert_eq!(admitted(&bot).await, [true, true, true]);
+    let mut lock = bot.pool().begin().await.unwrap();
+    sqlx::query("lock table event_cursors")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
+    send_many(&bot, 60).await;
+    assert_eq!(admitted(&bot).await, [false, true, true]);
+    send_many(&bot, 200).await;
+    assert_eq!(admitted(&bot).await, [false, false, true]);
+    let age = metrics(&bot).await;
+    let age = age.lines().find_map(|line| {
+        line.strip_prefix("rejoinder_events_backlog_age_seconds ")
+            .map(str::to_owned)
+    });
+    assert!(age.unwrap().parse::<f64>().unwrap() > 0.0);
+    lock.rollback().await.unwrap();
 }
