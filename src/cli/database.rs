@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnectOptions;
 use crate::clock::Clock;
 use crate::config::DatabaseSettings;
 use crate::postgres::embedded::Embedded;
-use crate::postgres::{ConnectSettings, Database, SILENCE};
+use crate::postgres::{ConnectSettings, Database, NotConnected, SILENCE};
 
 /// Connections that a command has, and how long it waits for one.
 pub(super) const CONNECTIONS: u32 = 4;
@@ -32,7 +32,7 @@ impl Reached {
         if let Some(options) = settings.primary()? {
             let database = connect(options, connections)
                 .await
-                .context("DATABASE_URL: expected a PostgreSQL that answers")?;
+                .context("DATABASE_URL: the database cannot be used")?;
             return Ok(Self {
                 database,
                 _private: None,
@@ -65,7 +65,7 @@ impl Reached {
     }
 }
 
-async fn connect(primary: PgConnectOptions, connections: u32) -> anyhow::Result<Database> {
+async fn connect(primary: PgConnectOptions, connections: u32) -> Result<Database, NotConnected> {
     Database::connect(ConnectSettings {
         primary,
         replica: None,

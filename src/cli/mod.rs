@@ -1,9 +1,11 @@
-//! The command line: `serve` (also with no command), `routes`, `replay`, `record`, `events`, `work`, `forget`.
+//! The command line: `serve` (also with no command), `routes`, `replay`, `record`, `events`, `work`, `forget`,
+//! `migrate`.
 
 mod actor;
 mod database;
 mod events;
 mod forget;
+mod migrate;
 mod out;
 mod record;
 mod replay;
@@ -40,6 +42,7 @@ enum Command<B: Args> {
     Events(Box<events::Events<B>>),
     Work(Box<work::Work<B>>),
     Forget(forget::Forget),
+    Migrate(migrate::Migrate),
 }
 
 /// Runs the command line for the bot that `bot` makes of its settings: the whole `main` of a deployment.
@@ -54,6 +57,7 @@ pub fn run<B: Args>(bot: impl FnOnce(&B) -> Bot) -> ExitCode {
         Some(Command::Events(events)) => Ok(events.run(bot)),
         Some(Command::Work(work)) => work.run(bot),
         Some(Command::Forget(forget)) => forget.run(),
+        Some(Command::Migrate(migrate)) => migrate.run(),
     };
     done.unwrap_or_else(|error| failed(&error, ExitCode::FAILURE))
 }

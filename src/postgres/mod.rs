@@ -4,25 +4,22 @@ pub mod embedded;
 mod listener;
 mod pool;
 mod silence;
+pub(crate) mod tables;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
 use chrono::TimeDelta;
-use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use tracing::{info, warn};
 
 use self::silence::unless_silent;
+pub use self::tables::{BadTables, MIGRATIONS};
 use crate::bot::DemoData;
 use crate::clock::Clock;
 use crate::fail::Fail;
-
-/// The tables of the service and of the bot.
-pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// How often the database is asked whether it answers, and how long it may take to.
 const PULSE: Duration = Duration::from_secs(1);
@@ -60,6 +57,38 @@ pub struct ConnectSettings {
     pub clock: Clock,
 }
 
+/// Why there is no database to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum NotConnected {
+    /// The primary does not take connections.
+    #[error("it does not answer: {0}")]
+    Unreachable(#[source] sqlx::Error),
+    /// A pooler stands before it, and drops what a connection is set to.
+    #[error(
+        "found a pooler that drops the settings of a connection, such as PgBouncer; expected PostgreSQL itself, or a proxy \
+         that passes everything on"
+    )]
+    Pooler,
+    /// Its tables are not fit for this program.
+    #[error("its tables are not fit: {0}")]
+    Tables(#[from] BadTables),
+}
+
+impl NotConnected {
+    /// Whether it may pass by itself: the server is not there yet, or is starting up.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable(sqlx::Error::Io(_)) => true,
+            Self::Unreachable(error) => {
+                let code = error.as_database_error().and_then(|error| error.code());
+                // cannot_connect_now
+                code.is_some_and(|code| code == "57P03")
+            }
+            Self::Pooler | Self::Tables(_) => false,
+        }
+    }
+}
+
 /// The primary, its replica, and whether the primary answers. Clones share all of it.
 #[derive(Clone, Debug)]
 pub struct Database(Arc<Inner>);
@@ -80,30 +109,27 @@ impl Database {
     /// when it is first read.
     ///
     /// # Errors
-    /// When the primary cannot be reached, is behind a pooler, or a migration fails.
-    pub async fn connect(settings: ConnectSettings) -> anyhow::Result<Self> {
+    /// When the primary cannot be reached, is behind a pooler, or its tables are not fit.
+    pub async fn connect(settings: ConnectSettings) -> Result<Self, NotConnected> {
         // One connection first: a wrong address is told at once, not after the pool's patience.
         // It need not say each time that the table of migrations is there.
         let first = settings.primary.clone();
         let first = first.options([("client_min_messages", "warning"), (MARK, "set")]);
         let mut first = PgConnection::connect_with(&first)
             .await
-            .context("cannot connect to the database")?;
+            .map_err(NotConnected::Unreachable)?;
         expect_no_pooler(&mut first).await?;
         let correction = ask_time(&mut first, &settings.clock)
             .await
-            .context("cannot ask the database for the time")?;
+            .map_err(NotConnected::Unreachable)?;
         if correction.abs() >= CLOCK_IS_WRONG {
             warn!(
                 by_s = correction.num_seconds(),
                 "the machine's clock is not the database's, which is gone by"
             );
         }
-        MIGRATIONS
-            .run(&mut first)
-            .await
-            .context("cannot migrate the database")?;
-        first.close().await.context("cannot close the connection")?;
+        tables::bring_up_to_date(&mut first).await?;
+        first.close().await.map_err(NotConnected::Unreachable)?;
         let turns = |options| pool::of_turns(options, settings.pool_size, settings.patience);
         Ok(Self(Arc::new(Inner {
             events: pool::of_events(settings.primary.clone(), settings.events_pool_size),
@@ -262,17 +288,14 @@ async fn ask_time(connection: &mut PgConnection, clock: &Clock) -> sqlx::Result<
 const MARK: &str = "rejoinder.mark";
 
 /// Settings that are asked for when connecting, such as the time limit of statements, must be those of the session.
-async fn expect_no_pooler(connection: &mut PgConnection) -> anyhow::Result<()> {
+async fn expect_no_pooler(connection: &mut PgConnection) -> Result<(), NotConnected> {
     let mark: Option<String> = sqlx::query_scalar("select current_setting($1, true)")
         .bind(MARK)
         .fetch_one(connection)
         .await
-        .context("cannot ask the database for a setting")?;
-    if mark.as_deref() != Some("set") {
-        bail!(
-            "found a pooler that drops the settings of a connection, such as PgBouncer; expected PostgreSQL itself, or a \
-             proxy that passes everything on"
-        );
+        .map_err(NotConnected::Unreachable)?;
+    match mark.as_deref() {
+        Some("set") => Ok(()),
+        Some(_) | None => Err(NotConnected::Pooler),
     }
-    Ok(())
 }

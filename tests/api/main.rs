@@ -19,4 +19,5 @@ mod settings;
 mod slot_filling;
 mod structure;
 mod support;
+mod tables;
 mod wire;
