@@ -8,15 +8,25 @@ COPY src src
 COPY intents intents
 COPY migrations migrations
 COPY benches benches
-RUN cargo build --release --locked --bin rejoinder
+# The caches keep what the dependencies were built to: a change of our own source builds our own crate.
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/build/cache \
+    cargo build --release --locked --bin rejoinder --target-dir cache \
+    && install -D cache/release/rejoinder target/release/rejoinder
 
 FROM debian:bookworm-slim
+LABEL org.opencontainers.image.title="Rejoinder" \
+      org.opencontainers.image.description="The fulfillment backend for chatbots" \
+      org.opencontainers.image.licenses="MIT"
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --no-create-home --uid 10001 rejoinder
-USER rejoinder
+    && groupadd --gid 10001 rejoinder \
+    && useradd --no-create-home --uid 10001 --gid 10001 rejoinder
+# A number, which Kubernetes' runAsNonRoot can judge.
+USER 10001:10001
 WORKDIR /tmp
-COPY --from=build /build/target/release/rejoinder /usr/local/bin/rejoinder
+COPY LICENSE /usr/share/doc/rejoinder/LICENSE
 COPY events /usr/share/rejoinder/events
-ENV EVENTS_DIR=/usr/share/rejoinder/events
+COPY --from=build /build/target/release/rejoinder /usr/local/bin/rejoinder
+ENV EVENTS_DIR=/usr/share/rejoinder/events LISTEN=0.0.0.0:8080
 EXPOSE 8080
+HEALTHCHECK --interval=5s --timeout=4s --start-period=30s CMD ["/usr/local/bin/rejoinder", "health"]
 ENTRYPOINT ["/usr/local/bin/rejoinder"]

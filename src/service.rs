@@ -199,7 +199,7 @@ impl Service {
     }
 }
 
-/// Checks what can be checked before anything is started.
+/// Checks what can be checked before anything is started; returns whether anybody is admitted.
 ///
 /// # Errors
 /// When the bot's list or the callers' settings are wrong; or the address is not loopback, and no caller method is set
@@ -209,7 +209,7 @@ pub(crate) fn check(
     server: &ServerSettings,
     auth: &AuthSettings,
     events: &EventSettings,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     bot.check()?;
     let surroundings = Surroundings::new(Clock::system(), upstream::client()?);
     let errors = reactions::errors(&events.events_dir, &bot.action_names(), &surroundings);
@@ -223,7 +223,7 @@ pub(crate) fn check(
         upstream::key_client()?,
     )?;
     if !auth.is_open() {
-        return Ok(());
+        return Ok(false);
     }
     if !server.listen.ip().is_loopback() {
         bail!(
@@ -233,5 +233,5 @@ pub(crate) fn check(
         );
     }
     warn!("no caller method is set: whoever reaches this loopback address is admitted");
-    Ok(())
+    Ok(true)
 }

@@ -24,7 +24,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::bot::Intent;
-use crate::config::{LogFormat, LogSettings};
+use crate::config::{self, LogFormat, LogSettings};
 use crate::events::EventMetrics;
 use crate::server::TURNS;
 
@@ -41,7 +41,7 @@ pub(crate) fn start(settings: &LogSettings) -> anyhow::Result<()> {
     let registry = tracing_subscriber::registry().with(filter);
     let started = match settings.log_format {
         LogFormat::Text => registry
-            .with(lines.with_ansi(std::io::stderr().is_terminal()))
+            .with(lines.with_ansi(std::io::stderr().is_terminal() && !config::no_color()))
             .try_init(),
         LogFormat::Json => registry.with(lines.json()).try_init(),
     };

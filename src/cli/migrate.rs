@@ -53,7 +53,10 @@ impl Migrate {
                 out::print(format_args!("{verb}  {number:04} {name}"))?;
             }
             if !standing.unknown.is_empty() {
-                out::print(format_args!("newer    {:?}, which this program does not know", standing.unknown))?;
+                out::print(format_args!(
+                    "newer    {:?}, which this program does not know",
+                    standing.unknown
+                ))?;
             }
             if standing.pending.is_empty() {
                 out::print("the tables are up to date")?;

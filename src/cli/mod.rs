@@ -1,16 +1,18 @@
-//! The command line: `serve` (also with no command), `routes`, `replay`, `record`, `events`, `work`, `forget`,
+//! The command line: `serve` (also with no command), `routes`, `replay`, `record`, `events`, `work`, `forget`, `health`,
 //! `migrate`.
 
 mod actor;
 mod database;
 mod events;
 mod forget;
+mod health;
 mod migrate;
 mod out;
 mod record;
 mod replay;
 mod routes;
 mod serve;
+mod service_url;
 mod table;
 mod work;
 
@@ -42,6 +44,7 @@ enum Command<B: Args> {
     Events(Box<events::Events<B>>),
     Work(Box<work::Work<B>>),
     Forget(forget::Forget),
+    Health(health::Health),
     Migrate(migrate::Migrate),
 }
 
@@ -57,6 +60,7 @@ pub fn run<B: Args>(bot: impl FnOnce(&B) -> Bot) -> ExitCode {
         Some(Command::Events(events)) => Ok(events.run(bot)),
         Some(Command::Work(work)) => work.run(bot),
         Some(Command::Forget(forget)) => forget.run(),
+        Some(Command::Health(health)) => health.run(),
         Some(Command::Migrate(migrate)) => migrate.run(),
     };
     done.unwrap_or_else(|error| failed(&error, ExitCode::FAILURE))

@@ -20,6 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
 use super::out;
+use super::service_url::ServiceUrl;
 use crate::recorded::{self, Came, RecordedTurn, Redactor};
 use crate::upstream;
 
@@ -66,9 +67,8 @@ const NOT_PASSED_ON: &[&str] = &[
 pub(super) struct Record {
     /// Directory for the files, made where it is missing; files in it are never overwritten
     dir: PathBuf,
-    /// The running service, by its base URL or by the whole of …/fulfillment
-    #[arg(long, default_value = "http://127.0.0.1:8080")]
-    url: String,
+    #[command(flatten)]
+    service: ServiceUrl,
     /// Address and port of the relay; only a loopback address, as it lets in any caller
     #[arg(long, default_value = "127.0.0.1:8081")]
     listen: SocketAddr,
@@ -85,7 +85,7 @@ impl Record {
                 self.listen
             );
         }
-        let url = recorded::fulfillment(&self.url)?;
+        let url = recorded::fulfillment(&self.service.url())?;
         fs::create_dir_all(&self.dir).with_context(|| format!("cannot make the directory {}", self.dir.display()))?;
         let listener =
             TcpListener::bind(self.listen).with_context(|| format!("--listen: cannot bind {}", self.listen))?;

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::failed;
+use super::service_url::ServiceUrl;
 use crate::recorded::{RecordedTurn, Report, Service, play};
 use crate::upstream;
 
@@ -25,9 +26,8 @@ pub(super) struct Replay {
     /// Files, and directories whose *.json files are all played, in the order of their names
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// The running service, by its base URL or by the whole of …/fulfillment
-    #[arg(long, default_value = "http://127.0.0.1:8080")]
-    url: String,
+    #[command(flatten)]
+    service: ServiceUrl,
     /// Write what came into the files that differ. A file with `reply_has` keeps the keys it names, and one with no
     /// reply gets an exact one. Answers that say nothing of the turn (401, 403, 404, 429, 5xx) are not accepted
     #[arg(long)]
@@ -53,7 +53,7 @@ impl Replay {
     fn played(self) -> anyhow::Result<Report> {
         // All before the first is posted: a run is not cut short by a file.
         let turns = RecordedTurn::read_all(&self.paths)?;
-        let service = Service::new(upstream::client()?, &self.url, &self.headers)?;
+        let service = Service::new(upstream::client()?, &self.service.url(), &self.headers)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

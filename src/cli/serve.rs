@@ -9,26 +9,32 @@ use anyhow::Context as _;
 use clap::Args;
 use sqlx::postgres::PgConnectOptions;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::out;
 use crate::bot::Bot;
 use crate::clock::Clock;
-use crate::config::{DatabaseSettings, Settings};
+use crate::config::{DatabaseSettings, Environment, LogFormat, Settings};
 use crate::postgres::embedded::Embedded;
-use crate::postgres::{ConnectSettings, Database, SILENCE};
+use crate::postgres::{ConnectSettings, Database, NotConnected, SILENCE};
 use crate::service::{self, Parts, Service};
 use crate::telemetry;
 
 /// How often the private PostgreSQL is looked after.
 const LOOK_AFTER: Duration = Duration::from_millis(500);
 
+/// How long a database that is starting, too, is waited for, and how often it is asked.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(10);
+const DATABASE_RETRY: Duration = Duration::from_millis(500);
+
 /// Serves until SIGINT or SIGTERM.
 pub(super) fn serve<B: Args>(settings: Settings<B>, bot: impl FnOnce(&B) -> Bot) -> anyhow::Result<ExitCode> {
     telemetry::start(&settings.log)?;
+    Environment::read::<super::Line<B>>().log();
     let bot = bot(&settings.bot);
     settings.turns.check()?;
-    service::check(&bot, &settings.server, &settings.auth, &settings.events)?;
+    let is_open = service::check(&bot, &settings.server, &settings.auth, &settings.events)?;
     let private = match settings.database.primary()? {
         Some(_) => None,
         None => Some(Private::start(&settings.database)?),
@@ -38,7 +44,7 @@ pub(super) fn serve<B: Args>(settings: Settings<B>, bot: impl FnOnce(&B) -> Bot)
         .build()
         .context("cannot start the runtime")?;
     let options = private.as_ref().map(|private| private.options.clone());
-    let served = runtime.block_on(until_signal(settings, bot, options));
+    let served = runtime.block_on(until_signal(settings, bot, is_open, options));
     runtime.shutdown_timeout(Duration::from_secs(1));
     served.map(|()| ExitCode::SUCCESS)
 }
@@ -91,19 +97,28 @@ fn keep(mut embedded: Embedded, stopped: &mpsc::Receiver<()>) {
 async fn until_signal<B: Args>(
     settings: Settings<B>,
     bot: Bot,
+    is_open: bool,
     private: Option<PgConnectOptions>,
 ) -> anyhow::Result<()> {
     // Before the start, so that an early Ctrl-C ends it in order, too.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let example = bot.example_turn();
+    // Its answer is in the demo data.
+    let has_demo = settings.database.demo_data.unwrap_or(private.is_some());
+    let example = bot.example_turn().filter(|_| has_demo || bot.demo().is_none());
+    let log_format = settings.log.log_format;
     let shutdown_delay = settings.server.shutdown_delay();
     let started = async {
         let database = connect(&settings, private.clone()).await?;
-        let demo = settings.database.demo_data.unwrap_or(private.is_some());
-        if let (true, Some(data)) = (demo, bot.demo()) {
+        if let (true, Some(data)) = (has_demo, bot.demo()) {
             database.load(data).await.context("cannot load the demo data")?;
         }
+        info!(
+            host = database.primary().connect_options().get_host(),
+            database = database.primary().connect_options().get_database(),
+            demo_data = has_demo,
+            "the database answers"
+        );
         let Settings {
             server,
             turns,
@@ -131,7 +146,10 @@ async fn until_signal<B: Args>(
         _ = interrupt.recv() => return Ok(()),
         _ = terminate.recv() => return Ok(()),
     };
-    greet(&service, example.as_deref());
+    match log_format {
+        LogFormat::Text => greet(&service, is_open, example.as_deref()),
+        LogFormat::Json => info!(url = format!("http://{}", service.address()), "serving"),
+    }
     let delay = tokio::select! {
         // Whoever presses Ctrl-C has no load balancer to tell.
         _ = interrupt.recv() => Duration::ZERO,
@@ -152,7 +170,7 @@ async fn connect<B: Args>(settings: &Settings<B>, private: Option<PgConnectOptio
         (None, None) => anyhow::bail!("there is no database"),
     };
     let place = format!("{}:{}", primary.get_host(), primary.get_port());
-    Database::connect(ConnectSettings {
+    let connect = ConnectSettings {
         primary,
         replica: settings.database.replica()?,
         pool_size: settings.database.database_pool_size,
@@ -160,18 +178,34 @@ async fn connect<B: Args>(settings: &Settings<B>, private: Option<PgConnectOptio
         patience: settings.turns.handler_limit(),
         silence: SILENCE,
         clock: Clock::system(),
-    })
-    .await
-    .with_context(|| format!("DATABASE_URL: expected a PostgreSQL that answers at {place}"))
+    };
+    let patience = Instant::now() + DATABASE_PATIENCE;
+    loop {
+        match Database::connect(connect.clone()).await {
+            Ok(database) => return Ok(database),
+            Err(error) if error.may_pass() && Instant::now() < patience => {
+                info!(place, error = %error, "the database is not there yet; trying again");
+                tokio::time::sleep(DATABASE_RETRY).await;
+            }
+            Err(error @ NotConnected::Unreachable(_)) => {
+                return Err(error)
+                    .with_context(|| format!("DATABASE_URL: expected a PostgreSQL that answers at {place}"));
+            }
+            Err(error @ (NotConnected::Pooler | NotConnected::Tables(_))) => {
+                return Err(error).with_context(|| format!("DATABASE_URL: the database at {place} cannot be used"));
+            }
+        }
+    }
 }
 
 /// Where it serves, and a line to try it.
-fn greet(service: &Service, example: Option<&str>) {
+fn greet(service: &Service, is_open: bool, example: Option<&str>) {
     let url = format!("http://{}", service.address());
     out::announce(format_args!("Rejoinder serves on {url}"));
     if let Some(turn) = example {
+        let credentials = if is_open { "" } else { " -H 'Authorization: …'" };
         out::announce(format_args!(
-            "\nTry a turn:\n\n  curl {url}/fulfillment -H 'Content-Type: application/json' -d '{turn}'\n"
+            "\nTry a turn:\n\n  curl {url}/fulfillment{credentials} -H 'Content-Type: application/json' -d '{turn}'\n"
         ));
     }
 }

@@ -12,7 +12,7 @@ use super::database::Reached;
 use super::out;
 use crate::auth::Exposure;
 use crate::bot::Bot;
-use crate::config::{DatabaseSettings, EventSettings, LogSettings, NotificationSettings};
+use crate::config::{DatabaseSettings, Environment, EventSettings, LogSettings, NotificationSettings};
 use crate::conversation::Conversation;
 use crate::events::{Events, Parts};
 use crate::telemetry::{self, Metrics};
@@ -43,6 +43,7 @@ pub(super) struct Work<B: Args> {
 impl<B: Args> Work<B> {
     pub(super) fn run(self, bot: impl FnOnce(&B) -> Bot) -> anyhow::Result<ExitCode> {
         telemetry::start(&self.log)?;
+        Environment::read::<super::Line<B>>().log();
         let bot = bot(&self.bot);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()

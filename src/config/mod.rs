@@ -10,9 +10,12 @@ mod notifications;
 mod server;
 mod turn;
 
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
-use clap::{Args, Command, CommandFactory as _, FromArgMatches as _, Parser};
+use clap::{Args, Command, CommandFactory, FromArgMatches as _, Parser};
+use tracing::{info, warn};
 
 pub use self::auth::AuthSettings;
 pub use self::database::{BadDatabaseUrl, DatabaseSettings};
@@ -59,11 +62,86 @@ pub(crate) fn read<P: Parser>() -> P {
         && !error.not_found()
     {
         P::command()
-            .error(clap::error::ErrorKind::Io, format!(".env cannot be read: {error}"))
+            .error(clap::error::ErrorKind::Io, unreadable_env(error))
             .exit();
     }
     let command = without_empty_variables(P::command());
     P::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+}
+
+/// What is wrong with `.env`; not the text of a line, which may be a secret.
+fn unreadable_env(error: dotenvy::Error) -> String {
+    match error {
+        dotenvy::Error::LineParse(text, _) => {
+            let file = std::fs::read_to_string(".env").unwrap_or_default();
+            let line = file.lines().position(|line| line == text).map_or(1, |index| index + 1);
+            format!(".env:{line}: found something else, expected NAME=value")
+        }
+        other => format!(".env cannot be read: {other}"),
+    }
+}
+
+/// How like a setting's name one must be to be taken for a slip.
+const LIKENESS: f32 = 0.85;
+
+/// What the environment, `.env` among it, says of the settings of `P`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Environment {
+    /// Names of settings that have a value there.
+    pub(crate) set: Vec<String>,
+    /// Names that are no setting's but nearly so, each with the one that may be meant.
+    pub(crate) slips: Vec<(String, String)>,
+}
+
+impl Environment {
+    /// Looks at the names alone: values may be secrets.
+    pub(crate) fn read<P: CommandFactory>() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "this is the module the lint points to")]
+        let names = std::env::vars_os()
+            .filter(|(_, value)| !value.is_empty())
+            .filter_map(|(name, _)| name.into_string().ok());
+        Self::of(&P::command(), names)
+    }
+
+    fn of(command: &Command, names: impl Iterator<Item = String>) -> Self {
+        let mut known = BTreeSet::new();
+        collect_names(command, &mut known);
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let mut environment = Self::default();
+        for name in names {
+            if known.contains(&name.as_str()) {
+                environment.set.push(name);
+            } else if let Some(meant) = similar::get_close_matches(name.as_str(), &known, 1, LIKENESS).first() {
+                environment.slips.push((name, (*meant).to_owned()));
+            }
+        }
+        environment.set.sort();
+        environment.slips.sort();
+        environment
+    }
+
+    /// Tells of it when a service starts.
+    pub(crate) fn log(&self) {
+        info!(settings = self.set.join(" "), "settings from the environment");
+        for (found, meant) in &self.slips {
+            warn!("{found} is no setting and does nothing; is {meant} meant?");
+        }
+    }
+}
+
+fn collect_names(command: &Command, names: &mut BTreeSet<String>) {
+    let of_arguments = command
+        .get_arguments()
+        .filter_map(|argument| argument.get_env()?.to_str());
+    names.extend(of_arguments.filter(|name| *name != "USER").map(str::to_owned));
+    for subcommand in command.get_subcommands() {
+        collect_names(subcommand, names);
+    }
+}
+
+/// Whether colours are unwanted (no-color.org).
+pub(crate) fn no_color() -> bool {
+    variable("NO_COLOR").is_some()
 }
 
 /// Settings as they are where nothing is set: for tests.
@@ -93,6 +171,20 @@ where
     }
 }
 
+/// The base URL of a service on this machine that listens at `LISTEN`, for commands that speak to it.
+pub(crate) fn local_url() -> String {
+    let mut address = variable("LISTEN")
+        .and_then(|listen| listen.parse::<SocketAddr>().ok())
+        .unwrap_or(server::DEFAULT);
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    format!("http://{address}")
+}
+
 /// A variable that a file names, such as one that holds a secret; `None` where it is not set, or empty.
 pub(crate) fn variable(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "this is the module the lint points to")]
@@ -117,4 +209,30 @@ fn without_empty_variables(command: Command) -> Command {
         if empty { arg.env(None::<&str>) } else { arg }
     });
     command.mut_subcommands(without_empty_variables)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        server: ServerSettings,
+        #[command(flatten)]
+        database: DatabaseSettings,
+    }
+
+    #[test]
+    fn name_that_is_nearly_a_settings_is_taken_for_a_slip() {
+        let names = ["DATABSE_URL", "LISTEN", "HOME", "DEMO_DATAS", "LISTEN_FDS", "PATH"];
+        let environment = Environment::of(&Line::command(), names.map(str::to_owned).into_iter());
+        assert_eq!(environment.set, ["LISTEN"]);
+        let slips: Vec<_> = environment
+            .slips
+            .iter()
+            .map(|(found, meant)| (found.as_str(), meant.as_str()))
+            .collect();
+        assert_eq!(slips, [("DATABSE_URL", "DATABASE_URL"), ("DEMO_DATAS", "DEMO_DATA")]);
+    }
 }

@@ -1,16 +1,19 @@
 //! Where the service listens, and how connections are kept.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
 use super::whole_number;
+
+/// Where it listens when nothing is said.
+pub(super) const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 /// Where the service listens, and how connections are kept.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Server")]
 pub struct ServerSettings {
     /// Address and port to serve on; other than loopback only with a caller method set
-    #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
+    #[arg(long, env = "LISTEN", default_value_t = DEFAULT, value_parser = address)]
     pub listen: SocketAddr,
     /// How long a connection may be silent between two requests, in seconds, 5 to 3600; longer than a load balancer keeps it (Google's: 600)
     #[arg(long, env = "KEEP_ALIVE_S", default_value = "620", value_parser = whole_number::<u64>(5..=3_600))]
@@ -36,6 +39,12 @@ impl ServerSettings {
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse()
-        .map_err(|_| "expected an address and port, such as 127.0.0.1:8080 or [::1]:8080".to_owned())
+    const EXPECTED: &str = "expected an address and port, such as 127.0.0.1:8080, [::1]:8080 or localhost:8080";
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let found: Vec<SocketAddr> = text.to_socket_addrs().map_err(|_| EXPECTED)?.collect();
+    // Of a name's addresses the one that most clients try.
+    let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    Ok(first.copied().ok_or(EXPECTED)?)
 }

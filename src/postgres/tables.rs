@@ -26,7 +26,9 @@ pub enum BadTables {
         reason: String,
     },
     /// A newer program has changed them in a way that this one cannot live with.
-    #[error("they are at migration {newest}, for programs that know {oldest_known}; this one knows {known}: run a newer one")]
+    #[error(
+        "they are at migration {newest}, for programs that know {oldest_known}; this one knows {known}: run a newer one"
+    )]
     TooNew {
         /// The newest migration applied.
         newest: i64,
@@ -97,7 +99,11 @@ impl Standing {
     }
 
     fn expect_fit(&self) -> Result<(), BadTables> {
-        let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
+        let known = MIGRATIONS
+            .iter()
+            .map(|migration| migration.version)
+            .max()
+            .unwrap_or_default();
         match self.unknown.last() {
             Some(newest) if self.oldest_known > known => Err(BadTables::TooNew {
                 newest: *newest,
@@ -118,7 +124,10 @@ pub(crate) async fn bring_up_to_date(connection: &mut PgConnection) -> Result<St
     let standing = Standing::read(connection).await?;
     standing.expect_fit()?;
     if let Some(newest) = standing.unknown.last() {
-        info!(migration = newest, "the tables are newer than this program, and fit for it");
+        info!(
+            migration = newest,
+            "the tables are newer than this program, and fit for it"
+        );
     }
     if standing.pending.is_empty() {
         return Ok(standing);
@@ -141,5 +150,7 @@ pub(crate) async fn bring_up_to_date(connection: &mut PgConnection) -> Result<St
 
 fn named(number: i64) -> String {
     let migration = MIGRATIONS.iter().find(|migration| migration.version == number);
-    migration.map(|migration| migration.description.to_string()).unwrap_or_default()
+    migration
+        .map(|migration| migration.description.to_string())
+        .unwrap_or_default()
 }

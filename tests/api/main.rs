@@ -9,6 +9,7 @@ mod idempotency;
 mod identity;
 mod memory;
 mod observability;
+mod operating;
 mod outage;
 mod overload;
 mod printing;

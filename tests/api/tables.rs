@@ -60,7 +60,10 @@ async fn role_that_may_create_nothing_runs_on_tables_that_are_there() {
         format!("grant select, insert, update, delete on all tables in schema public to {role}"),
         "revoke create on schema public from public".to_owned(),
     ] {
-        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(bot.pool()).await.unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(statement))
+            .execute(bot.pool())
+            .await
+            .unwrap();
     }
     let url = sqlx::ConnectOptions::to_url_lossy(&bot.database().username(&role));
     let mut command = crate::serve::rejoinder();

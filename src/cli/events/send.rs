@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::super::database::{CONNECTIONS, Reached};
 use super::super::out;
+use super::super::service_url::ServiceUrl;
 use crate::clock::Clock;
 use crate::config::{DatabaseSettings, EventSettings};
 use crate::events::SourceSecrets;
@@ -52,9 +53,8 @@ pub(super) struct Send {
     /// Which source sends it: one whose events have our own form
     #[arg(long, default_value = "generic")]
     source: String,
-    /// The running service
-    #[arg(long, default_value = "http://127.0.0.1:8080")]
-    url: String,
+    #[command(flatten)]
+    service: ServiceUrl,
     #[command(flatten)]
     events: EventSettings,
     #[command(flatten)]
@@ -105,8 +105,9 @@ impl Send {
             envelope["user_id"] = user.into();
         }
         let body = Bytes::from(envelope.to_string());
+        let url = self.service.url();
         let mut request = http
-            .post(format!("{}/events/{}", self.url.trim_end_matches('/'), self.source))
+            .post(format!("{}/events/{}", url.trim_end_matches('/'), self.source))
             .header("content-type", "application/json")
             .timeout(Duration::from_secs(10));
         let id = envelope["event_id"].as_str().unwrap_or_default();
@@ -124,7 +125,7 @@ impl Send {
             .body(body)
             .send()
             .await
-            .with_context(|| format!("nothing answers at {}", self.url))?;
+            .with_context(|| format!("nothing answers at {url}"))?;
         let status = answer.status();
         let text = answer.text().await?;
         out::print(format_args!("{status}\n{}", readable(&text)))?;

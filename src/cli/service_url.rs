@@ -1,0 +1,24 @@
+//! Where the running service is that a command speaks to.
+
+use clap::Args;
+
+use crate::config;
+
+/// Where the running service is.
+#[derive(Args)]
+#[group(skip)]
+pub(super) struct ServiceUrl {
+    /// The running service, by its base URL; the one that listens at LISTEN when it is not given
+    #[arg(long)]
+    url: Option<String>,
+}
+
+impl ServiceUrl {
+    /// Its base URL: the one given, else that of `LISTEN` on this machine.
+    pub(super) fn url(&self) -> String {
+        match &self.url {
+            Some(url) => url.clone(),
+            None => config::local_url(),
+        }
+    }
+}
