@@ -5,6 +5,7 @@
 
 #![warn(clippy::print_stdout)] // `println!` panics where nobody reads on; `cli::out` does not
 
+mod admission;
 pub mod auth;
 mod backoff;
 mod body;
@@ -24,6 +25,7 @@ pub mod handler;
 mod lang;
 mod listener;
 mod nearest;
+mod operate;
 pub mod postgres;
 mod reactions;
 mod recorded;

@@ -24,7 +24,6 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFuture};
 use tracing::{error, info, warn};
 
-use crate::config::ServerSettings;
 use crate::connection;
 
 /// How many connections may wait to be taken; the system may allow fewer.
@@ -107,7 +106,7 @@ impl Server {
     ///
     /// # Errors
     /// When the address cannot be listened on, or no thread can be started.
-    pub(crate) fn start<F, I, S, B>(settings: &ServerSettings, terms: Terms, app: F) -> anyhow::Result<Self>
+    pub(crate) fn start<F, I, S, B>(listen: SocketAddr, terms: Terms, app: F) -> anyhow::Result<Self>
     where
         F: Fn() -> I + Clone + Send + 'static,
         I: IntoServiceFactory<S, Request>,
@@ -120,8 +119,7 @@ impl Server {
             > + 'static,
         B: MessageBody + 'static,
     {
-        let listen = settings.listen;
-        let listener = listener(listen).with_context(|| format!("LISTEN: cannot bind {listen}"))?;
+        let listener = listener(listen).with_context(|| format!("cannot bind {listen}"))?;
         let address = listener.local_addr()?;
         let ended = CancellationToken::new();
         let (mut ways, mut starts) = (Vec::new(), Vec::new());

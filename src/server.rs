@@ -10,9 +10,9 @@ use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt as _;
 use tokio::time::Instant;
 use tracing::{Span, info};
-use url::{Host, Url};
 
-use crate::auth::{Auth, Refused as CallerRefused};
+use crate::admission::admit;
+use crate::auth::Auth;
 use crate::body::{Body, BodyMemory, expect_json, inflate, read, text};
 use crate::clock::before;
 use crate::conversation::Conversation;
@@ -20,10 +20,8 @@ use crate::error::{self, HttpError};
 use crate::events::door::Door;
 use crate::events::source;
 use crate::fulfillment::Fulfillment;
-use crate::listener::Terms;
-use crate::postgres::Database;
+use crate::operate;
 use crate::session::SessionName;
-use crate::telemetry::Metrics;
 
 /// The largest body that is taken, in bytes, before and after it is inflated.
 pub(crate) const MAX_BODY: usize = 1024 * 1024;
@@ -41,12 +39,9 @@ const ADMITTED_AGAIN: Duration = Duration::from_secs(2);
 pub(crate) struct Doors {
     pub(crate) fulfillment: Arc<Fulfillment>,
     pub(crate) auth: Arc<Auth>,
-    pub(crate) database: Database,
     pub(crate) conversation: Arc<Conversation>,
     pub(crate) events: Option<Arc<Door>>,
-    pub(crate) metrics: Metrics,
     pub(crate) bodies: Bodies,
-    pub(crate) terms: Terms,
 }
 
 /// The memory of bodies: what events take, turns do not miss.
@@ -82,31 +77,16 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         )
         .service(web::resource("/events/{source}").default_service(web::to(events)))
         .service(
-            web::resource("/healthz")
-                .get(alive)
-                .route(web::head().to(alive))
-                .default_service(web::to(|| only("GET, HEAD"))),
-        )
-        .service(
-            web::resource("/readyz")
-                .get(ready)
-                .route(web::head().to(ready))
-                .default_service(web::to(|| only("GET, HEAD"))),
-        )
-        .service(
             web::resource("/conversations/{session:.+}/stream")
                 .get(stream)
                 .default_service(web::to(|| only("GET"))),
         )
-        .service(
-            web::resource("/metrics")
-                .get(metrics)
-                .default_service(web::to(|| only("GET, HEAD"))),
-        )
+        .configure(operate::routes)
         .default_service(web::to(async || Err::<HttpResponse, _>(HttpError::NotFound)));
 }
 
-async fn only(allowed: &'static str) -> Result<HttpResponse, HttpError> {
+/// The answer to a method that a route does not have.
+pub(crate) async fn only(allowed: &'static str) -> Result<HttpResponse, HttpError> {
     Err(HttpError::MethodNotAllowed { allowed })
 }
 
@@ -116,7 +96,7 @@ async fn turn(request: HttpRequest, payload: Payload, doors: Data<Doors>) -> Res
     let patience = arrived + BODY_LIMIT;
     let headers = request.headers();
     let admitted = async |body: &[u8]| {
-        let admitted = before(patience, admit(&doors, headers, body)).await;
+        let admitted = before(patience, admit(&doors.auth, headers, body)).await;
         admitted.map_err(|_| HttpError::KeysUnavailable)?
     };
     // A stranger's body is read only where it is what proves the caller.
@@ -191,7 +171,7 @@ async fn events(
 
 /// The types, versions and schemas of events, for whoever sends them.
 async fn catalogue(request: HttpRequest, doors: Data<Doors>) -> Result<HttpResponse, HttpError> {
-    admit(&doors, request.headers(), b"").await?;
+    admit(&doors.auth, request.headers(), b"").await?;
     let door = doors.events.as_ref().ok_or(HttpError::NotFound)?;
     let published = door.rulebook.edition();
     let published = published.catalogue.published();
@@ -204,39 +184,6 @@ async fn catalogue(request: HttpRequest, doors: Data<Doors>) -> Result<HttpRespo
         .body(published.body.clone()))
 }
 
-/// The process lives.
-async fn alive() -> &'static str {
-    "alive\n"
-}
-
-/// Turns can be answered from the database, events are applied where they are to be, and more may come.
-async fn ready(doors: Data<Doors>) -> Result<&'static str, HttpError> {
-    if doors.terms.is_leaving() {
-        return Err(HttpError::NotReady("the service stops"));
-    }
-    if !doors.database.is_up() {
-        return Err(HttpError::NotReady("the database does not answer"));
-    }
-    // By then it should have found connections that answer.
-    if doors.metrics.events().vitals.is_stalled(2 * doors.database.silence()) {
-        return Err(HttpError::NotReady("events are not applied: the worker cannot beat"));
-    }
-    Ok("ready\n")
-}
-
-/// The metrics, for the callers that may post turns.
-async fn metrics(request: HttpRequest, doors: Data<Doors>) -> Result<HttpResponse, HttpError> {
-    admit(&doors, request.headers(), b"").await?;
-    let text = doors
-        .metrics
-        .text(doors.fulfillment.late_replies().await)
-        .map_err(|_| HttpError::NotReady("metrics cannot be written"))?;
-    let open_metrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, open_metrics))
-        .body(text))
-}
-
 /// What is said in a conversation unasked, as server-sent events, for the callers that may post turns.
 async fn stream(
     request: HttpRequest,
@@ -244,7 +191,7 @@ async fn stream(
     query: web::Query<StreamQuery>,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, HttpError> {
-    admit(&doors, request.headers(), b"").await?;
+    admit(&doors.auth, request.headers(), b"").await?;
     let session = SessionName::parse(&session)?;
     Span::current().record("session.id", session.id());
     let last_event_id = text(request.headers(), &header::HeaderName::from_static("last-event-id"))
@@ -283,42 +230,4 @@ async fn withdrawn(auth: Arc<Auth>, headers: HeaderMap) {
 #[derive(serde::Deserialize)]
 struct StreamQuery {
     last_event_id: Option<String>,
-}
-
-async fn admit(doors: &Doors, headers: &HeaderMap, body: &[u8]) -> Result<(), HttpError> {
-    if doors.auth.is_open() {
-        return expect_loopback(headers);
-    }
-    match doors.auth.admit(headers, body).await {
-        Ok(caller) => {
-            Span::current().record("caller", tracing::field::debug(caller));
-            Ok(())
-        }
-        Err(CallerRefused::NoCredentials | CallerRefused::Rejected) => Err(HttpError::Unauthorized {
-            challenges: doors.auth.challenges().to_vec(),
-        }),
-        Err(CallerRefused::KeysUnavailable) => Err(HttpError::KeysUnavailable),
-    }
-}
-
-/// While everybody is admitted, only who has meant this machine: a page in a browser may have had the browser take a
-/// name of its own for this address, and the browser says that name.
-fn expect_loopback(headers: &HeaderMap) -> Result<(), HttpError> {
-    let Some(found) = headers.get(header::HOST) else {
-        // No browser leaves it out.
-        return Ok(());
-    };
-    let found = String::from_utf8_lossy(found.as_bytes());
-    let host = Url::parse(&format!("http://{found}")).ok();
-    let is_loopback = match host.as_ref().and_then(Url::host) {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    if is_loopback {
-        return Ok(());
-    }
-    let found = found.chars().take(100).collect();
-    Err(HttpError::BadHost { found })
 }

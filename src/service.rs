@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::{App, web};
-use anyhow::bail;
+use anyhow::Context as _;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -24,6 +24,7 @@ use crate::events::{self, Events};
 use crate::fulfillment::Fulfillment;
 use crate::handler::{Gates, Services};
 use crate::listener::{Server, Terms, raise_descriptors};
+use crate::operate::{Operated, expect_guarded};
 use crate::postgres::Database;
 use crate::reactions;
 use crate::server::{Bodies, Doors, routes};
@@ -114,22 +115,29 @@ impl Service {
             tokio::runtime::Handle::current(),
         );
         let terms = Terms::new(server.keep_alive(), raise_descriptors());
+        let auth = Arc::new(auth);
         let doors = web::Data::new(Doors {
             fulfillment: Arc::clone(&fulfillment),
-            auth: Arc::new(auth),
-            database: database.clone(),
+            auth: Arc::clone(&auth),
             conversation: Arc::clone(&conversation),
             events: events.door(),
-            metrics,
             bodies: Bodies::new(server.body_memory_mib.saturating_mul(1024 * 1024)),
-            terms: terms.clone(),
         });
-        let server = Server::start(&server, terms.clone(), move || {
+        let operated = web::Data::new(Operated {
+            auth,
+            database: database.clone(),
+            metrics,
+            terms: terms.clone(),
+            fulfillment: Some(Arc::clone(&fulfillment)),
+        });
+        let server = Server::start(server.listen, terms.clone(), move || {
             App::new()
                 .app_data(doors.clone())
+                .app_data(operated.clone())
                 .configure(routes)
                 .wrap(TracingLogger::<crate::telemetry::TurnSpan>::new())
-        })?;
+        })
+        .context("LISTEN")?;
         let mut background = JoinSet::new();
         background.spawn(database.clone().watch());
         background.spawn(Arc::clone(&fulfillment).keep_late());
@@ -222,15 +230,9 @@ pub(crate) fn check(
         Clock::system(),
         upstream::key_client()?,
     )?;
+    expect_guarded("LISTEN", server.listen, &auth)?;
     if !auth.is_open() {
         return Ok(false);
-    }
-    if !server.listen.ip().is_loopback() {
-        bail!(
-            "LISTEN: found {}, expected a loopback address while no caller method is set; set one of AUTH_BASIC, \
-             AUTH_BEARER, AUTH_JWT_KEY, AUTH_JWT_JWKS_URL, AUTH_GOOGLE_PROJECT_NUMBER, AUTH_HMAC_SECRET",
-            server.listen
-        );
     }
     warn!("no caller method is set: whoever reaches this loopback address is admitted");
     Ok(true)

@@ -13,9 +13,9 @@ use crate::upstream;
 /// How long a service may take to say how it is.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Ask a running service whether it can answer turns
+/// Ask a running service whether it can answer turns, or a worker whether it applies events
 ///
-/// Asks /readyz, and prints what it says. The exit code is 0 when it is ready, and 1 when it is not, or nothing answers
+/// Asks /readyz (of a worker that has OPERATE_LISTEN, there), and prints what it says. The exit code is 0 when it is ready, and 1 when it is not, or nothing answers
 /// within three seconds.
 #[derive(Args)]
 #[group(skip)]
@@ -31,7 +31,7 @@ impl Health {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            let url = self.service.url();
+            let url = self.service.url_or(&["OPERATE_LISTEN", "LISTEN"]);
             let path = if self.live { "healthz" } else { "readyz" };
             let asked = upstream::client()?
                 .get(format!("{}/{path}", url.trim_end_matches('/')))

@@ -16,9 +16,11 @@ pub(super) struct ServiceUrl {
 impl ServiceUrl {
     /// Its base URL: the one given, else that of `LISTEN` on this machine.
     pub(super) fn url(&self) -> String {
-        match &self.url {
-            Some(url) => url.clone(),
-            None => config::local_url(),
-        }
+        self.url_or(&["LISTEN"])
+    }
+
+    /// The one given, else that of the first of these settings that is set.
+    pub(super) fn url_or(&self, settings: &[&str]) -> String {
+        self.url.clone().unwrap_or_else(|| config::local_url(settings))
     }
 }

@@ -1,8 +1,12 @@
 //! `rejoinder work`: applies events apart from the service that takes them in.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::App;
+use actix_web::web::Data;
 use anyhow::Context as _;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -10,16 +14,23 @@ use tracing::{info, warn};
 
 use super::database::Reached;
 use super::out;
-use crate::auth::Exposure;
+use crate::auth::{Auth, Exposure};
 use crate::bot::Bot;
-use crate::config::{DatabaseSettings, Environment, EventSettings, LogSettings, NotificationSettings};
+use crate::config::{
+    self, AuthSettings, DatabaseSettings, Environment, EventSettings, LogFormat, LogSettings, NotificationSettings,
+};
 use crate::conversation::Conversation;
 use crate::events::{Events, Parts};
+use crate::listener::{Server, Terms, raise_descriptors};
+use crate::operate::{self, Operated, expect_guarded};
 use crate::telemetry::{self, Metrics};
-use crate::upstream::Upstream;
+use crate::upstream::{self, Upstream};
 
 /// How long connections to the database may take to close.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long a connection that asks how the worker is may be silent between two requests.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// Apply events that services take in, until SIGINT or SIGTERM
 ///
@@ -28,12 +39,18 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 #[derive(Args)]
 #[group(skip)]
 pub(super) struct Work<B: Args> {
+    /// Address and port for /healthz, /readyz and, for admitted callers, /metrics; other than loopback only with a caller
+    /// method set; default: none
+    #[arg(long, env = "OPERATE_LISTEN", value_parser = config::address, help_heading = "Worker")]
+    operate_listen: Option<SocketAddr>,
     #[command(flatten)]
     events: EventSettings,
     #[command(flatten)]
     notifications: NotificationSettings,
     #[command(flatten)]
     database: DatabaseSettings,
+    #[command(flatten)]
+    auth: AuthSettings,
     #[command(flatten)]
     log: LogSettings,
     #[command(flatten)]
@@ -67,19 +84,47 @@ impl<B: Args> Work<B> {
             exposure: Exposure::Loopback,
             data_dir: self.database.data_dir,
             actions,
-            conversation: Conversation::new(reached.database.clone(), clock, metrics.clone()),
+            conversation: Conversation::new(reached.database.clone(), clock.clone(), metrics.clone()),
             breakers: Upstream::new()?.breakers(),
             metrics: metrics.events().clone(),
         })?;
         let watching = tokio::spawn(reached.database.clone().watch());
-        out::announce("Rejoinder applies events");
+        let terms = Terms::new(KEEP_ALIVE, raise_descriptors());
+        let server = match self.operate_listen {
+            None => None,
+            Some(listen) => {
+                let auth = Auth::new(&self.auth, Exposure::of(listen), clock, upstream::key_client()?)?;
+                expect_guarded("OPERATE_LISTEN", listen, &auth)?;
+                let operated = Data::new(Operated {
+                    auth: Arc::new(auth),
+                    database: reached.database.clone(),
+                    metrics,
+                    terms: terms.clone(),
+                    fulfillment: None,
+                });
+                let app = move || App::new().app_data(operated.clone()).configure(operate::routes);
+                Some(Server::start(listen, terms.clone(), app).context("OPERATE_LISTEN")?)
+            }
+        };
+        let url = server.as_ref().map(|server| format!("http://{}", server.address()));
+        match (self.log.log_format, url) {
+            (LogFormat::Json, url) => info!(url, "applying events"),
+            (LogFormat::Text, None) => out::announce("Rejoinder applies events"),
+            (LogFormat::Text, Some(url)) => {
+                out::announce(format_args!("Rejoinder applies events, and tells how it is on {url}"));
+            }
+        }
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
         info!("stopping: the partitions are given up");
+        terms.leave();
         events.stop().await;
         watching.abort();
+        if let Some(server) = server {
+            server.stop().await;
+        }
         if tokio::time::timeout(CLOSE_LIMIT, reached.database.close())
             .await
             .is_err()

@@ -23,7 +23,9 @@ pub use self::events::EventSettings;
 pub use self::log::{LogFormat, LogSettings};
 pub use self::notifications::NotificationSettings;
 pub use self::server::ServerSettings;
+pub(crate) use self::server::address;
 pub use self::turn::{NoBudget, TurnSettings};
+use crate::nearest::nearest;
 
 /// All settings of the service; `B` are those of the bot.
 #[derive(Clone, Debug, Args)]
@@ -81,9 +83,6 @@ fn unreadable_env(error: dotenvy::Error) -> String {
     }
 }
 
-/// How like a setting's name one must be to be taken for a slip.
-const LIKENESS: f32 = 0.85;
-
 /// What the environment, `.env` among it, says of the settings of `P`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Environment {
@@ -111,8 +110,9 @@ impl Environment {
         for name in names {
             if known.contains(&name.as_str()) {
                 environment.set.push(name);
-            } else if let Some(meant) = similar::get_close_matches(name.as_str(), &known, 1, LIKENESS).first() {
-                environment.slips.push((name, (*meant).to_owned()));
+            } else if let Some(meant) = nearest(&name, known.iter().copied()) {
+                let meant = meant.to_owned();
+                environment.slips.push((name, meant));
             }
         }
         environment.set.sort();
@@ -171,10 +171,12 @@ where
     }
 }
 
-/// The base URL of a service on this machine that listens at `LISTEN`, for commands that speak to it.
-pub(crate) fn local_url() -> String {
-    let mut address = variable("LISTEN")
-        .and_then(|listen| listen.parse::<SocketAddr>().ok())
+/// The base URL of what listens on this machine at the first of these settings that is set, for commands that speak to it.
+pub(crate) fn local_url(settings: &[&str]) -> String {
+    let mut address = settings
+        .iter()
+        .find_map(|name| variable(name))
+        .and_then(|listen| address(&listen).ok())
         .unwrap_or(server::DEFAULT);
     if address.ip().is_unspecified() {
         address.set_ip(match address {

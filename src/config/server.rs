@@ -38,7 +38,11 @@ impl ServerSettings {
     }
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
+/// Reads an address to listen on, for clap's `value_parser`.
+///
+/// # Errors
+/// What was expected.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     const EXPECTED: &str = "expected an address and port, such as 127.0.0.1:8080, [::1]:8080 or localhost:8080";
     if let Ok(address) = text.parse() {
         return Ok(address);

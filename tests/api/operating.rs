@@ -8,6 +8,7 @@ use nix::unistd::Pid;
 use rejoinder::Bot;
 use rejoinder::testing::TestBot;
 use serde_json::Value;
+use sqlx::ConnectOptions as _;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, UnixStream};
 
@@ -121,7 +122,10 @@ async fn database_that_comes_a_little_later_than_the_service_is_waited_for() {
         .unwrap()
         .port();
     let database = bot.database();
-    let url = format!("postgres://rejoinder@127.0.0.1:{port}/{}", database.get_database().unwrap());
+    let url = format!(
+        "postgres://rejoinder@127.0.0.1:{port}/{}",
+        database.get_database().unwrap()
+    );
     let service = Logged::start(&[("DATABASE_URL", &url)]);
     service.says("the database is not there yet; trying again").await;
     let socket = database.get_socket().unwrap().join(".s.PGSQL.5432");
@@ -166,4 +170,46 @@ fn standard_output_that_is_closed_is_no_reason_to_stop_serving() {
     assert!(child.try_wait().unwrap().is_none(), "{}", output());
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn worker_tells_how_it_is_where_it_is_told_to() {
+    let bot = TestBot::start(Bot::new()).await;
+    let url = bot.database().to_url_lossy();
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
+    let mut command = rejoinder();
+    let home = data_dir();
+    command
+        .arg("work")
+        .env("DATA_DIR", home.path())
+        .env("DATABASE_URL", url.as_str())
+        .env("OPERATE_LISTEN", &free)
+        .env("AUTH_BEARER", "a-token-that-nobody-can-guess-0123")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut worker = command.spawn().unwrap();
+    let status = async |path: &str, token: &str| {
+        let asked = bot
+            .http()
+            .get(format!("http://{free}{path}"))
+            .bearer_auth(token)
+            .send()
+            .await;
+        asked.map(|answer| answer.status().as_u16()).unwrap_or(0)
+    };
+    eventually("the worker is ready", async || status("/readyz", "").await == 200).await;
+    assert_eq!(status("/healthz", "").await, 200);
+    assert_eq!(status("/metrics", "wrong").await, 401);
+    assert_eq!(status("/metrics", "a-token-that-nobody-can-guess-0123").await, 200);
+    assert_eq!(status("/fulfillment", "a-token-that-nobody-can-guess-0123").await, 404);
+    let mut health = rejoinder();
+    health.arg("health").env("OPERATE_LISTEN", &free);
+    let Ran { code, err, .. } = tokio::task::spawn_blocking(|| ran(health)).await.unwrap();
+    assert_eq!((code, err.as_str()), (0, ""));
+    kill(Pid::from_raw(i32::try_from(worker.id()).unwrap()), Signal::SIGTERM).unwrap();
+    assert_eq!(worker.wait().unwrap().code(), Some(0));
 }

@@ -11,12 +11,15 @@ const END: &str = "(end)";
 
 /// From `--help`: `Words [env: NAME=] [default: …]` under each flag.
 fn in_help() -> Described {
-    let help = Command::new(env!("CARGO_BIN_EXE_rejoinder"))
-        .arg("--help")
-        .output()
-        .unwrap()
-        .stdout;
-    let help = String::from_utf8(help).unwrap();
+    let help = |arguments: &[&str]| {
+        let help = Command::new(env!("CARGO_BIN_EXE_rejoinder"))
+            .args(arguments)
+            .output()
+            .unwrap()
+            .stdout;
+        String::from_utf8(help).unwrap()
+    };
+    let help = help(&["--help"]) + &help(&["work", "--help"]);
     let mut described = Described::new();
     let mut words: Vec<&str> = Vec::new();
     for line in help.lines().chain([END]) {

@@ -80,11 +80,11 @@ impl Quarantine {
 impl<B: Args> Release<B> {
     pub(super) async fn run(self, bot: impl FnOnce(&B) -> Bot) -> anyhow::Result<ExitCode> {
         let bot = bot(&self.bot);
-        let surroundings = Surroundings::new(Clock::system(), upstream::client()?);
+        let database = Reached::find(&self.database, CONNECTIONS).await?;
+        let surroundings = Surroundings::new(database.database.clock().clone(), upstream::client()?);
         let rulebook = Rulebook::load(&self.events.events_dir, &bot.action_names(), &surroundings);
         let rulebook = rulebook.map_err(|errors| anyhow!("{}", super::lines(&errors)))?;
         let edition = rulebook.edition();
-        let database = Reached::find(&self.database, CONNECTIONS).await?;
         let (mut released, mut known, mut refused) = (0, 0, 0);
         for kept in quarantine::list(database.pool(), self.event_type.as_deref(), None, MOST).await? {
             match release(database.pool(), &edition, &kept, &self.actor.name, database.now()).await? {
@@ -115,8 +115,7 @@ impl<B: Args> Release<B> {
         }
         let (mut read, mut stored, mut to_schema, mut unread) = (0, 0, 0, 0);
         for kept in requests.iter().rev() {
-            let now = Clock::system().now();
-            match reread::read_again(database.pool(), edition, kept, &self.actor.name, now).await? {
+            match reread::read_again(database.pool(), edition, kept, &self.actor.name, database.now()).await? {
                 ReadAgain::Events { new, refused, .. } => {
                     read += 1;
                     stored += new;

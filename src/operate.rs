@@ -1,0 +1,102 @@
+//! How the process is: `/healthz`, `/readyz` and `/metrics`, of a service and of a worker alike.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use actix_web::http::header;
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use anyhow::bail;
+
+use crate::admission::admit;
+use crate::auth::Auth;
+use crate::error::HttpError;
+use crate::fulfillment::Fulfillment;
+use crate::listener::Terms;
+use crate::postgres::Database;
+use crate::server::only;
+use crate::telemetry::Metrics;
+
+/// What is asked how it is.
+pub(crate) struct Operated {
+    pub(crate) auth: Arc<Auth>,
+    pub(crate) database: Database,
+    pub(crate) metrics: Metrics,
+    pub(crate) terms: Terms,
+    /// `None` where no turns are answered.
+    pub(crate) fulfillment: Option<Arc<Fulfillment>>,
+}
+
+/// Its routes, on [`Operated`].
+pub(crate) fn routes(config: &mut ServiceConfig) {
+    config
+        .service(
+            web::resource("/healthz")
+                .get(alive)
+                .route(web::head().to(alive))
+                .default_service(web::to(|| only("GET, HEAD"))),
+        )
+        .service(
+            web::resource("/readyz")
+                .get(ready)
+                .route(web::head().to(ready))
+                .default_service(web::to(|| only("GET, HEAD"))),
+        )
+        .service(
+            web::resource("/metrics")
+                .get(metrics)
+                .default_service(web::to(|| only("GET, HEAD"))),
+        );
+}
+
+/// An address that others can reach wants callers who can be told apart.
+///
+/// # Errors
+/// When `listen`, the value of `setting`, is not loopback and no caller method is set.
+pub(crate) fn expect_guarded(setting: &str, listen: SocketAddr, auth: &Auth) -> anyhow::Result<()> {
+    if auth.is_open() && !listen.ip().is_loopback() {
+        bail!(
+            "{setting}: found {listen}, expected a loopback address while no caller method is set; set one of AUTH_BASIC, \
+             AUTH_BEARER, AUTH_JWT_KEY, AUTH_JWT_JWKS_URL, AUTH_GOOGLE_PROJECT_NUMBER, AUTH_HMAC_SECRET"
+        );
+    }
+    Ok(())
+}
+
+/// The process lives.
+async fn alive() -> &'static str {
+    "alive\n"
+}
+
+/// The database answers, events are applied where they are to be, and more may come.
+async fn ready(operated: Data<Operated>) -> Result<&'static str, HttpError> {
+    if operated.terms.is_leaving() {
+        return Err(HttpError::NotReady("the service stops"));
+    }
+    if !operated.database.is_up() {
+        return Err(HttpError::NotReady("the database does not answer"));
+    }
+    // By then it should have found connections that answer.
+    let limit = 2 * operated.database.silence();
+    if operated.metrics.events().vitals.is_stalled(limit) {
+        return Err(HttpError::NotReady("events are not applied: the worker cannot beat"));
+    }
+    Ok("ready\n")
+}
+
+/// The metrics, for the callers that may post turns.
+async fn metrics(request: HttpRequest, operated: Data<Operated>) -> Result<HttpResponse, HttpError> {
+    admit(&operated.auth, request.headers(), b"").await?;
+    let late_replies = match &operated.fulfillment {
+        Some(fulfillment) => fulfillment.late_replies().await,
+        None => 0,
+    };
+    let text = operated
+        .metrics
+        .text(late_replies)
+        .map_err(|_| HttpError::NotReady("metrics cannot be written"))?;
+    let open_metrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, open_metrics))
+        .body(text))
+}
