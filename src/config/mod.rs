@@ -95,7 +95,6 @@ pub(crate) struct Environment {
 impl Environment {
     /// Looks at the names alone: values may be secrets.
     pub(crate) fn read<P: CommandFactory>() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "this is the module the lint points to")]
         let names = std::env::vars_os()
             .filter(|(_, value)| !value.is_empty())
             .filter_map(|(name, _)| name.into_string().ok());

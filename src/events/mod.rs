@@ -111,7 +111,11 @@ impl Events {
             exposure: parts.exposure,
             ..Surroundings::new(parts.clock.clone(), upstream::key_client()?)
         };
-        let secrets = SourceSecrets::new(parts.pool.clone(), surroundings.made.clone(), parts.data_dir.clone());
+        let secrets = SourceSecrets::new(
+            parts.database.events().clone(),
+            surroundings.made.clone(),
+            parts.data_dir.clone(),
+        );
         let rulebook = rulebook(&parts, &surroundings)?;
         let sources = &rulebook.edition().sources;
         secrets.give(sources).await;

@@ -56,6 +56,9 @@ impl Running {
         let log = File::create(home.path().join(LOG)).unwrap();
         command.env("DATA_DIR", home.path()).stderr(log);
         let mut running = Self::started(command, settings);
+        if running.url.is_empty() {
+            running.url = served_at(&home);
+        }
         running.home_of_its_own = Some(home);
         running
     }
@@ -64,10 +67,14 @@ impl Running {
         command.env("LISTEN", "127.0.0.1:0").envs(settings.iter().copied());
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut greeting = lines.next().unwrap().unwrap();
-        let url = greeting.rsplit_once(' ').unwrap().1.to_owned();
-        for line in lines.take(4) {
-            greeting = format!("{greeting}\n{}", line.unwrap());
+        let (mut greeting, mut url) = (String::new(), String::new());
+        // Where lines are JSON it greets nobody: the log says where it serves.
+        if !settings.contains(&("LOG_FORMAT", "json")) {
+            greeting = lines.next().unwrap().unwrap();
+            url = greeting.rsplit_once(' ').unwrap().1.to_owned();
+            for line in lines.take(4) {
+                greeting = format!("{greeting}\n{}", line.unwrap());
+            }
         }
         Self {
             child,
@@ -111,6 +118,23 @@ impl Running {
     fn signal(&mut self, signal: Signal) -> Option<i32> {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
         self.child.wait().unwrap().code()
+    }
+}
+
+/// Waits until a log of JSON lines says where the service is.
+fn served_at(home: &TempDir) -> String {
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        let log = std::fs::read_to_string(home.path().join(LOG)).unwrap();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let url = lines
+            .filter(|line| line["fields"]["message"] == "serving")
+            .find_map(|line| line["fields"]["url"].as_str().map(str::to_owned));
+        if let Some(url) = url {
+            return url;
+        }
+        assert!(std::time::Instant::now() < until, "{log}");
+        std::thread::sleep(std::time::Duration::from_millis(10));
     }
 }
 

@@ -1,6 +1,5 @@
 //! The machine's clock is stepped, forward and back, by seconds and by weeks.
 
-use std::fs;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -14,9 +13,7 @@ use crate::site::{SECRET, Site, eventually};
 #[tokio::test]
 async fn clock_that_is_stepped_loses_nothing_and_keeps_the_order() {
     let site = Site::start().await;
-    let secrets = site.data_dir().join("secrets");
-    fs::create_dir_all(&secrets).unwrap();
-    fs::write(secrets.join("generic"), SECRET).unwrap();
+    site.keep_secret();
     let bot = TestBot::start_with(Bot::new(), |settings| {
         settings.database = Some(site.database.options());
         settings.events.events_dir = site.events_dir();

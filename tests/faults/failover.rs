@@ -1,7 +1,6 @@
 //! A standby that lags behind takes over: what was lost is lost, but what comes after it is new to everybody.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::time::{Duration, Instant};
 
 use rejoinder::testing::TestBot;
@@ -10,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::proxy::Proxy;
 use crate::sender::{Senders, Sent};
-use crate::site::{Site, eventually};
+use crate::site::{SECRET, Site, eventually};
 use crate::standby::Standby;
 
 /// An entity that is its follower's conversation, too.
@@ -26,6 +25,7 @@ const AFTER: u64 = 60;
 async fn failover_to_a_standby_that_lags_skips_no_message_and_gives_no_id_to_two_events() {
     let site = Site::start().await;
     let proxy = Proxy::to(&site.sockets()).await;
+    site.keep_secret();
     let bot = TestBot::start_with(Bot::new(), |settings| {
         settings.database = Some(proxy.options());
         settings.events.events_dir = site.events_dir();
@@ -34,8 +34,7 @@ async fn failover_to_a_standby_that_lags_skips_no_message_and_gives_no_id_to_two
         settings.clock = Some(Clock::system());
     })
     .await;
-    let secret = fs::read_to_string(site.data_dir().join("secrets/generic")).unwrap();
-    let senders = Senders::by(bot.clock().clone(), secret.trim());
+    let senders = Senders::by(bot.clock().clone(), SECRET);
     senders.aim([bot.url("")]);
     site.follow(&[ENTITY.to_owned()]).await;
     // Named for the time before or after.

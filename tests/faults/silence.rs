@@ -1,6 +1,5 @@
 //! Connections to the database that fall silent, and what stands before it that is not to.
 
-use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use rejoinder::{Bot, Clock};
 use crate::claims;
 use crate::proxy::Proxy;
 use crate::sender::{Senders, Sent};
-use crate::site::{Site, eventually};
+use crate::site::{SECRET, Site, eventually};
 
 /// How long the database may be silent in this test.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -24,6 +23,7 @@ const BOUND: Duration = Duration::from_secs(25);
 async fn connections_that_fall_silent_hold_events_up_for_a_while_and_not_for_ever() {
     let site = Site::start().await;
     let proxy = Proxy::to(&site.sockets()).await;
+    site.keep_secret();
     let bot = TestBot::start_with(Bot::new(), |settings| {
         settings.database = Some(proxy.options());
         settings.events.events_dir = site.events_dir();
@@ -33,8 +33,7 @@ async fn connections_that_fall_silent_hold_events_up_for_a_while_and_not_for_eve
         settings.silence = LIMIT;
     })
     .await;
-    let secret = fs::read_to_string(site.data_dir().join("secrets/generic")).unwrap();
-    let senders = Arc::new(Senders::by(bot.clock().clone(), secret.trim()));
+    let senders = Arc::new(Senders::by(bot.clock().clone(), SECRET));
     senders.aim([bot.url("")]);
     let entities: Vec<String> = (0..8).map(|entity| format!("entity {entity}")).collect();
     site.follow(&entities).await;

@@ -54,7 +54,14 @@ impl Site {
         self.home.path().join("events")
     }
 
-    /// The directory of the database, and of secrets that are made.
+    /// Has the source `generic` take over [`SECRET`], as it does with a secret that an earlier version has made.
+    pub(crate) fn keep_secret(&self) {
+        let secrets = self.data_dir().join("secrets");
+        std::fs::create_dir_all(&secrets).unwrap();
+        std::fs::write(secrets.join("generic"), SECRET).unwrap();
+    }
+
+    /// The directory of the database, and of secrets that an earlier version has made.
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.home.path().to_owned()
     }
