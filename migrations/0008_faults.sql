@@ -1,10 +1,12 @@
 -- Rules that fail for most of their events, attempts that ended with their process, and facts that are written late.
 
-alter table parked_events add column rule text, add column tried_by uuid;
+alter table parked_events add column rule text, add column tried_by uuid,
+    add column tried_with integer;
 comment on column parked_events.attempts is 'How often it was tried; 0: it waits behind another, or for a rule that is held';
 comment on column parked_events.retry_at is 'From when it may be tried; infinity: when the one before it is done or, where rule is set, when that is mended';
 comment on column parked_events.rule is 'The rule that failed at the last attempt; with retry_at infinity it is held, because it fails for most of its events';
-comment on column parked_events.tried_by is 'The worker that has begun to try it, committed before it does; null once the attempt has ended. Another one that finds it counts it as an attempt that failed';
+comment on column parked_events.tried_by is 'The worker that has begun to try it, committed before it does; null once the attempt has ended. Another one that finds it knows that the process ended during it';
+comment on column parked_events.tried_with is 'How many events were under way in the attempt that tried_by began, this one included; 1: alone, so that the end of the process counts as an attempt that failed; null: it may not have been under way';
 create index parked_events_tried_by on parked_events (tried_by) where tried_by is not null;
 
 create table doubted_partitions (

@@ -27,12 +27,14 @@ pub(crate) struct Due {
     pub(crate) position: i64,
     /// What it is about.
     pub(crate) entity_id: String,
-    /// How often it was tried.
+    /// How often it has failed; that its process ended counts where it was tried alone.
     pub(crate) attempts: i32,
     /// The rule that failed the last time.
     pub(crate) rule: Option<String>,
-    /// Whether the last attempt ended with its process.
+    /// Whether a process has ended since the last attempt began.
     pub(crate) is_suspect: bool,
+    /// How many were under way then, this one included; none where it may not have been.
+    pub(crate) tried_with: Option<i32>,
 }
 
 /// An event that has failed.
@@ -102,7 +104,8 @@ pub(crate) async fn due(
                order by p.attempts, p.retry_at limit $4
            )
            select run.position as "position!", run.entity_id as "entity_id!", run.rule,
-               run.attempts + run.is_suspect::integer as "attempts!", run.is_suspect as "is_suspect!"
+               run.attempts + coalesce(run.is_suspect and run.tried_with = 1, false)::integer as "attempts!",
+               run.is_suspect as "is_suspect!", run.tried_with
            from first cross join lateral (
                select p.*, p.tried_by is not null and p.tried_by <> $3 as is_suspect from parked_events p
                where p.partition = $1 and p.entity_id = first.entity_id order by p.position limit $4
@@ -117,8 +120,9 @@ pub(crate) async fn due(
     .await
 }
 
-/// Puts on record that these are about to be tried, in a transaction of its own. An attempt that is on record and whose
-/// worker is another one has ended with its process: it counts as one that failed.
+/// Puts on record that these are about to be tried together, in a transaction of its own. An attempt that is on record and
+/// whose worker is another one has ended with its process: it counts as one that failed where the event was alone, for a
+/// process may end for reasons of its own, and with many at once under way it says nothing of any of them.
 pub(crate) async fn begin(pool: &PgPool, partition: u8, due: &[&Due], worker: Uuid) -> sqlx::Result<()> {
     let entities: Vec<String> = due.iter().map(|due| due.entity_id.clone()).collect();
     let positions: Vec<i64> = due.iter().map(|due| due.position).collect();
@@ -126,7 +130,8 @@ pub(crate) async fn begin(pool: &PgPool, partition: u8, due: &[&Due], worker: Uu
     sqlx::query!(
         "with unawaited as materialized (select set_config('synchronous_commit', 'off', true))
          update parked_events p
-         set attempts = p.attempts + (p.tried_by is not null and p.tried_by <> $4)::integer, tried_by = $4
+         set attempts = p.attempts + coalesce(p.tried_by <> $4 and p.tried_with = 1, false)::integer,
+             tried_by = $4, tried_with = cardinality($3::bigint[])
          from unnest($2::text[], $3::bigint[]) d (entity_id, position), unawaited
          where p.partition = $1 and p.entity_id = d.entity_id and p.position = d.position",
         i16::from(partition),
@@ -197,7 +202,7 @@ pub(crate) async fn doubt(
     add(transaction, partition, &behind, None).await?;
     let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
     sqlx::query!(
-        "update parked_events set tried_by = $3 where partition = $1 and position = any($2)",
+        "update parked_events set tried_by = $3, tried_with = null where partition = $1 and position = any($2)",
         i16::from(partition),
         &positions,
         Uuid::nil()

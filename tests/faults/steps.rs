@@ -112,7 +112,7 @@ async fn worker_killed_while_it_applies_or_says_applies_everything_once() {
                 .deliver(&Sent::half(&format!("{step} {n}"), "packed"))
                 .await;
             test.kill_worker_at(lock).await;
-            // An event during which five workers have ended in a row is given up: it may be what ends them.
+            // An event that was alone when five workers ended in a row is given up: it may be what ends them.
             if n % 3 == 0 {
                 let _goes_on = test.work().await;
                 test.site.drain().await;

@@ -36,9 +36,9 @@ use crate::reactions::{Actions, Rulebook};
 pub(crate) const BATCH_EVENTS: i64 = 500;
 pub(crate) const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
-/// How many events are tried in one transaction after one of them has ended its process so often: fewer each time, so
-/// that the one which does it is alone before it is a dead letter.
-const SUSPECTS: [usize; 3] = [500, 64, 8];
+/// By how much fewer events are tried in one transaction after a process has ended during an attempt that is on record:
+/// soon the one that does it is alone.
+const FEWER: usize = 8;
 
 /// Why what ends its process each time is given up.
 const ENDED: &str = "the process ended each time it was tried";
@@ -225,7 +225,7 @@ impl Applier {
     }
 
     /// Parks events that the last worker may have been applying when it ended. They are tried as all parked ones are: on
-    /// record before, and the fewer at once the more often that has ended a process.
+    /// record before, and fewer at once each time that ends a process.
     async fn doubt(&self, lane: &mut Lane, events: &[Logged]) -> Result<(), Halt> {
         let mut transaction = self.pool.begin().await?;
         let position = events.last().map_or(lane.cursor.position, |event| event.position);
@@ -306,9 +306,11 @@ impl Applier {
 fn one_batch(mut due: Vec<Due>) -> Vec<Due> {
     let mut most = due.len();
     for (index, due) in due.iter().enumerate() {
-        if due.is_suspect {
-            let ended = usize::try_from(due.attempts).unwrap_or(usize::MAX);
-            most = most.min(SUSPECTS.get(ended).copied().unwrap_or(1)).max(index);
+        if due.is_suspect
+            && let Some(tried_with) = due.tried_with
+        {
+            let fewer = usize::try_from(tried_with).unwrap_or_default() / FEWER;
+            most = most.min(fewer.max(1)).max(index);
         }
         if index >= most {
             break;
