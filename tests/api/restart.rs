@@ -11,7 +11,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 
 use crate::events::shop;
-use crate::support::{Gate, es, eventually, numbered, said};
+use crate::support::{Gate, es, eventually, metrics, numbered, said};
 
 const SLOW: &str = "Still looking. Ask me again.";
 
@@ -162,27 +162,34 @@ async fn count(database: &PgConnectOptions, query: &'static str) -> i64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn late_replies_of_handlers_that_outlive_the_connections_are_kept() {
     let gate = Gate::closed();
-    let bot = TestBot::start_with(gated(&gate), |settings| {
-        // An ES budget of a third of a second.
-        settings.turns.answer_margin_ms = 4_700;
-        settings.pool_size = 10;
-    })
-    .await;
-    let (database, url) = (bot.database(), bot.url(""));
-    let kept = async || count(&database, "select count(*) from late_replies where taken_by is null").await;
-    let ask = async |numbers: std::ops::Range<usize>| -> Vec<String> {
-        let asked = numbers.map(|number| {
-            let bot = &bot;
-            async move { said(&bot.turn(&turn(number)).await).to_owned() }
-        });
+    // An ES budget of a third of a second.
+    let hurried = |settings: &mut TestSettings| settings.turns.answer_margin_ms = 4_700;
+    let ask = async |bot: &TestBot, numbers: std::ops::Range<usize>| -> Vec<String> {
+        let asked = numbers.map(async |number| said(&bot.turn(&turn(number)).await).to_owned());
         futures_util::future::join_all(asked).await
     };
-    // These are asked for all at once, so that the threads that serve connections open some to the database.
-    assert!(ask(0..20).await.iter().all(|said| said == SLOW));
+    let before = TestBot::start_with(gated(&gate), hurried).await;
+    let database = before.database();
+    let kept = async || count(&database, "select count(*) from late_replies where taken_by is null").await;
+    assert!(ask(&before, 0..20).await.iter().all(|said| said == SLOW));
     gate.let_pass(20);
     eventually("the first are kept", async || kept().await == 20).await;
-    assert!(ask(0..20).await.iter().all(|said| said.starts_with("run ")));
-    assert!(ask(20..40).await.iter().all(|said| said == SLOW));
+    before.stop().await;
+
+    let bot = TestBot::start_with(gated(&gate), |settings| {
+        hurried(settings);
+        settings.pool_size = 10;
+        settings.database = Some(database.clone());
+    })
+    .await;
+    let url = bot.url("");
+    eventually("it knows them", async || {
+        metrics(&bot).await.contains("rejoinder_late_replies 20\n")
+    })
+    .await;
+    // All at once, so that the threads that serve connections open some to the database.
+    assert!(ask(&bot, 0..20).await.iter().all(|said| said.starts_with("run ")));
+    assert!(ask(&bot, 20..40).await.iter().all(|said| said == SLOW));
 
     let stopping = tokio::spawn(bot.stop());
     eventually("no connection is taken", async || {
