@@ -97,8 +97,10 @@ async fn notes(server: &Embedded) -> Vec<String> {
 }
 
 async fn setting(server: &Embedded, name: &str) -> String {
+    let superuser = server.options().username("postgres");
+    let mut connection = PgConnection::connect_with(&superuser).await.unwrap();
     let query = sqlx::query_scalar("select current_setting($1)").bind(name);
-    query.fetch_one(&mut connect(server).await).await.unwrap()
+    query.fetch_one(&mut connection).await.unwrap()
 }
 
 #[tokio::test]
@@ -113,6 +115,24 @@ async fn data_survives_a_restart() {
     let server = dir.start();
     assert!(!server.first_start());
     assert_eq!(notes(&server).await, ["kept"]);
+}
+
+#[tokio::test]
+async fn role_that_serves_reaches_no_files_and_runs_no_programs() {
+    let dir = DataDir::new();
+    let server = dir.start();
+    write(&server, "its own tables").await;
+    for statement in [
+        "copy (select 1) to program 'true'",
+        "copy note to '/tmp/note'",
+        "select pg_read_file('PG_VERSION')",
+        "create role another superuser",
+        "alter system set fsync = off",
+    ] {
+        let refused = connect(&server).await.execute(statement).await.unwrap_err();
+        let code = refused.as_database_error().unwrap().code().unwrap().into_owned();
+        assert_eq!(code, "42501", "{statement}: {refused}");
+    }
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod home;
 mod postmaster;
 
 use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -23,8 +24,16 @@ use self::error::at;
 use self::home::Home;
 use self::postmaster::Postmaster;
 
+/// The role that serves: whoever speaks SQL as it reaches neither files nor programs of the server's account.
 const USER: &str = "rejoinder";
+const SUPERUSER: &str = "postgres";
 const DATABASE: &str = "postgres";
+
+/// What a new cluster is told before its first start. It may make databases of its own, as tests do.
+const ROLES: [&str; 2] = [
+    "create role rejoinder login createdb",
+    "alter database postgres owner to rejoinder",
+];
 
 /// How long recovery after a crash may take.
 const START: Duration = Duration::from_secs(60);
@@ -189,7 +198,7 @@ fn create_cluster(home: &Home, bindir: &Path) -> Result<(), EmbeddedError> {
     home.account().make_private_dir(&unfinished)?;
     let initdb = bindir.join("initdb");
     let mut command = home.account().command(&initdb);
-    command.arg("-D").arg(&unfinished).args(["-U", USER, "-E", "UTF8"]);
+    command.arg("-D").arg(&unfinished).args(["-U", SUPERUSER, "-E", "UTF8"]);
     command
         .args(["--locale=C", "--auth=trust", "--data-checksums"])
         .stdout(Stdio::null());
@@ -199,10 +208,38 @@ fn create_cluster(home: &Home, bindir: &Path) -> Result<(), EmbeddedError> {
             stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
         });
     }
+    create_roles(home, bindir, &unfinished)?;
     fs::rename(&unfinished, &cluster).map_err(at("create", &cluster))?;
     File::open(home.dir())
         .and_then(|dir| dir.sync_all())
         .map_err(at("write", home.dir()))
+}
+
+/// Runs [`ROLES`] in a cluster that nobody serves, one statement a line.
+fn create_roles(home: &Home, bindir: &Path, cluster: &Path) -> Result<(), EmbeddedError> {
+    let postgres = bindir.join("postgres");
+    let mut command = home.account().command(&postgres);
+    command
+        .args(["--single", "-c", "exit_on_error=on", "-D"])
+        .arg(cluster)
+        .arg(DATABASE)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let run = at("run", &postgres);
+    let output = command.spawn().and_then(|mut child| {
+        if let Some(mut stdin) = child.stdin.take() {
+            writeln!(stdin, "{}", ROLES.join("\n"))?;
+        }
+        child.wait_with_output()
+    });
+    let output = output.map_err(run)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(EmbeddedError::Initdb {
+        stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+    })
 }
 
 /// The log, open at its end, and how long it is.

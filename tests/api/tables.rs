@@ -55,13 +55,17 @@ async fn missing_migration_is_told_by_check_and_applied_by_migrate() {
 async fn role_that_may_create_nothing_runs_on_tables_that_are_there() {
     let bot = TestBot::start(Bot::new()).await;
     let role = format!("reader_{}", uuid::Uuid::new_v4().simple());
+    let superuser = bot.database().username("postgres");
+    let mut superuser = <sqlx::PgConnection as sqlx::Connection>::connect_with(&superuser)
+        .await
+        .unwrap();
     for statement in [
         format!("create role {role} login"),
         format!("grant select, insert, update, delete on all tables in schema public to {role}"),
         "revoke create on schema public from public".to_owned(),
     ] {
         sqlx::query(sqlx::AssertSqlSafe(statement))
-            .execute(bot.pool())
+            .execute(&mut superuser)
             .await
             .unwrap();
     }

@@ -40,7 +40,7 @@ impl Standby {
         };
         let (sockets, cluster) = (site.sockets(), home.join("cluster"));
         let copied = run("pg_basebackup")
-            .args(["-U", "rejoinder", "-X", "stream", "-R", "-c", "fast", "-N", "-h"])
+            .args(["-U", "postgres", "-X", "stream", "-R", "-c", "fast", "-N", "-h"])
             .arg(&sockets)
             .arg("-D")
             .arg(&cluster)
@@ -61,7 +61,7 @@ impl Standby {
         let options = PgConnectOptions::new_without_pgpass()
             .socket(&home)
             .port(5432)
-            .username("rejoinder")
+            .username("postgres")
             .database("postgres")
             .ssl_mode(PgSslMode::Disable);
         let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
