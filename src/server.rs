@@ -29,6 +29,16 @@ pub(crate) const MAX_BODY: usize = 1024 * 1024;
 /// Where turns are posted.
 pub(crate) const TURNS: &str = "/fulfillment";
 
+/// What is said at `/`.
+const WELCOME: &str = "\
+Rejoinder answers here.
+
+POST /fulfillment        a turn of Dialogflow ES or CX
+POST /events/{source}    an event of a source
+GET  /events/catalogue   the types of events
+GET  /readyz             whether it is ready
+";
+
 /// How long a body may take to arrive.
 const BODY_LIMIT: Duration = Duration::from_secs(4);
 
@@ -66,6 +76,11 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
     config
         .app_data(QueryConfig::default().error_handler(|error, _| HttpError::BadQuery(error.to_string()).into()))
         .service(
+            web::resource("/")
+                .get(welcome)
+                .default_service(web::to(|| only("GET, HEAD"))),
+        )
+        .service(
             web::resource([TURNS, "/fulfillment/"])
                 .post(turn)
                 .default_service(web::to(|| only("POST"))),
@@ -88,6 +103,14 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
 /// The answer to a method that a route does not have.
 pub(crate) async fn only(allowed: &'static str) -> Result<HttpResponse, HttpError> {
     Err(HttpError::MethodNotAllowed { allowed })
+}
+
+/// What a person sees who opens the address in a browser.
+async fn welcome() -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header(ContentType::plaintext())
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .body(WELCOME)
 }
 
 async fn turn(request: HttpRequest, payload: Payload, doors: Data<Doors>) -> Result<HttpResponse, HttpError> {

@@ -10,12 +10,13 @@ use super::actor::Actor;
 use super::database::{CONNECTIONS, Reached};
 use super::{out, table};
 use crate::config::DatabaseSettings;
-use crate::conversation::forget;
+use crate::conversation::{Forgotten, forget};
 
 /// Erase what is kept of a user: memory, payloads of events, late replies, dead letters
 ///
 /// Prints how many rows of each kind were erased. It may be run again. What stays is that events came and messages went
-/// out, without what was in them, and an entry in the audit trail.
+/// out, without what was in them, and an entry in the audit trail. Exit codes: 0 erased, 1 nothing is kept of that user,
+/// as where the name is mistyped.
 #[derive(Args)]
 #[group(skip)]
 pub(super) struct Forget {
@@ -37,10 +38,16 @@ impl Forget {
             let reached = Reached::find(&self.database, CONNECTIONS).await?;
             let now = reached.now();
             let forgotten = forget(&reached.database, &self.user, &self.actor.name, now).await?;
+            let is_known = forgotten != Forgotten::default();
+            let code = if is_known { ExitCode::SUCCESS } else { ExitCode::FAILURE };
             let counts = serde_json::to_value(&forgotten).context("counts cannot be printed")?;
             if self.json {
                 out::print_json(&counts)?;
-                return Ok(ExitCode::SUCCESS);
+                return Ok(code);
+            }
+            if !is_known {
+                eprintln!("rejoinder: nothing is kept of {:?}", self.user);
+                return Ok(code);
             }
             let counts: Map<String, Value> = counts.as_object().cloned().unwrap_or_default();
             let rows: Vec<[String; 2]> = counts
@@ -48,7 +55,7 @@ impl Forget {
                 .map(|(kind, count)| [kind.replace('_', " "), count.to_string()])
                 .collect();
             table::print(["WHAT", "ERASED"], &rows)?;
-            Ok(ExitCode::SUCCESS)
+            Ok(code)
         })
     }
 }

@@ -1,13 +1,15 @@
 //! The command line: `serve` (also with no command), `routes`, `replay`, `record`, `events`, `work`, `forget`, `health`,
-//! `migrate`.
+//! `migrate`, `completions`.
 
 mod actor;
+mod completions;
 mod database;
 mod events;
 mod forget;
 mod health;
 mod migrate;
 mod out;
+mod progress;
 mod record;
 mod replay;
 mod routes;
@@ -46,6 +48,7 @@ enum Command<B: Args> {
     Forget(forget::Forget),
     Health(health::Health),
     Migrate(migrate::Migrate),
+    Completions(completions::Completions),
 }
 
 /// Runs the command line for the bot that `bot` makes of its settings: the whole `main` of a deployment.
@@ -62,6 +65,7 @@ pub fn run<B: Args>(bot: impl FnOnce(&B) -> Bot) -> ExitCode {
         Some(Command::Forget(forget)) => forget.run(),
         Some(Command::Health(health)) => health.run(),
         Some(Command::Migrate(migrate)) => migrate.run(),
+        Some(Command::Completions(completions)) => completions.print::<Line<B>>(),
     };
     done.unwrap_or_else(|error| failed(&error, ExitCode::FAILURE))
 }

@@ -33,7 +33,7 @@ use uuid::Uuid;
 pub(crate) use self::address::problem as address_problem;
 pub(crate) use self::applied::{Applied, Done, apply};
 pub(crate) use self::channel::{Channels, secrets as channel_secrets};
-pub(crate) use self::forget::forget;
+pub(crate) use self::forget::{Forgotten, forget};
 pub(crate) use self::goto::Taken;
 pub(crate) use self::outbox::delete_done;
 pub(crate) use self::sender::Sender;

@@ -119,11 +119,15 @@ impl Events {
         let rulebook = rulebook(&parts, &surroundings)?;
         let sources = &rulebook.edition().sources;
         secrets.give(sources).await;
-        for source in sources.iter().filter(|source| !source.missing().is_empty()) {
+        let silent: Vec<String> = sources
+            .iter()
+            .filter(|source| !source.missing().is_empty())
+            .map(|source| format!("{} ({})", source.name, source.missing().join(", ")))
+            .collect();
+        if !silent.is_empty() {
             info!(
-                source = &*source.name,
-                missing = source.missing().join(", "),
-                "source takes no events yet"
+                sources = silent.join(", "),
+                "these sources take no events until what stands behind their names is set"
             );
         }
         let (stored, heard) = (Wake::default(), Wake::default());

@@ -213,3 +213,15 @@ async fn worker_tells_how_it_is_where_it_is_told_to() {
     kill(Pid::from_raw(i32::try_from(worker.id()).unwrap()), Signal::SIGTERM).unwrap();
     assert_eq!(worker.wait().unwrap().code(), Some(0));
 }
+
+#[tokio::test]
+async fn address_in_a_browser_says_where_turns_and_events_go() {
+    let bot = TestBot::start(Bot::new()).await;
+    let welcome = bot.http().get(bot.url("/")).send().await.unwrap();
+    assert_eq!(welcome.headers()["content-type"], "text/plain; charset=utf-8");
+    let said = welcome.text().await.unwrap();
+    assert!(
+        said.contains("POST /fulfillment") && said.contains("POST /events/{source}"),
+        "{said}"
+    );
+}

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::super::actor::Actor;
 use super::super::database::{CONNECTIONS, Reached};
+use super::super::progress::Progress;
 use super::super::{out, table};
 use crate::bot::Bot;
 use crate::config::{DatabaseSettings, EventSettings};
@@ -86,14 +87,18 @@ impl<B: Args> Release<B> {
         let rulebook = rulebook.map_err(|errors| anyhow!("{}", super::lines(&errors)))?;
         let edition = rulebook.edition();
         let (mut released, mut known, mut refused) = (0, 0, 0);
-        for kept in quarantine::list(database.pool(), self.event_type.as_deref(), None, MOST).await? {
+        let all = quarantine::list(database.pool(), self.event_type.as_deref(), None, MOST).await?;
+        let mut progress = Progress::of(all.len(), "events");
+        for kept in all {
             match release(database.pool(), &edition, &kept, &self.actor.name, database.now()).await? {
                 Released::Stored => released += 1,
                 Released::Known => known += 1,
                 Released::Gone => {}
                 Released::Refused => refused += 1,
             }
+            progress.add(1);
         }
+        progress.end();
         let known = match known {
             0 => String::new(),
             known => format!(", {known} in the log already"),
@@ -114,6 +119,7 @@ impl<B: Args> Release<B> {
             return Ok(());
         }
         let (mut read, mut stored, mut to_schema, mut unread) = (0, 0, 0, 0);
+        let mut progress = Progress::of(requests.len(), "requests");
         for kept in requests.iter().rev() {
             match reread::read_again(database.pool(), edition, kept, &self.actor.name, database.now()).await? {
                 ReadAgain::Events { new, refused, .. } => {
@@ -124,7 +130,9 @@ impl<B: Args> Release<B> {
                 ReadAgain::Gone => {}
                 ReadAgain::Refused => unread += 1,
             }
+            progress.add(1);
         }
+        progress.end();
         out::print(format_args!(
             "{read} requests read, {stored} events of them stored, {to_schema} refused by their schema; \
              {unread} requests still not read by their source's file"

@@ -1,10 +1,9 @@
 //! `rejoinder events replay`: old events through the rules of today.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::Args;
@@ -14,15 +13,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::super::actor::Actor;
 use super::super::database::{CONNECTIONS, Reached};
 use super::super::out;
+use super::super::progress::Progress;
 use super::effect;
 use crate::bot::Bot;
 use crate::config::{DatabaseSettings, EventSettings, NotificationSettings};
 use crate::events;
 use crate::events::audit::{self, Entry};
 use crate::events::replay::{Difference, Place, Range, Step};
-
-/// How often it is said how far it is, where standard error is no terminal.
-const PROGRESS: Duration = Duration::from_secs(5);
 
 /// Apply old events again, through the rules as they are now
 ///
@@ -89,7 +86,7 @@ impl<B: Args> Replay<B> {
         };
         audit(&format!("begins at {} of the events", replay.place())).await?;
         let interrupted = interrupted()?;
-        let mut report = Report::new(self.json, replay.count().await?)?;
+        let mut report = Report::new(self.json, usize::try_from(replay.count().await?)?)?;
         let ended = loop {
             if interrupted.load(Ordering::Relaxed) {
                 break Ok(true);
@@ -104,7 +101,7 @@ impl<B: Args> Replay<B> {
                 Err(error) => break Err(anyhow::Error::from(error)),
             }
         };
-        let (events, place) = (report.events, replay.place());
+        let (events, place) = (report.progress.done(), replay.place());
         let is_interrupted = match ended {
             Ok(is_interrupted) => is_interrupted,
             Err(error) => {
@@ -150,23 +147,19 @@ fn interrupted() -> anyhow::Result<Arc<AtomicBool>> {
 /// What is printed while the replay goes on: nothing of it is kept.
 struct Report {
     is_json: bool,
-    all: i64,
-    events: usize,
+    progress: Progress,
     differences: usize,
-    told_at: Instant,
 }
 
 impl Report {
-    fn new(is_json: bool, all: i64) -> io::Result<Self> {
+    fn new(is_json: bool, all: usize) -> io::Result<Self> {
         if is_json {
             out::print("{\"differences\": [")?;
         }
         Ok(Self {
             is_json,
-            all,
-            events: 0,
+            progress: Progress::of(all, "events"),
             differences: 0,
-            told_at: Instant::now(),
         })
     }
 
@@ -180,30 +173,18 @@ impl Report {
             }
             self.differences += 1;
         }
-        self.events += step.events;
-        let is_terminal = io::stderr().is_terminal();
-        // Where nobody looks on, a line now and then.
-        if is_terminal || self.told_at.elapsed() >= PROGRESS {
-            self.told_at = Instant::now();
-            let (begin, end) = if is_terminal { ("\r", "") } else { ("", "\n") };
-            // A line that cannot be written is only missed.
-            write!(io::stderr(), "{begin}{} of {} events{end}", self.events, self.all).ok();
-        }
+        self.progress.add(step.events);
         Ok(())
     }
 
     fn end(&self, would: &str, resume: Option<Place>) -> io::Result<()> {
-        if io::stderr().is_terminal() && self.events > 0 {
-            eprintln!();
-        }
+        self.progress.end();
+        let events = self.progress.done();
         if self.is_json {
             let resume = serde_json::to_string(&resume.map(|place| place.to_string()))?;
-            return out::print(format_args!("], \"events\": {}, \"resume\": {resume}}}", self.events));
+            return out::print(format_args!("], \"events\": {events}, \"resume\": {resume}}}"));
         }
-        out::print(format_args!(
-            "{} events {would}, {} differ",
-            self.events, self.differences
-        ))
+        out::print(format_args!("{events} events {would}, {} differ", self.differences))
     }
 }
 
