@@ -219,7 +219,7 @@ pub(crate) fn check(
     events: &EventSettings,
 ) -> anyhow::Result<bool> {
     bot.check()?;
-    let surroundings = Surroundings::new(Clock::system(), upstream::client()?);
+    let surroundings = Surroundings::new(Clock::system())?;
     let errors = reactions::errors(&events.events_dir, &bot.action_names(), &surroundings);
     if !errors.is_empty() {
         return Err(events::wrong(&errors));

@@ -65,7 +65,7 @@ use crate::conversation::{Conversation, Sender};
 use crate::postgres::Database;
 use crate::reactions::{Actions, Rulebook};
 use crate::telemetry::Metrics;
-use crate::upstream::{self, Breakers};
+use crate::upstream::Breakers;
 
 /// How often the files of the events directory are looked at.
 const RELOAD: Duration = Duration::from_secs(2);
@@ -109,7 +109,7 @@ impl Events {
         }
         let surroundings = Surroundings {
             exposure: parts.exposure,
-            ..Surroundings::new(parts.clock.clone(), upstream::key_client()?)
+            ..Surroundings::new(parts.clock.clone())?
         };
         let secrets = SourceSecrets::new(
             parts.database.events().clone(),
@@ -172,7 +172,7 @@ impl Events {
             worker: None,
             background: JoinSet::new(),
         };
-        let surroundings = Surroundings::new(parts.clock.clone(), upstream::client()?);
+        let surroundings = Surroundings::new(parts.clock.clone())?;
         let rulebook = rulebook(&parts, &surroundings)?;
         // It takes nothing in: its sources need no secrets.
         events.background.spawn(Arc::clone(&rulebook).watch(RELOAD, None));
@@ -235,7 +235,7 @@ pub(crate) fn applier(
     let (_, _, actions) = bot.into_routes()?;
     let (clock, metrics) = (database.clock().clone(), Metrics::default());
     let names: Vec<&'static str> = actions.keys().copied().collect();
-    let surroundings = Surroundings::new(clock.clone(), upstream::client()?);
+    let surroundings = Surroundings::new(clock.clone())?;
     let rulebook = Rulebook::load(&settings.events_dir, &names, &surroundings).map_err(|errors| wrong(&errors))?;
     Ok(Applier {
         worker: Uuid::new_v4(),

@@ -14,7 +14,6 @@ use crate::events::against_log;
 use crate::events::catalogue::Catalogue;
 use crate::events::source::{Sources, Surroundings};
 use crate::reactions;
-use crate::upstream;
 
 /// Check all sources, schemas, reactions and channels
 ///
@@ -41,7 +40,7 @@ impl<B: Args> Check<B> {
     pub(super) async fn run(self, bot: impl FnOnce(&B) -> Bot) -> anyhow::Result<ExitCode> {
         let bot = bot(&self.bot);
         let dir = &self.events.events_dir;
-        let surroundings = Surroundings::new(Clock::system(), upstream::client()?);
+        let surroundings = Surroundings::new(Clock::system())?;
         let mut found = reactions::check(dir, &bot.action_names(), &surroundings);
         if self.against_log {
             let (sources, _) = Sources::load(&dir.join("sources"), &surroundings, None);

@@ -18,7 +18,6 @@ use crate::events::release::{Released, release};
 use crate::events::reread::{self, ReadAgain};
 use crate::events::source::Surroundings;
 use crate::reactions::{Edition, Rulebook};
-use crate::upstream;
 
 /// How many events one command looks at.
 const MOST: i64 = 10_000;
@@ -82,7 +81,7 @@ impl<B: Args> Release<B> {
     pub(super) async fn run(self, bot: impl FnOnce(&B) -> Bot) -> anyhow::Result<ExitCode> {
         let bot = bot(&self.bot);
         let database = Reached::find(&self.database, CONNECTIONS).await?;
-        let surroundings = Surroundings::new(database.database.clock().clone(), upstream::client()?);
+        let surroundings = Surroundings::new(database.database.clock().clone())?;
         let rulebook = Rulebook::load(&self.events.events_dir, &bot.action_names(), &surroundings);
         let rulebook = rulebook.map_err(|errors| anyhow!("{}", super::lines(&errors)))?;
         let edition = rulebook.edition();

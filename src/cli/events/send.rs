@@ -66,7 +66,7 @@ impl Send {
         let clock = Clock::system();
         let http = upstream::client()?;
         let dir = &self.events.events_dir;
-        let surroundings = Surroundings::new(clock.clone(), http.clone());
+        let surroundings = Surroundings::new(clock.clone())?;
         let (sources, mut errors) = Sources::load(&dir.join("sources"), &surroundings, None);
         errors.retain(FileError::is_error);
         if !errors.is_empty() {

@@ -26,7 +26,7 @@ use crate::upstream::Breakers;
 const SECRET_ENV: &str = "PATH";
 
 fn surroundings() -> Surroundings {
-    Surroundings::new(Clock::system(), crate::upstream::client().unwrap())
+    Surroundings::new(Clock::system()).unwrap()
 }
 
 impl Stage {

@@ -29,6 +29,7 @@ use crate::config;
 use crate::events::catalogue::Violation;
 use crate::events::event_type;
 use crate::events::file::{self, FileError};
+use crate::upstream::key_client;
 
 /// A source's name is at most this long, in bytes.
 const MAX_NAME: usize = 64;
@@ -81,14 +82,17 @@ impl MadeSecrets {
 
 impl Surroundings {
     /// On loopback, with the secrets of the environment, and none that were made yet.
-    pub(crate) fn new(clock: Clock, http: reqwest::Client) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub(crate) fn new(clock: Clock) -> anyhow::Result<Self> {
+        Ok(Self {
             exposure: Exposure::Loopback,
             clock,
-            http,
+            http: key_client()?,
             made: MadeSecrets::default(),
             variable: Arc::new(config::variable),
-        }
+        })
     }
 }
 

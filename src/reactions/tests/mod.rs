@@ -53,7 +53,7 @@ fn write(dir: &Path, name: &str, text: &str) {
 }
 
 fn surroundings() -> Surroundings {
-    Surroundings::new(Clock::system(), crate::upstream::client().unwrap())
+    Surroundings::new(Clock::system()).unwrap()
 }
 
 fn edition(rule: &str) -> std::sync::Arc<Edition> {

@@ -38,10 +38,6 @@ fn clock_at(second: i64) -> Clock {
     Clock::held(DateTime::<Utc>::from_timestamp(second, 0).unwrap())
 }
 
-fn http() -> reqwest::Client {
-    reqwest::Client::builder().build().unwrap()
-}
-
 /// What sources are read with where these variables are set.
 fn surroundings(clock: Clock, variables: &[(&str, &str)]) -> Surroundings {
     let variables: HashMap<String, String> = variables
@@ -50,7 +46,7 @@ fn surroundings(clock: Clock, variables: &[(&str, &str)]) -> Surroundings {
         .collect();
     Surroundings {
         variable: Arc::new(move |name: &str| variables.get(name).cloned()),
-        ..Surroundings::new(clock, http())
+        ..Surroundings::new(clock).unwrap()
     }
 }
 

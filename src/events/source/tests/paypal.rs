@@ -82,7 +82,7 @@ pub(super) fn paypal(root: &TrustAnchor<'static>) -> Paypal {
         roots: vec![root.clone()],
         permits: |url| url.host_str() == Some("127.0.0.1"),
     };
-    Paypal::new(http(), trust)
+    Paypal::new(surroundings(clock_at(NOW), &[]).http, trust)
 }
 
 pub(super) async fn check(
@@ -194,6 +194,18 @@ async fn certificate_that_cannot_be_fetched_is_no_reason_to_say_that_the_signatu
         let found = check(&paypal(&signer.root), &headers, BODY, NOW).await;
         assert!(matches!(found, Err(Refused::Unavailable(_))), "{found:?}");
     }
+}
+
+#[actix_web::test]
+async fn certificate_is_not_looked_for_where_its_address_points_to() {
+    let signer = signer(NAME);
+    let (elsewhere, server) = (serving(&signer.pem).await, MockServer::start().await);
+    let redirect = ResponseTemplate::new(302).insert_header("location", elsewhere.uri());
+    Mock::given(any()).respond_with(redirect).mount(&server).await;
+    let headers = signer.headers(&server.uri(), "NEW-ID", BODY);
+    let found = check(&paypal(&signer.root), &headers, BODY, NOW).await;
+    assert!(matches!(found, Err(Refused::Unavailable(_))), "{found:?}");
+    assert_eq!(elsewhere.received_requests().await.unwrap().len(), 0);
 }
 
 #[test]
