@@ -11,9 +11,11 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use crate::dialogflow;
 use crate::fail::Fail;
-use crate::handler::{Handler, Read, Scope, Tx};
+use crate::fulfillment::key::{Asked, Read};
+use crate::handler::{Handler, Scope, Tx};
 use crate::lang::Lang;
 use crate::nearest::nearest;
+use crate::postgres::DemoData;
 use crate::reactions::{self, Actions, Event};
 use crate::reply::Answer;
 use crate::turn::{Api, Turn};
@@ -328,18 +330,19 @@ impl Bot {
     }
 }
 
-/// Data for a demonstration.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct DemoData {
-    /// Loaded while this table is empty.
-    pub(crate) table: &'static str,
-    pub(crate) sql: &'static str,
-}
-
 /// What a bot shares with its handlers.
 pub(crate) type SharedData = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
 
 impl Intent {
+    /// What tells the question of a turn that it answers from those of others.
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        Asked {
+            by: self.by.name(),
+            name: &self.name,
+            reads: &self.reads,
+        }
+    }
+
     /// The name under which logs and metrics know it.
     pub fn label(&self) -> &str {
         if self.by == By::Fallback {

@@ -38,7 +38,7 @@ use tracing::debug;
 
 use crate::clock::before;
 use crate::error::HttpError;
-use crate::listener::Terms;
+use crate::terms::Terms;
 
 /// How long a new connection may take to begin its first request, and the head of any request to arrive.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);

@@ -219,3 +219,8 @@ impl ResponseError for HttpError {
         response.json(json!({ "error": error }))
     }
 }
+
+/// The answer to a method that a route does not have.
+pub(crate) async fn only(allowed: &'static str) -> Result<HttpResponse, HttpError> {
+    Err(HttpError::MethodNotAllowed { allowed })
+}

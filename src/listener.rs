@@ -18,13 +18,14 @@ use anyhow::Context as _;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpSocket;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFuture};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{error, info, warn};
 
 use crate::connection;
+use crate::terms::Terms;
 
 /// How many connections may wait to be taken; the system may allow fewer.
 const BACKLOG: u32 = 4_096;
@@ -40,55 +41,6 @@ const FEW_DESCRIPTORS: u64 = 4_096;
 
 /// How long to wait before the next try when no connection can be taken.
 const RETRY: Duration = Duration::from_millis(100);
-
-/// How long a connection may be silent while more than half of the places are taken.
-const CROWDED_PATIENCE: Duration = Duration::from_secs(5);
-
-/// What all connections of a service go by. Clones share it.
-#[derive(Clone)]
-pub(crate) struct Terms {
-    keep_alive: Duration,
-    places: Arc<Semaphore>,
-    max_connections: u32,
-    leaving: CancellationToken,
-    stopping: CancellationToken,
-}
-
-impl Terms {
-    pub(crate) fn new(keep_alive: Duration, max_connections: u32) -> Self {
-        Self {
-            keep_alive,
-            places: Arc::new(Semaphore::new(max_connections as usize)),
-            max_connections,
-            leaving: CancellationToken::new(),
-            stopping: CancellationToken::new(),
-        }
-    }
-
-    /// How long a connection may be silent between two requests.
-    pub(crate) fn patience(&self) -> Duration {
-        if self.places.available_permits() < self.max_connections as usize / 2 {
-            self.keep_alive.min(CROWDED_PATIENCE)
-        } else {
-            self.keep_alive
-        }
-    }
-
-    /// Whether each answer is the last of its connection.
-    pub(crate) fn is_leaving(&self) -> bool {
-        self.leaving.is_cancelled()
-    }
-
-    /// From now on each answer is the last of its connection.
-    pub(crate) fn leave(&self) {
-        self.leaving.cancel();
-    }
-
-    /// Waits until silent connections are closed.
-    pub(crate) fn stop(&self) -> WaitForCancellationFuture<'_> {
-        self.stopping.cancelled()
-    }
-}
 
 /// Threads that serve connections until this is dropped.
 pub(crate) struct Server {

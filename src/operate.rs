@@ -10,12 +10,11 @@ use anyhow::bail;
 
 use crate::admission::admit;
 use crate::auth::Auth;
-use crate::error::HttpError;
+use crate::error::{HttpError, only};
 use crate::fulfillment::Fulfillment;
-use crate::listener::Terms;
 use crate::postgres::Database;
-use crate::server::only;
 use crate::telemetry::Metrics;
+use crate::terms::Terms;
 
 /// What is asked how it is.
 pub(crate) struct Operated {

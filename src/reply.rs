@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-pub use crate::dialogflow::message::{self, Message, Platform};
+pub use crate::message::{self, Message, Platform};
 use crate::session::{ContextId, is_context_id};
 
 /// Something to keep in the conversation for later turns, read back by [`Context<T>`](crate::handler::Context).

@@ -16,18 +16,16 @@ use crate::auth::Auth;
 use crate::body::{Body, BodyMemory, expect_json, inflate, read, text};
 use crate::clock::before;
 use crate::conversation::Conversation;
-use crate::error::{self, HttpError};
+use crate::error::{self, HttpError, only};
 use crate::events::door::Door;
 use crate::events::source;
 use crate::fulfillment::Fulfillment;
 use crate::operate;
 use crate::session::SessionName;
+use crate::telemetry::TURNS;
 
 /// The largest body that is taken, in bytes, before and after it is inflated.
 pub(crate) const MAX_BODY: usize = 1024 * 1024;
-
-/// Where turns are posted.
-pub(crate) const TURNS: &str = "/fulfillment";
 
 /// What is said at `/`.
 const WELCOME: &str = "\
@@ -98,11 +96,6 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         )
         .configure(operate::routes)
         .default_service(web::to(async || Err::<HttpResponse, _>(HttpError::NotFound)));
-}
-
-/// The answer to a method that a route does not have.
-pub(crate) async fn only(allowed: &'static str) -> Result<HttpResponse, HttpError> {
-    Err(HttpError::MethodNotAllowed { allowed })
 }
 
 /// What a person sees who opens the address in a browser.

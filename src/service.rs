@@ -23,12 +23,13 @@ use crate::events::source::Surroundings;
 use crate::events::{self, Events};
 use crate::fulfillment::Fulfillment;
 use crate::handler::{Gates, Services};
-use crate::listener::{Server, Terms, raise_descriptors};
+use crate::listener::{Server, raise_descriptors};
 use crate::operate::{Operated, expect_guarded};
 use crate::postgres::Database;
 use crate::reactions;
 use crate::server::{Bodies, Doors, routes};
 use crate::telemetry::Metrics;
+use crate::terms::Terms;
 use crate::upstream::{self, Upstream};
 
 /// How long turns in flight may take to finish once no more are taken.

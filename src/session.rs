@@ -142,6 +142,11 @@ const fn ends_with(text: &[u8], end: &[u8]) -> bool {
     true
 }
 
+/// What stands after `/sessions/`, as the logs of turns have it.
+pub(crate) fn session_id(session: &str) -> &str {
+    session.rsplit('/').next().unwrap_or(session)
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;

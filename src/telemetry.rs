@@ -1,7 +1,7 @@
 //! What is seen from outside: one root span per request, and metrics.
 
 use std::io::IsTerminal as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix_web::Error;
@@ -23,10 +23,11 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::bot::Intent;
 use crate::config::{self, LogFormat, LogSettings};
 use crate::events::EventMetrics;
-use crate::server::TURNS;
+
+/// Where turns are posted: their requests are named by what is in them.
+pub(crate) const TURNS: &str = "/fulfillment";
 
 /// The target of the lines that tell of each turn, at debug.
 pub(crate) const TURN_LINES: &str = "rejoinder::turn_lines";
@@ -223,19 +224,22 @@ impl MetricConstructor<Histogram> for Latency {
 
 impl Metrics {
     /// Counts an outcome of an intent's turn, and how long it took.
-    pub(crate) fn answered(&self, intent: &Intent, outcome: &'static str, elapsed: Duration) {
+    ///
+    /// The usual outcome, a reply, is looked up once: in `replies`, which is the intent's.
+    pub(crate) fn answered(
+        &self,
+        intent: &str,
+        replies: &OnceLock<Histogram>,
+        outcome: &'static str,
+        elapsed: Duration,
+    ) {
         let labels = || OutcomeLabels {
-            intent: intent.label().into(),
+            intent: intent.into(),
             outcome,
         };
         let observe = |histogram: &Histogram| histogram.observe(elapsed.as_secs_f64());
         match outcome {
-            // The usual one is looked up once.
-            "reply" => observe(
-                intent
-                    .replies
-                    .get_or_init(|| self.0.duration.get_or_create(&labels()).clone()),
-            ),
+            "reply" => observe(replies.get_or_init(|| self.0.duration.get_or_create(&labels()).clone())),
             _ => observe(&self.0.duration.get_or_create(&labels())),
         }
     }

@@ -21,9 +21,10 @@ use crate::config::{
 };
 use crate::conversation::Conversation;
 use crate::events::{Events, Parts};
-use crate::listener::{Server, Terms, raise_descriptors};
+use crate::listener::{Server, raise_descriptors};
 use crate::operate::{self, Operated, expect_guarded};
 use crate::telemetry::{self, Metrics};
+use crate::terms::Terms;
 use crate::upstream::{self, Upstream};
 
 /// How long connections to the database may take to close.

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::task::{JoinHandle, LocalSet, spawn_local, yield_now};
 use tokio::time::Instant;
 
-use crate::listener::Terms;
+use crate::terms::Terms;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(620);
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -44,6 +45,9 @@ const TIMEOUT_MS: u64 = 10_000;
 
 /// The longest that may be said.
 pub(super) const MAX_TIMEOUT_MS: u64 = 30_000;
+
+/// Gives the channels that are in force now: they change when their files do.
+pub(crate) type ChannelsInForce = Arc<dyn Fn() -> Arc<Channels> + Send + Sync>;
 
 impl Channels {
     /// Reads all files of `dir`; where there is no such directory there are no channels. Whether the secrets are there is

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::decision::DIGEST;
 use super::outbox::{self, Became, MessageBody};
-use super::sender::session_id;
+use crate::session::session_id;
 
 /// Tells the replicas that something was said.
 pub(super) const CHANNEL: &str = "rejoinder_chat";

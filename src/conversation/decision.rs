@@ -5,14 +5,11 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
-use super::preferences::{self, Preferences};
+use super::preferences::{self, Preferences, QUIET};
 use crate::config::NotificationSettings;
 
 /// The reason of a message that is held to be sent with others.
 pub(super) const DIGEST: &str = "digest";
-
-/// The reason of a message that is held until the user's quiet hours end.
-pub(super) const QUIET: &str = "quiet hours";
 
 /// A digest is gathered for no longer than this, in minutes: a week.
 const MAX_DIGEST_MINUTES: u16 = 7 * 24 * 60;

@@ -8,7 +8,8 @@ use chrono_tz::Tz;
 use sqlx::{PgConnection, PgExecutor};
 use tracing::warn;
 
-use super::decision::QUIET;
+/// The reason of a message that is held until the user's quiet hours end.
+pub(super) const QUIET: &str = "quiet hours";
 
 /// No clock has ever been put forward by more than this, but for days that a country left out.
 const LONGEST_GAP_MINUTES: i64 = 180;

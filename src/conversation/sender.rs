@@ -15,13 +15,14 @@ use tracing::{Instrument as _, debug, info, info_span, warn};
 use url::Url;
 use uuid::Uuid;
 
-use super::channel::{self, MAX_TIMEOUT_MS};
+use super::channel::{self, ChannelsInForce, MAX_TIMEOUT_MS};
 use super::decision::DIGEST;
 use super::outbox::{self, Became, CALL, CHAT, CallBody, Due, MessageBody};
 use super::webhook::{Outcome, Request, Webhooks};
 use super::{Conversation, chat};
 use crate::backoff::Backoff;
-use crate::reactions::{HttpCall, Rulebook};
+use crate::reactions::HttpCall;
+use crate::session::session_id;
 use crate::upstream::Breakers;
 
 /// How often the outbox is looked at when nobody says that there is something in it.
@@ -49,7 +50,7 @@ const LEASE: TimeDelta = TimeDelta::milliseconds(2 * MAX_TIMEOUT_MS as i64);
 #[derive(Clone)]
 pub(crate) struct Sender {
     conversation: Arc<Conversation>,
-    rulebook: Arc<Rulebook>,
+    channels: ChannelsInForce,
     webhooks: Webhooks,
 }
 
@@ -62,22 +63,21 @@ struct Delivery {
 }
 
 impl Sender {
-    /// A sender for the outbox of `conversation`, to the channels of the rulebook's edition in force; `breakers` may be
-    /// shared.
+    /// A sender for the outbox of `conversation`, to the channels that are in force; `breakers` may be shared.
     ///
     /// # Errors
     /// When a channel has no secret, or TLS cannot be set up.
     pub(crate) fn new(
         conversation: Arc<Conversation>,
-        rulebook: Arc<Rulebook>,
+        channels: ChannelsInForce,
         breakers: Breakers,
     ) -> anyhow::Result<Self> {
-        if let Some((name, wrong)) = rulebook.edition().channels.without_secret().next() {
+        if let Some((name, wrong)) = channels().without_secret().next() {
             bail!("channel {name}: {wrong}");
         }
         Ok(Self {
             conversation,
-            rulebook,
+            channels,
             webhooks: Webhooks::new(breakers)?,
         })
     }
@@ -196,10 +196,10 @@ impl Sender {
     }
 
     fn count(&self, delivery: &Delivery, outcome: &'static str) {
-        let edition = self.rulebook.edition();
+        let channels = (self.channels)();
         let channel = match delivery.first.channel.as_str() {
             CALL => CALL,
-            name if edition.channels.get(name).is_some() => name,
+            name if channels.get(name).is_some() => name,
             _ => "(unknown)",
         };
         self.conversation.metrics.notified(channel, outcome, 1);
@@ -210,8 +210,8 @@ impl Sender {
         if first.channel == CALL {
             return call(first);
         }
-        let edition = self.rulebook.edition();
-        let Some(channel) = edition.channels.get(&first.channel) else {
+        let channels = (self.channels)();
+        let Some(channel) = channels.get(&first.channel) else {
             let reason = format!("found channel {:?}, expected one of events/channels", first.channel);
             return Err(Outcome::Retry { after: None, reason });
         };
@@ -238,11 +238,6 @@ impl Sender {
             traceparent: first.traceparent.as_deref(),
         })
     }
-}
-
-/// What stands after `/sessions/`, as the logs of turns have it.
-pub(super) fn session_id(session: &str) -> &str {
-    session.rsplit('/').next().unwrap_or(session)
 }
 
 /// The request of a rule's call.

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
 
-use super::Applied;
+use super::effect::Applied;
 use crate::reactions::{Effect, Recipient};
 use crate::session::SessionName;
 

@@ -6,9 +6,9 @@ use serde_json::{Map, Value, json};
 use tracing::warn;
 
 use super::field::{self, Message as Fields};
-use super::message::{Message, Platform};
 use super::{EsApi, NotATurn, limit, unsaid};
 use crate::lang::Lang;
+use crate::message::{Message, Platform};
 use crate::reply::{Answer, FollowUp, KeptContext, Reply, SessionEntity};
 use crate::session::SessionName;
 use crate::turn::{ActiveContext, Api, KEPT, Sentiment, Turn};

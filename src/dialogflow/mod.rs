@@ -6,7 +6,6 @@ mod field;
 mod json;
 mod lifespan;
 mod limit;
-pub mod message;
 mod unsaid;
 
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use serde_json::Value;
 
 pub(crate) use self::json::BadJson;
 use crate::lang::Lang;
+use crate::message::Message;
 use crate::reply::{Answer, Reply};
 use crate::turn::{Api, Turn};
 
@@ -140,7 +140,7 @@ pub(crate) fn example(intent: &str, parameters: &str) -> String {
 }
 
 /// Whether `wire`, the JSON of `message`, has all that Dialogflow requires; a warning names what it lacks.
-fn complete(message: &message::Message, wire: &Value) -> bool {
+fn complete(message: &Message, wire: &Value) -> bool {
     let lacks = message.lacks(wire);
     if let Some(field) = lacks {
         tracing::warn!(

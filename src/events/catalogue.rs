@@ -1,12 +1,13 @@
 //! The catalogue: which types of events there are, in which versions, and what their payloads look like.
 
+mod accepts;
 mod example;
 mod place;
 mod schema;
 mod versions;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use self::schema::Schema;
 use self::versions::{Versions, apply};
 use super::event_type;
-use super::file::FileError;
+use super::file::{FileError, entries, file_name, noted};
 use crate::nearest::did_you_mean;
 
 pub(crate) use self::schema::Violation;
@@ -327,36 +328,6 @@ impl Published {
         let etag = format!("\"{}\"", hex::encode(&Sha256::digest(&body)[..16]));
         Self { body, etag }
     }
-}
-
-/// The value, or its default with the error noted.
-fn noted<T: Default>(result: Result<T, FileError>, errors: &mut Vec<FileError>) -> T {
-    result.unwrap_or_else(|error| {
-        errors.push(error);
-        T::default()
-    })
-}
-
-/// What is in a directory, by name, without hidden files; one that is not there is empty.
-fn entries(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
-    let found = match std::fs::read_dir(dir) {
-        Ok(found) => found,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(FileError::whole(dir, error)),
-    };
-    let mut paths = Vec::new();
-    for entry in found {
-        let path = entry.map_err(|error| FileError::whole(dir, error))?.path();
-        if !file_name(&path).starts_with('.') {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    Ok(paths)
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 #[cfg(test)]

@@ -131,6 +131,36 @@ pub(crate) fn list(dir: &Path, extension: &str) -> Result<Vec<PathBuf>, FileErro
     files.sort();
     Ok(files)
 }
+/// The value, or its default with the error noted.
+pub(crate) fn noted<T: Default>(result: Result<T, FileError>, errors: &mut Vec<FileError>) -> T {
+    result.unwrap_or_else(|error| {
+        errors.push(error);
+        T::default()
+    })
+}
+
+/// What is in a directory, by name, without hidden files; one that is not there is empty.
+pub(crate) fn entries(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let found = match std::fs::read_dir(dir) {
+        Ok(found) => found,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(FileError::whole(dir, error)),
+    };
+    let mut paths = Vec::new();
+    for entry in found {
+        let path = entry.map_err(|error| FileError::whole(dir, error))?.path();
+        if !file_name(&path).starts_with('.') {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Its name in its directory.
+pub(crate) fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
 
 #[cfg(test)]
 mod tests {

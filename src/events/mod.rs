@@ -181,7 +181,7 @@ impl Events {
     }
 
     fn work_on(&mut self, parts: Parts, rulebook: Arc<Rulebook>, id: Uuid, wake: Wake) -> anyhow::Result<()> {
-        let sender = Sender::new(Arc::clone(&parts.conversation), Arc::clone(&rulebook), parts.breakers)?;
+        let sender = Sender::new(Arc::clone(&parts.conversation), rulebook.channels(), parts.breakers)?;
         let applier = Applier {
             worker: id,
             pool: parts.database.events().clone(),

@@ -3,13 +3,33 @@
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use crate::bot::Intent;
 use crate::dialogflow;
-use crate::handler::Read;
 use crate::turn::{ActiveContext, FormParameter, Lifespan, Page, Sentiment, Turn};
 
 /// SHA-256 of what a key is made of.
-pub(super) type Hash = [u8; 32];
+pub(crate) type Hash = [u8; 32];
+
+/// What an argument of a handler can read of a turn, beside its session, language and parameters.
+///
+/// Two turns in which all of that is the same ask a handler the same question, and a late reply to one answers the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// What the context of this id holds.
+    Context(&'static str),
+    /// All of the [`Turn`]; only the same turn asks the same.
+    Turn,
+    /// All of the request.
+    Request,
+}
+
+/// Whom a turn asks.
+pub(crate) struct Asked<'a> {
+    /// What its intent is matched by, and its name.
+    pub(crate) by: &'a str,
+    pub(crate) name: &'a str,
+    /// What its handler can read.
+    pub(crate) reads: &'a [Read],
+}
 
 /// The keys of one turn.
 ///
@@ -27,7 +47,7 @@ pub(crate) struct TurnKey {
 
 impl TurnKey {
     /// The keys of `turn`, which came as `body` and which `intent` answers.
-    pub(crate) fn of(turn: &Turn, body: &[u8], intent: &Intent) -> Self {
+    pub(crate) fn of(turn: &Turn, body: &[u8], intent: &Asked<'_>) -> Self {
         let mut content = Hasher::new();
         content.asked(turn, intent);
         content.all(turn);
@@ -36,7 +56,7 @@ impl TurnKey {
         }
         let mut question = Hasher::new();
         question.asked(turn, intent);
-        for read in &intent.reads {
+        for read in intent.reads {
             match read {
                 Read::Context(id) => question.maybe(turn.kept(id), Hasher::object),
                 Read::Turn | Read::Request => question = content.clone(),
@@ -55,7 +75,7 @@ impl TurnKey {
     }
 
     /// The keys of the same turn apart from a run that has read another identity of the user.
-    pub(super) fn apart(&self) -> Self {
+    pub(crate) fn apart(&self) -> Self {
         Self {
             turn: Sha256::digest(self.turn).into(),
             ..self.clone()
@@ -77,11 +97,11 @@ impl Hasher {
     }
 
     /// What every handler can read, and what its reply is written for.
-    fn asked(&mut self, turn: &Turn, intent: &Intent) {
+    fn asked(&mut self, turn: &Turn, intent: &Asked<'_>) {
         self.text(turn.api.name());
         self.text(turn.session.as_str());
-        self.text(intent.by.name());
-        self.text(&intent.name);
+        self.text(intent.by);
+        self.text(intent.name);
         self.text(&turn.language);
         self.object(&turn.parameters);
     }

@@ -1,7 +1,8 @@
 //! One turn, from the request's bytes to the reply's: always in time, and each turn once.
 
+mod asked;
 mod flights;
-mod key;
+pub(crate) mod key;
 pub(crate) mod late;
 pub(crate) mod record;
 mod run;
@@ -15,8 +16,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, debug, record_all, warn};
 
+use self::asked::Asked;
 pub(crate) use self::flights::Answered;
-use self::flights::{Claim, Flights, Running};
+use self::flights::{Claim, Flights, Progress, Running};
 pub(crate) use self::key::TurnKey;
 use self::late::Late;
 use self::run::Run;
@@ -27,7 +29,6 @@ use crate::conversation::user;
 use crate::dialogflow::{self, NotATurn};
 use crate::fail::{self, Fail};
 use crate::handler::{Identity, Services};
-use crate::lang::Lang;
 use crate::reply::{Answer, Reply};
 use crate::telemetry::{Metrics, TURN_LINES};
 use crate::turn::{Api, Turn, beginning};
@@ -46,24 +47,6 @@ pub(crate) enum Refused {
         /// What it says.
         found: String,
     },
-}
-
-/// A turn that is to be answered.
-#[derive(Clone)]
-struct Asked {
-    turn: Arc<Turn>,
-    /// The request that it came in.
-    body: Bytes,
-    intent: Arc<Intent>,
-    key: TurnKey,
-    arrived: Instant,
-    answer_by: Instant,
-}
-
-impl Asked {
-    fn lang(&self) -> Lang {
-        Lang::new(self.turn.language.as_str())
-    }
 }
 
 /// What comes of asking.
@@ -159,7 +142,7 @@ impl Fulfillment {
             self.unmatched(&turn);
         }
         Ok(Asked {
-            key: TurnKey::of(&turn, &body, intent),
+            key: TurnKey::of(&turn, &body, &intent.asked()),
             intent: Arc::clone(intent),
             arrived,
             answer_by: arrived + self.settings.budget(turn.api),
@@ -212,17 +195,18 @@ impl Fulfillment {
             Claim::Replay(answered) => Claimed::Done("replayed", answered),
             Claim::Start(running, sender) => {
                 running.awaited.extend(asked.answer_by);
+                let (fulfillment, progress) = (Arc::clone(self), Arc::clone(&running.progress));
                 let run = Run {
-                    fulfillment: Arc::clone(self),
+                    services: Arc::clone(&self.services),
+                    limit: asked.intent.limit.unwrap_or(self.settings.handler_limit()),
                     asked: asked.clone(),
-                    progress: Arc::clone(&running.progress),
                     awaited: running.awaited.clone(),
                     identity: Identity::clone(&running.identity),
                 };
                 // Apart from the threads that serve connections: a handler that blocks its thread holds up no answer.
                 self.runtime.spawn(
                     async move {
-                        let answered = run.answer().await;
+                        let answered = fulfillment.finish(run, &progress).await;
                         drop(place);
                         // Nobody may be left who waits.
                         sender.send(answered).ok();
@@ -239,6 +223,20 @@ impl Fulfillment {
                 Claimed::Done("busy", self.say(&asked.turn, &fail::busy_text(&asked.lang())))
             }
         }
+    }
+
+    /// Runs a handler to its end. Its reply is kept where the user has heard the slow text meanwhile.
+    async fn finish(&self, run: Run, progress: &Progress) -> Answered {
+        let (started, asked, identity) = (Instant::now(), run.asked.clone(), Identity::clone(&run.identity));
+        let (answered, outcome) = run.answer().await;
+        self.flights.finish(&asked.key.turn, &asked.turn.response_id, &answered);
+        if progress.finish() {
+            let kept = answered.body.as_ref().filter(|_| answered.is_reply);
+            self.late
+                .keep(&asked.key, &asked.turn.session, identity.get(), kept)
+                .await;
+        }
+        self.count(&asked.intent, outcome, started, answered)
     }
 
     /// The place of a turn whose user has heard the slow text, and which waits for a connection still: that one is ended,
@@ -330,7 +328,8 @@ impl Fulfillment {
     fn count(&self, intent: &Intent, outcome: &'static str, arrived: Instant, answered: Answered) -> Answered {
         let duration = arrived.elapsed();
         debug!(target: TURN_LINES, outcome, duration_ms = duration.as_millis(), "turn answered");
-        self.metrics.answered(intent, outcome, duration);
+        self.metrics
+            .answered(intent.label(), &intent.replies, outcome, duration);
         answered
     }
 

@@ -2,67 +2,52 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
-use super::flights::Progress;
-use super::{Answered, Asked, Fulfillment, record};
+use super::asked::Asked;
+use super::{Answered, record};
 use crate::clock::before;
 use crate::conversation::Taken;
 use crate::dialogflow;
 use crate::fail::Fail;
-use crate::handler::{Awaited, Deadline, Identity, Scope};
+use crate::handler::{Awaited, Deadline, Identity, Scope, Services};
 use crate::reply::{Answer, FormReply, FormState, Reply};
 
 /// One run of one handler.
 pub(super) struct Run {
-    pub(super) fulfillment: Arc<Fulfillment>,
+    pub(super) services: Arc<Services>,
+    /// How long the handler may run.
+    pub(super) limit: Duration,
     pub(super) asked: Asked,
-    pub(super) progress: Arc<Progress>,
     pub(super) awaited: Awaited,
     pub(super) identity: Identity,
 }
 
 impl Run {
-    pub(super) async fn answer(self) -> Answered {
-        let started = Instant::now();
-        let fulfillment = &self.fulfillment;
-        let conversation = &fulfillment.services.conversation;
-        let gotos = conversation
+    /// What the user hears, and what to count it as.
+    pub(super) async fn answer(self) -> (Answered, &'static str) {
+        let gotos = self
+            .services
+            .conversation
             .take_gotos(&self.asked.turn.session, &self.asked.key, self.asked.answer_by)
             .await;
-        let outcome = self.reply(&gotos).await;
-        let (answered, outcome, kept) = match outcome {
+        match self.reply(&gotos).await {
             Ok(body) => {
                 let answered = Answered {
                     body: Some(body),
                     is_reply: true,
                 };
-                let kept = answered.body.clone();
-                (answered, "reply", kept)
+                (answered, "reply")
             }
             Err(fail) => {
                 fail.log();
-                (self.failed(&fail, &gotos), fail.kind(), None)
+                (self.failed(&fail, &gotos), fail.kind())
             }
-        };
-        fulfillment
-            .flights
-            .finish(&self.asked.key.turn, &self.asked.turn.response_id, &answered);
-        if self.progress.finish() {
-            fulfillment
-                .late
-                .keep(
-                    &self.asked.key,
-                    &self.asked.turn.session,
-                    self.identity.get(),
-                    kept.as_ref(),
-                )
-                .await;
         }
-        fulfillment.count(&self.asked.intent, outcome, started, answered)
     }
 
     /// The handler's reply, encoded; committed, if it took a transaction.
@@ -70,16 +55,11 @@ impl Run {
         if let Some(answer) = gotos.follow_up(self.asked.turn.api) {
             return Ok(dialogflow::encode(&self.asked.turn, &gotos.kept_in(answer)));
         }
-        let handler_ends = Instant::now()
-            + self
-                .asked
-                .intent
-                .limit
-                .unwrap_or(self.fulfillment.settings.handler_limit());
+        let handler_ends = Instant::now() + self.limit;
         let scope = Scope {
             turn: gotos.turn(&self.asked.turn),
             body: self.asked.body.clone(),
-            services: Arc::clone(&self.fulfillment.services),
+            services: Arc::clone(&self.services),
             handler: self.asked.intent.handler,
             deadline: Deadline::new(self.awaited.clone(), handler_ends),
             key: self.asked.key.clone(),

@@ -4,6 +4,7 @@ mod context;
 mod data;
 mod database;
 mod gate;
+mod identity;
 mod lenient;
 mod memory;
 mod params;
@@ -22,19 +23,20 @@ use futures_util::future::BoxFuture;
 pub use self::context::Context;
 pub use self::data::Data;
 pub use self::database::{Db, Tx};
+pub(crate) use self::identity::Identity;
 pub use self::memory::{Fact, Facts, Memory, Preferences};
 pub use self::params::Params;
 pub(crate) use self::pool::Gates;
 pub use self::pool::{Connection, Pool, Transaction};
 pub(crate) use self::turn::Awaited;
 pub use self::turn::{Deadline, Raw, Session};
-pub(crate) use self::verified::Identity;
 pub use self::verified::Verified;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::conversation::Conversation;
 use crate::fail::Fail;
-use crate::fulfillment::TurnKey;
+pub use crate::fulfillment::key::Read;
+use crate::fulfillment::key::TurnKey;
 use crate::lang::Lang;
 use crate::postgres::Database;
 use crate::reply::Answer;
@@ -52,19 +54,6 @@ pub trait Handler<Args>: Clone + Send + Sync + 'static {
 
     /// What its arguments can read of a turn.
     fn reads(&self) -> Vec<Read>;
-}
-
-/// What an argument of a handler can read of a turn, beside its session, language and parameters.
-///
-/// Two turns in which all of that is the same ask a handler the same question, and a late reply to one answers the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Read {
-    /// What the context of this id holds.
-    Context(&'static str),
-    /// All of the [`Turn`]; only the same turn asks the same.
-    Turn,
-    /// All of the request.
-    Request,
 }
 
 /// Something a handler can ask for.

@@ -1,9 +1,5 @@
 //! The user who has shown who they are.
 
-use std::sync::Arc;
-
-use tokio::sync::OnceCell;
-
 use super::{FromTurn, Memory, Read, Scope};
 use crate::fail::Fail;
 use crate::lang::Lang;
@@ -30,6 +26,3 @@ impl FromTurn for Verified {
         })
     }
 }
-
-/// What a run has read of the user's identity, the same for all that reads it in one run; empty while nothing has.
-pub(crate) type Identity = Arc<OnceCell<Option<String>>>;

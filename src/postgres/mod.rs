@@ -17,7 +17,6 @@ use tracing::{info, warn};
 
 use self::silence::unless_silent;
 pub use self::tables::{BadTables, MIGRATIONS};
-use crate::bot::DemoData;
 use crate::clock::Clock;
 use crate::fail::Fail;
 
@@ -102,6 +101,14 @@ struct Inner {
     silence: Duration,
     clock: Clock,
     up: AtomicBool,
+}
+
+/// Data for a demonstration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DemoData {
+    /// Loaded while this table is empty.
+    pub(crate) table: &'static str,
+    pub(crate) sql: &'static str,
 }
 
 impl Database {

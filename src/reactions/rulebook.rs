@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::rule::Rule;
 use super::rules::Rules;
-use crate::conversation::{Channels, channel_secrets};
+use crate::conversation::{Channels, ChannelsInForce, channel_secrets};
 use crate::events::catalogue::{Catalogue, Violation};
 use crate::events::file::{self, FileError};
 use crate::events::layout;
@@ -37,7 +37,7 @@ pub(crate) struct Edition {
     /// The rules.
     pub(crate) rules: Rules,
     /// Where notifications go besides the chat.
-    pub(crate) channels: Channels,
+    pub(crate) channels: Arc<Channels>,
     /// What is hardly meant so.
     pub(crate) warnings: Vec<FileError>,
 }
@@ -77,6 +77,12 @@ impl Rulebook {
             edition: ArcSwap::from_pointee(edition),
             seen: ArcSwap::from_pointee(digest),
         })
+    }
+
+    /// For those who send to channels.
+    pub(crate) fn channels(self: &Arc<Self>) -> ChannelsInForce {
+        let rulebook = Arc::clone(self);
+        Arc::new(move || Arc::clone(&rulebook.edition().channels))
     }
 
     /// The edition in force. Whoever takes it works with one edition to the end.
@@ -189,7 +195,7 @@ impl Edition {
             sources,
             catalogue,
             rules,
-            channels,
+            channels: Arc::new(channels),
             warnings: errors,
         })
     }

@@ -7,7 +7,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Url};
 use serde_json::Value;
 
-use super::{Outcome, Played, RecordedTurn, Report};
+use super::{Came, Outcome, Played, RecordedTurn, Report};
 
 /// The most of an answer that is read, in bytes.
 const MAX_ANSWER: usize = 1024 * 1024;
@@ -17,15 +17,6 @@ pub(crate) struct Service {
     http: Client,
     url: Url,
     headers: HeaderMap,
-}
-
-/// An answer.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Came {
-    /// Its HTTP status.
-    pub(crate) status: u16,
-    /// Its JSON; a string where it is none.
-    pub(crate) body: Value,
 }
 
 impl Service {

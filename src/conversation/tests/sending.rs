@@ -39,7 +39,7 @@ impl Stage {
         let dir = tempfile::tempdir().unwrap();
         channel(dir.path(), "crm", url);
         let rulebook = Rulebook::load(dir.path(), &[], &surroundings()).unwrap();
-        let sender = Sender::new(conversation, Arc::new(rulebook), Breakers::default()).unwrap();
+        let sender = Sender::new(conversation, Arc::new(rulebook).channels(), Breakers::default()).unwrap();
         running.spawn(sender.run());
     }
 
@@ -127,7 +127,7 @@ async fn channel_whose_file_is_new_or_changed_is_used_without_a_restart() {
     channel(dir.path(), "crm", &old.uri());
     let rulebook = Arc::new(Rulebook::load(dir.path(), &[], &surroundings()).unwrap());
     let conversation = Arc::clone(&stage.conversation);
-    let sender = Sender::new(conversation, Arc::clone(&rulebook), Breakers::default()).unwrap();
+    let sender = Sender::new(conversation, rulebook.channels(), Breakers::default()).unwrap();
     let mut running = JoinSet::new();
     running.spawn(sender.run());
     channel(dir.path(), "crm", &new.uri());

@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use serde_json::Value;
 use sqlx::{Postgres, Transaction};
 
-use super::{Applier, Halt};
+use super::applier::{Applier, Halt};
 use crate::events::log::Logged;
 use crate::handler::Tx;
 use crate::reactions::Event;

@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 use sqlx::{Postgres, Transaction};
 use tracing::{Instrument as _, Span, debug, info_span, warn};
 
-use super::{Applier, Failure, Fate, Halt, Kind, Lane};
+use super::applier::{Applier, Halt, Kind, Lane};
+use super::fate::{Failure, Fate};
 use crate::conversation::{self, Applied, Done};
 use crate::events::cursor::Cursor;
 use crate::events::join::{self, Join};

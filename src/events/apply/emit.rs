@@ -5,7 +5,7 @@ use std::fmt::Display;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Failure, RuleOutcome};
+use super::fate::{Failure, RuleOutcome};
 use crate::events::Envelope;
 use crate::events::log::Logged;
 use crate::reactions::{Edition, Effect};

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 use tracing::{error, info, warn};
 
-use super::{Fate, RuleOutcome};
+use super::fate::{Fate, RuleOutcome};
 use crate::events::log::Logged;
 use crate::events::metrics::EventMetrics;
 

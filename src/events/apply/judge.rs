@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use sqlx::{Postgres, Transaction};
 
 use super::action::event_of;
+use super::applier::{Halt, Kind};
 use super::batch::{Batch, Heard};
 use super::emit::emitted_by;
+use super::fate::{Failure, Fate, RuleOutcome};
 use super::fate::{HAS_ACTED, HAS_TIMED_OUT, OutcomeKind};
-use super::{Failure, Fate, Halt, Kind, RuleOutcome};
 use crate::events::join::{self, Join, State};
 use crate::events::log::Logged;
 use crate::reactions::{self, Effect, JoinMode, Recipient, Rule, SeenEvent, Trigger};

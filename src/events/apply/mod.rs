@@ -1,6 +1,7 @@
 //! Applying events: each partition's in order, one transaction for many, with everything that comes of them.
 
 mod action;
+mod applier;
 mod batch;
 mod emit;
 mod fate;
@@ -9,28 +10,18 @@ mod judge;
 mod time_out;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 use tracing::warn;
-use uuid::Uuid;
 
+use self::applier::Kind;
+pub(crate) use self::applier::{Applier, Halt, Lane};
 use self::batch::Batch;
 pub(crate) use self::fate::{Failure, Fate, RuleOutcome};
 pub(crate) use self::fault::Faults;
-use super::cursor::Cursor;
-use super::dead::DeadLetters;
-use super::envelope::Envelope;
-use super::log::{self, Log, Logged};
-use super::metrics::EventMetrics;
+use super::log::{self, Logged};
 use super::parked::{self, Due, MAX_ATTEMPTS};
-use super::wake::Wake;
-use crate::clock::Clock;
-use crate::config::NotificationSettings;
-use crate::conversation::{Conversation, Done};
 use crate::postgres::is_about_data;
-use crate::reactions::{Actions, Rulebook};
 
 /// What one transaction applies at most, in events and in bytes of payload.
 pub(crate) const BATCH_EVENTS: i64 = 500;
@@ -42,77 +33,6 @@ const FEWER: usize = 8;
 
 /// Why what ends its process each time is given up.
 const ENDED: &str = "the process ended each time it was tried";
-
-/// What applying events needs.
-pub(crate) struct Applier {
-    pub(crate) worker: Uuid,
-    pub(crate) pool: PgPool,
-    pub(crate) clock: Clock,
-    pub(crate) rulebook: Arc<Rulebook>,
-    pub(crate) actions: Actions,
-    pub(crate) log: Log,
-    pub(crate) dead_letters: DeadLetters,
-    pub(crate) faults: Faults,
-    pub(crate) wake: Wake,
-    pub(crate) conversation: Arc<Conversation>,
-    pub(crate) notifications: NotificationSettings,
-    pub(crate) metrics: EventMetrics,
-}
-
-/// Why nothing was applied.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Halt {
-    /// The partition is not as it was read: another worker has been there, or a crash has taken events back.
-    #[error("the partition is not as it was read")]
-    Fenced,
-    /// The database cannot.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-/// A partition, as the worker that applies it knows it.
-#[derive(Debug)]
-pub(crate) struct Lane {
-    partition: u8,
-    cursor: Cursor,
-    /// Entities that have parked events.
-    parked: HashSet<String>,
-    /// Whether its last worker ended without giving it up: then one of the next events may have ended it.
-    is_doubted: bool,
-}
-
-/// In which way events are applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// For the first time: what fails is parked.
-    New,
-    /// Again, since it was parked: what fails stays parked, or is given up.
-    Retry,
-    /// Again, by hand: what fails is told. A dry run is rolled back and runs no action that is written in Rust.
-    Replay { dry_run: bool },
-}
-
-impl Lane {
-    /// Reads where a partition stands.
-    pub(crate) async fn load(pool: &PgPool, partition: u8) -> sqlx::Result<Self> {
-        Ok(Self {
-            partition,
-            cursor: Cursor::read(pool, partition).await?,
-            parked: parked::entities(pool, partition).await?.into_iter().collect(),
-            is_doubted: parked::is_doubted(pool, partition).await?,
-        })
-    }
-
-    /// Up to where it is applied.
-    pub(crate) fn position(&self) -> i64 {
-        self.cursor.position
-    }
-
-    /// Whether its last worker ended without giving it up.
-    pub(crate) fn is_doubted(&self) -> bool {
-        self.is_doubted
-    }
-}
 
 impl Applier {
     /// Reads where a partition stands, and which rules are held there.
@@ -292,13 +212,6 @@ impl Applier {
         let (mut batch, transaction) = Batch::begin(self, lane, events, kind, attempts).await?;
         let transaction = batch.decide(lane, transaction).await?;
         batch.finish(lane, transaction).await
-    }
-
-    /// Wakes who has something to do after a commit.
-    async fn tell(&self, emitted: &[Envelope], done: &[Done]) {
-        self.wake
-            .add(emitted.iter().fold(0, |bits, event| bits | 1 << event.partition()));
-        self.conversation.committed(done).await;
     }
 }
 

@@ -5,11 +5,13 @@ use serde_json::value::RawValue;
 use sqlx::{Postgres, Transaction};
 use tracing::{Instrument as _, info, info_span, warn};
 
+use super::ENDED;
 use super::action::event_of;
+use super::applier::{Applier, Halt, Lane};
 use super::emit::emitted_by;
 use super::fate::OutcomeKind;
+use super::fate::{Failure, Fate, RuleOutcome};
 use super::judge::missing;
-use super::{Applier, ENDED, Failure, Fate, Halt, Lane, RuleOutcome};
 use crate::conversation::{self, Applied, Done};
 use crate::events::audit::{self, Entry};
 use crate::events::join::{self, Join, State};

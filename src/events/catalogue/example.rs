@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Number, Value, json};
 
-use super::schema::Accepts;
+use super::accepts::Accepts;
 
 /// Schemas are followed at most this deep.
 const MAX_DEPTH: usize = 8;

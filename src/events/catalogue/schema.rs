@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use jsonschema::error::ValidationErrorKind;
-use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
+use jsonschema::{ValidationError, Validator};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::events::file::{FileError, Severity};
 use crate::nearest::did_you_mean;
 
+use super::accepts::Accepts;
 use super::{example, place};
 
 /// At most so many violations are told.
@@ -36,13 +37,6 @@ pub(crate) struct Violation {
     pub(crate) pointer: String,
     /// What is wrong there; it says of which kind a value is, never the value.
     pub(crate) message: String,
-}
-
-#[derive(Debug)]
-pub(super) enum Accepts {
-    Anything,
-    AnyObject,
-    Valid(Box<Validator>),
 }
 
 /// What schemas say about a property.
@@ -183,39 +177,6 @@ impl Schema {
     }
 }
 
-impl Accepts {
-    /// Whether a value is valid.
-    pub(super) fn takes(&self, value: &Value) -> bool {
-        match self {
-            Self::Anything => true,
-            Self::AnyObject => value.is_object(),
-            Self::Valid(validator) => validator.is_valid(value),
-        }
-    }
-
-    pub(super) fn of(schema: &Value) -> Result<Self, ValidationError<'static>> {
-        let validator = jsonschema::options()
-            .with_draft(Draft::Draft202012)
-            .should_validate_formats(true)
-            .with_pattern_options(PatternOptions::regex()) // in linear time: senders choose the text
-            .build(schema)?;
-        let asserts: Vec<(&str, &Value)> = match schema {
-            Value::Object(keywords) => keywords
-                .iter()
-                .map(|(keyword, value)| (keyword.as_str(), value))
-                .filter(|(keyword, _)| !is_annotation(keyword))
-                .collect(),
-            Value::Bool(true) => Vec::new(),
-            _ => return Ok(Self::Valid(Box::new(validator))),
-        };
-        Ok(match asserts.as_slice() {
-            [] => Self::Anything,
-            [("type", Value::String(only))] if only == "object" => Self::AnyObject,
-            _ => Self::Valid(Box::new(validator)),
-        })
-    }
-}
-
 /// What is wrong with a keyword of a schema.
 fn bad_keyword(error: &ValidationError<'_>, pointer: &str) -> String {
     const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
@@ -236,13 +197,6 @@ fn bad_keyword(error: &ValidationError<'_>, pointer: &str) -> String {
         }
         _ => error.to_string(),
     }
-}
-
-fn is_annotation(keyword: &str) -> bool {
-    matches!(
-        keyword,
-        "$schema" | "$id" | "$comment" | "title" | "description" | "examples" | "default" | "deprecated"
-    )
 }
 
 fn violations(validator: &Validator, payload: &Value) -> Result<(), Vec<Violation>> {

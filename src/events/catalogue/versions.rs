@@ -6,8 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::schema::Schema;
-use super::{entries, file_name, noted};
-use crate::events::file::{self, FileError};
+use crate::events::file::{self, FileError, entries, file_name, noted};
 use crate::reactions::expression::Template;
 
 #[derive(Debug, Default)]

@@ -11,8 +11,10 @@ use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest as _, Sha256};
 
-use super::own::plain;
-use super::{Items, NotEvents, bad, media_type, normal_type, text, time, trace};
+use super::items::plain;
+use super::items::{Items, NotEvents, bad, normal_type};
+use super::request::{media_type, text};
+use super::{time, trace};
 use crate::events::{BadEnvelope, Envelope};
 
 /// Ids of envelopes are at most this long, in bytes.

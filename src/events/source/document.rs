@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
-use super::{FORM, NotEvents, media_type};
+use super::items::NotEvents;
+use super::request::{FORM, media_type};
 
 /// The JSON of a body.
 ///

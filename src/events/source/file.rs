@@ -3,8 +3,20 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::Priority;
-use super::signed::{Algorithm, Encoding};
+use super::signed::{Algorithm, Encoding, TimestampTable};
+
+/// Whose events are let in longest while there are too many: those of high priority.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Priority {
+    /// Refused first.
+    Low,
+    /// What a file has that says nothing else.
+    #[default]
+    Normal,
+    /// Refused last.
+    High,
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -118,15 +130,6 @@ impl SchemeTable {
             Self::Basic {} | Self::Bearer {} | Self::Jwt { .. } | Self::Msgraph {} => true,
         }
     }
-}
-
-/// Where the time of signing stands: a header, or the part of it that begins with `prefix`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct TimestampTable {
-    pub(super) header: String,
-    #[serde(default)]
-    pub(super) prefix: String,
 }
 
 #[derive(Deserialize)]

@@ -6,9 +6,10 @@ use serde::Deserialize;
 use serde_json::json;
 use url::form_urlencoded;
 
+use super::request::{Request, text};
 use super::secret::Secret;
 use super::signed::Algorithm;
-use super::{Request, text, token};
+use super::token;
 
 /// What a sender asks for; longer ones are no tokens, in bytes.
 const MAX_TOKEN_BYTES: usize = 4096;

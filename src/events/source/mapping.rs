@@ -14,7 +14,8 @@ use toml::Spanned;
 
 use super::document::{at, document};
 use super::file::EventTable;
-use super::{Items, NotEvents, bad, normal_type, time};
+use super::items::{self, Items, NotEvents, VERSION_EXPECTED, bad, normal_type};
+use super::time;
 use crate::events::file::braces;
 use crate::events::{BadEnvelope, Envelope};
 use crate::reactions::expression::Expression;
@@ -197,7 +198,7 @@ impl Mapping {
             schema_version: match &self.schema_version {
                 Some(field) => {
                     let text = field.required(scope)?;
-                    super::version(&text).ok_or_else(|| bad(field.name, text, super::VERSION_EXPECTED))?
+                    items::version(&text).ok_or_else(|| bad(field.name, text, VERSION_EXPECTED))?
                 }
                 None => 1,
             },

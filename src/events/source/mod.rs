@@ -4,10 +4,12 @@ mod cloudevents;
 mod document;
 mod file;
 mod handshake;
+mod items;
 mod load;
 mod mapping;
 mod own;
 mod paypal;
+mod request;
 mod scheme;
 mod secret;
 mod signed;
@@ -20,29 +22,26 @@ mod trace;
 mod twilio;
 
 use std::fmt;
-use std::fmt::Display;
 use std::sync::Arc;
 
-use actix_web::http::Method;
-use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
+use actix_web::http::header::HeaderMap;
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
-use serde::Deserialize;
 
+pub(crate) use self::file::Priority;
 use self::handshake::Asks;
 pub(crate) use self::handshake::{Handshake, HandshakeStatus};
+pub(crate) use self::items::{Items, NotEvents};
 pub(crate) use self::load::{MadeSecrets, Sources, Surroundings};
 use self::mapping::Mapping;
+pub(crate) use self::request::{Refused, Request, Verified};
+use self::request::{Window, media_type, text};
 use self::scheme::Scheme;
 use self::secret::Secret;
 pub(crate) use self::secret::new as new_secret;
-use super::{BadEnvelope, Envelope, event_type};
 use crate::auth::AuthConfigError;
 use crate::auth::secrets::Live;
 use crate::clock::Clock;
-
-const FORM: &str = "application/x-www-form-urlencoded";
-const VERSION_EXPECTED: &str = "a whole number from 1";
 
 /// One sender of events.
 pub(crate) struct Source {
@@ -70,19 +69,6 @@ pub(crate) struct Source {
     clock: Clock,
 }
 
-/// Whose events are let in longest while there are too many: those of high priority.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Priority {
-    /// Refused first.
-    Low,
-    /// What a file has that says nothing else.
-    #[default]
-    Normal,
-    /// Refused last.
-    High,
-}
-
 /// How much a source may send, and how long it waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
@@ -96,97 +82,10 @@ pub(crate) struct Limits {
     pub(crate) tolerance_s: i64,
 }
 
-/// A request, before anything is believed of it.
-#[derive(Clone, Copy)]
-pub(crate) struct Request<'a> {
-    /// How it was called.
-    pub(crate) method: &'a Method,
-    /// What stands behind the `?` of the address, as it was sent; empty where there is none.
-    pub(crate) query: &'a str,
-    /// The headers.
-    pub(crate) headers: &'a HeaderMap,
-    /// The body, byte for byte as it was sent.
-    pub(crate) body: &'a [u8],
-}
-
-/// A request that is the sender's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Verified {
-    /// Which of the live secrets proved it; 0 is the current one, others are on their way out.
-    pub(crate) secret: usize,
-}
-
-/// A request that is not taken for the sender's own.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refused {
-    /// It is not signed, or not wholly (401).
-    #[error("{0} is missing")]
-    Missing(String),
-    /// No live secret proves it (401).
-    #[error("the signature is wrong")]
-    BadSignature,
-    /// The time of signing is none (401).
-    #[error("the time of signing cannot be read")]
-    BadTimestamp,
-    /// It was signed too long ago, or in the future (401).
-    #[error("signed {off_by_s} s ago, outside the window")]
-    OldTimestamp {
-        /// Seconds from then to now; negative in the future.
-        off_by_s: i64,
-    },
-    /// The source has no secrets yet (503).
-    #[error("this source is not set up")]
-    NotConfigured,
-    /// It cannot be verified right now (503).
-    #[error("{0}")]
-    Unavailable(String),
-}
-
-/// A verified request that holds no events.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NotEvents {
-    /// The body is not JSON (400).
-    #[error("not JSON: {message} at line {line} column {column}")]
-    Json {
-        /// From 1.
-        line: usize,
-        /// From 1, in bytes.
-        column: usize,
-        /// What is wrong.
-        message: String,
-    },
-    /// More events than the source's limit (413).
-    #[error("found {found} events, expected at most {limit}")]
-    TooMany {
-        /// Events in the request.
-        found: usize,
-        /// Events that a request may have.
-        limit: usize,
-    },
-    /// Something else than events (415).
-    #[error("content-type: found {found:?}, expected {expected}")]
-    ContentType {
-        /// The media type.
-        found: String,
-        /// Those that are taken.
-        expected: &'static str,
-    },
-}
-
-/// The events of a request, each good or bad.
-pub(crate) type Items = Vec<Result<Envelope, BadEnvelope>>;
-
 enum Format {
     Own,
     CloudEvents,
     Mapped(Box<Mapping>),
-}
-
-/// When a signature counts.
-struct Window {
-    /// Seconds since 1970.
-    now: i64,
-    tolerance: i64,
 }
 
 impl Source {
@@ -320,82 +219,4 @@ impl Default for Limits {
             tolerance_s: 300,
         }
     }
-}
-
-impl NotEvents {
-    fn json(error: &serde_json::Error) -> Self {
-        Self::Json {
-            line: error.line(),
-            column: error.column(),
-            message: own::plain(error),
-        }
-    }
-
-    fn check_count(found: usize, limit: usize) -> Result<(), Self> {
-        match found <= limit {
-            true => Ok(()),
-            false => Err(Self::TooMany { found, limit }),
-        }
-    }
-}
-
-impl Window {
-    /// Checks a time of signing, in seconds since 1970.
-    fn check(&self, text: &str) -> Result<(), Refused> {
-        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(Refused::BadTimestamp);
-        }
-        self.check_seconds(text.parse().map_err(|_| Refused::BadTimestamp)?)
-    }
-
-    fn check_seconds(&self, signed_at: i64) -> Result<(), Refused> {
-        let off_by_s = self.now.saturating_sub(signed_at);
-        match off_by_s.saturating_abs() <= self.tolerance {
-            true => Ok(()),
-            false => Err(Refused::OldTimestamp { off_by_s }),
-        }
-    }
-}
-
-/// The media type of a body: lower-case, without parameters.
-fn media_type(headers: &HeaderMap) -> String {
-    let content_type = text(headers, CONTENT_TYPE.as_str()).unwrap_or_default();
-    let media_type = content_type.split(';').next().unwrap_or_default();
-    media_type.trim().to_ascii_lowercase()
-}
-
-/// A header that is of visible characters.
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
-}
-
-fn bad(field: &str, found: impl Display, expected: impl Into<String>) -> BadEnvelope {
-    BadEnvelope {
-        field: field.to_owned(),
-        found: found.to_string().chars().take(100).collect(),
-        expected: expected.into(),
-    }
-}
-
-/// A sender's type made one of ours.
-fn normal_type(text: &str) -> Result<String, BadEnvelope> {
-    let normal = event_type::normal(text);
-    match event_type::is_type(&normal) {
-        true => Ok(normal),
-        false => Err(bad(
-            "event_type",
-            text,
-            "words, separated by full stops, at most 250 bytes",
-        )),
-    }
-}
-
-/// A version of a schema: `1` or `1.0`.
-fn version(text: &str) -> Option<u32> {
-    let whole = text.strip_suffix(".0").unwrap_or(text);
-    if !whole.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let version: i32 = whole.parse().ok()?;
-    u32::try_from(version).ok().filter(|version| *version > 0)
 }

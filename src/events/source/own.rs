@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Items, NotEvents, bad, time};
+use super::items::{self, Items, NotEvents, VERSION_EXPECTED, bad, plain};
+use super::time;
 use crate::events::{BadEnvelope, Envelope, event_type};
 
 /// The fields as they stand, so that a wrong one can be named.
@@ -61,15 +62,6 @@ pub(super) fn lines(source: &Arc<str>, body: &[u8], limit: usize) -> Result<Item
             }),
         })
         .collect()
-}
-
-/// What is wrong, without the place, which stands beside it.
-pub(super) fn plain(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" at line ") {
-        Some(end) => text[..end].to_owned(),
-        None => text,
-    }
 }
 
 fn one(source: &Arc<str>, item: &str) -> Result<Envelope, BadEnvelope> {
@@ -130,5 +122,5 @@ fn timestamp(raw: Option<&RawValue>) -> Result<DateTime<Utc>, BadEnvelope> {
 fn version(raw: Option<&RawValue>) -> Result<u32, BadEnvelope> {
     let raw = raw.map_or("", RawValue::get);
     let text = raw.trim_matches('"');
-    super::version(text).ok_or_else(|| bad("schema_version", raw, super::VERSION_EXPECTED))
+    items::version(text).ok_or_else(|| bad("schema_version", raw, VERSION_EXPECTED))
 }

@@ -16,8 +16,8 @@ use tokio::sync::Semaphore;
 use url::Url;
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
+use super::request::{Refused, Request, Window, text};
 use super::secret::{Secret, first_that};
-use super::{Refused, Request, Window, text};
 
 /// One fetch, from connecting to the last byte: PayPal waits for the answer meanwhile.
 const FETCH_LIMIT: Duration = Duration::from_secs(2);

@@ -4,9 +4,10 @@ use actix_web::http::header::HeaderMap;
 use sha2::{Digest as _, Sha256};
 
 use super::paypal::Paypal;
+use super::request::{FORM, Refused, Request, Window, media_type};
 use super::secret::Secret;
 use super::signed::Signed;
-use super::{FORM, Refused, Request, Window, media_type, standard, token, twilio};
+use super::{standard, token, twilio};
 use crate::auth::jwt::JwtCheck;
 
 pub(super) enum Scheme {

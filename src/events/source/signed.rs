@@ -9,12 +9,20 @@ use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 use subtle::{Choice, ConstantTimeEq as _};
 
-use super::file::TimestampTable;
+use super::request::{Refused, Request, Window};
 use super::secret::{Secret, first_that};
-use super::{Refused, Request, Window};
 
 /// Signatures looked at in one request; each costs a comparison for each secret.
 pub(super) const MAX_SIGNATURES: usize = 8;
+
+/// Where the time of signing stands: a header, or the part of it that begins with `prefix`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TimestampTable {
+    pub(super) header: String,
+    #[serde(default)]
+    pub(super) prefix: String,
+}
 
 /// What is signed, how, and where the signature stands.
 #[derive(Debug)]

@@ -5,9 +5,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use subtle::Choice;
 
+use super::request::{Refused, Request, Window, text};
 use super::secret::{Secret, first_that};
 use super::signed::{Algorithm, MAX_SIGNATURES, one_of};
-use super::{Refused, Request, Window, text};
 
 const NAMES: [[&str; 3]; 2] = [
     ["webhook-id", "webhook-timestamp", "webhook-signature"],

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 
+use super::request::{Refused, text};
 use super::secret::{Secret, first_that};
-use super::{Refused, text};
 use crate::auth::Why;
 use crate::auth::jwt::JwtCheck;
 use crate::auth::token::Token;

@@ -8,9 +8,9 @@ use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 use url::form_urlencoded;
 
+use super::request::{FORM, Refused, Request, media_type, text};
 use super::secret::{Secret, first_that};
 use super::signed::Algorithm;
-use super::{FORM, Refused, Request, media_type, text};
 
 const SIGNATURE: &str = "x-twilio-signature";
 

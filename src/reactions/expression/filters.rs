@@ -3,7 +3,8 @@
 
 use minijinja::context;
 
-use super::{BadSource, ENVIRONMENT};
+use super::error::BadSource;
+use super::sandbox::ENVIRONMENT;
 
 /// The statements that a template may have: with others a short text grows in each step.
 const STATEMENTS: [&str; 6] = ["if", "elif", "else", "endif", "for", "endfor"];

@@ -1,6 +1,6 @@
 //! The variables that an expression reads, as paths with dots.
 
-use super::ENVIRONMENT;
+use super::sandbox::ENVIRONMENT;
 
 /// Variables such as `payload.lines._0.sku`, sorted, without the functions that are always there.
 pub(super) fn paths(found: impl IntoIterator<Item = String>) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! What an expression may call: minijinja's filters, tests and functions, each of which pays for what it looks at.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use minijinja::value::{Object, ObjectRepr, Rest, ValueKind, ValueOrKwargs};
@@ -28,6 +28,10 @@ type Cost = fn(&[Value]) -> Result<usize, Error>;
 
 /// What is left of the budget of an evaluation.
 struct Budget(usize);
+
+/// Where what is undefined is an error.
+pub(super) static ENVIRONMENT: LazyLock<Environment<'static>> =
+    LazyLock::new(|| environment(UndefinedBehavior::Strict));
 
 /// An environment in which nothing can be called whose work has no bound.
 pub(super) fn environment(undefined: UndefinedBehavior) -> Environment<'static> {

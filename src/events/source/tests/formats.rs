@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::super::{Items, NotEvents};
+use super::super::items::{Items, NotEvents};
 use super::*;
 use crate::events::{BadEnvelope, Envelope};
 

@@ -11,8 +11,8 @@ use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::super::paypal::{Paypal, Trust, is_paypals};
+use super::super::request::{Refused, Request, Window};
 use super::super::secret::Secret;
-use super::super::{Refused, Request, Window};
 use super::*;
 
 pub(super) const NAME: &str = "messageverificationcerts.paypal.com";

@@ -85,7 +85,7 @@ pub enum Platform {
 
 impl Platform {
     /// The platform's name on the wire (ES `platform`, CX `channel`); `None` for any.
-    pub(super) fn name(self) -> Option<&'static str> {
+    pub(crate) fn name(self) -> Option<&'static str> {
         match self {
             Self::Any => None,
             Self::Facebook => Some("FACEBOOK"),
@@ -218,7 +218,7 @@ impl Message {
         }
     }
     /// What is said where an API does not take the message: its words, or how the user gets to the same by hand.
-    pub(in crate::dialogflow) fn stand_in(&self, lang: &Lang) -> Option<String> {
+    pub(crate) fn stand_in(&self, lang: &Lang) -> Option<String> {
         match self {
             Self::TransferCall(number) if !number.trim().is_empty() => Some(lang.pick([
                 ("en", format!("Please call {number}.")),

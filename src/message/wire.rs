@@ -6,7 +6,7 @@ use super::{Message, SimpleResponse, Speech};
 
 impl Message {
     /// The message in ES JSON; `None` where that version does not take its kind.
-    pub(in crate::dialogflow) fn es(&self, beta: bool) -> Option<Value> {
+    pub(crate) fn es(&self, beta: bool) -> Option<Value> {
         let only_beta = |body: Value| beta.then_some(body);
         let body = match self {
             Self::Text(variants) => json!({"text": filled_in(variants)}),
@@ -41,7 +41,7 @@ impl Message {
     }
 
     /// The message in CX JSON; `None` where CX does not take its kind.
-    pub(in crate::dialogflow) fn cx(&self) -> Option<Value> {
+    pub(crate) fn cx(&self) -> Option<Value> {
         match self {
             Self::Text(variants) => Some(json!({"text": {"text": filled_in(variants)}})),
             Self::Payload(payload) => Some(json!({"payload": payload})),
@@ -72,7 +72,7 @@ impl Message {
     /// The first required field that `wire`, this message's JSON, leaves empty.
     ///
     /// Source: the fields whose description in Google's protos begins with “Required.”
-    pub(in crate::dialogflow) fn lacks(&self, wire: &Value) -> Option<&'static str> {
+    pub(crate) fn lacks(&self, wire: &Value) -> Option<&'static str> {
         let required: &[&'static str] = match self {
             Self::Text(_) => &["text.text[]"],
             Self::SimpleResponses(_) => &["simpleResponses.simpleResponses[]"],
