@@ -11,12 +11,12 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use crate::dialogflow;
 use crate::fail::Fail;
-use crate::fulfillment::key::{Asked, Read};
+use crate::handler::reaction::{self, Actions, Event};
 use crate::handler::{Handler, Scope, Tx};
+use crate::idempotency::key::{Asked, Read};
 use crate::lang::Lang;
 use crate::nearest::nearest;
 use crate::postgres::DemoData;
-use crate::reactions::{self, Actions, Event};
 use crate::reply::Answer;
 use crate::turn::{Api, Turn};
 
@@ -222,7 +222,7 @@ impl Bot {
         F: Fn(Event, Tx) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        if self.actions.insert(name, reactions::action(action)).is_some() {
+        if self.actions.insert(name, reaction::action(action)).is_some() {
             self.action_twice.get_or_insert(name);
         }
         self

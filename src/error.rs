@@ -7,11 +7,12 @@ use serde_json::json;
 
 use crate::conversation::NoStream;
 use crate::dialogflow::NotATurn;
-use crate::events::door::{self as events, Receipt, Status};
-use crate::events::overload::RETRY_AFTER_S;
-use crate::events::source::{Handshake, HandshakeStatus, NotEvents, Refused as NotTheSender};
 use crate::fulfillment::Refused;
+use crate::intake::door as events;
+use crate::intake::door::{Receipt, Status};
+use crate::intake::overload::RETRY_AFTER_S;
 use crate::session::BadSessionName;
+use crate::source::{Handshake, HandshakeStatus, NotEvents, Refused as NotTheSender};
 
 /// A request that gets an error status. Its text goes to the caller, so it holds nothing of ours.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,9 @@
 
 #![warn(clippy::print_stdout)] // `println!` panics where nobody reads on; `cli::out` does not
 
+mod address;
 mod admission;
+mod apply;
 pub mod auth;
 mod backoff;
 mod body;
@@ -17,13 +19,20 @@ pub mod config;
 mod connection;
 mod conversation;
 mod dialogflow;
+mod effect;
 mod error;
+mod event;
 mod events;
+mod expression;
 mod fail;
+mod forget;
 mod fulfillment;
 pub mod handler;
+mod idempotency;
+mod intake;
 mod lang;
 mod listener;
+mod log;
 pub mod message;
 mod nearest;
 mod operate;
@@ -31,9 +40,11 @@ pub mod postgres;
 mod reactions;
 mod recorded;
 pub mod reply;
+mod rulebook;
 mod server;
 mod service;
 pub mod session;
+mod source;
 mod telemetry;
 mod terms;
 pub mod testing;
@@ -45,12 +56,12 @@ pub use crate::cache::Cache;
 pub use crate::cli::run;
 pub use crate::clock::Clock;
 pub use crate::fail::Fail;
+pub use crate::handler::reaction::Event;
 pub use crate::handler::{
     Connection, Context, Data, Db, Deadline, Fact, Facts, FromTurn, Handler, Memory, Params, Pool, Preferences, Raw,
     Read, Session, Transaction, Tx, Verified,
 };
 pub use crate::lang::Lang;
-pub use crate::reactions::Event;
 pub use crate::reply::{Answer, FollowUp, Kept, Message, Platform, Reply};
 pub use crate::turn::{ActiveContext, Api, FormParameter, Page, Sentiment, Turn};
 pub use crate::upstream::{MAX_ANSWER, Upstream};

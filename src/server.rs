@@ -17,12 +17,11 @@ use crate::body::{Body, BodyMemory, expect_json, inflate, read, text};
 use crate::clock::before;
 use crate::conversation::Conversation;
 use crate::error::{self, HttpError, only};
-use crate::events::door::Door;
-use crate::events::source;
 use crate::fulfillment::Fulfillment;
-use crate::operate;
+use crate::intake::door::Door;
 use crate::session::SessionName;
 use crate::telemetry::TURNS;
+use crate::{operate, source};
 
 /// The largest body that is taken, in bytes, before and after it is inflated.
 pub(crate) const MAX_BODY: usize = 1024 * 1024;

@@ -18,16 +18,16 @@ use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{AuthSettings, EventSettings, NotificationSettings, ServerSettings, TurnSettings};
 use crate::conversation::Conversation;
-use crate::events::door::Door;
-use crate::events::source::Surroundings;
 use crate::events::{self, Events};
 use crate::fulfillment::Fulfillment;
 use crate::handler::{Gates, Services};
+use crate::intake::door::Door;
 use crate::listener::{Server, raise_descriptors};
 use crate::operate::{Operated, expect_guarded};
 use crate::postgres::Database;
-use crate::reactions;
+use crate::rulebook;
 use crate::server::{Bodies, Doors, routes};
+use crate::source::Surroundings;
 use crate::telemetry::Metrics;
 use crate::terms::Terms;
 use crate::upstream::{self, Upstream};
@@ -221,7 +221,7 @@ pub(crate) fn check(
 ) -> anyhow::Result<bool> {
     bot.check()?;
     let surroundings = Surroundings::new(Clock::system())?;
-    let errors = reactions::errors(&events.events_dir, &bot.action_names(), &surroundings);
+    let errors = rulebook::errors(&events.events_dir, &bot.action_names(), &surroundings);
     if !errors.is_empty() {
         return Err(events::wrong(&errors));
     }

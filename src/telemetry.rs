@@ -24,7 +24,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{self, LogFormat, LogSettings};
-use crate::events::EventMetrics;
+use crate::event::metrics::EventMetrics;
 
 /// Where turns are posted: their requests are named by what is in them.
 pub(crate) const TURNS: &str = "/fulfillment";

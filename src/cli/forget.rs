@@ -10,7 +10,7 @@ use super::actor::Actor;
 use super::database::{CONNECTIONS, Reached};
 use super::{out, table};
 use crate::config::DatabaseSettings;
-use crate::conversation::{Forgotten, forget};
+use crate::forget::{Forgotten, forget};
 
 /// Erase what is kept of a user: memory, payloads of events, late replies, dead letters
 ///

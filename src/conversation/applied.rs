@@ -13,7 +13,7 @@ use super::goto::{self, NewGoto};
 use super::outbox::{self, CALL, CHAT, CallBody, MessageBody, NewRow};
 use super::user::Recipients;
 use crate::config::NotificationSettings;
-use crate::reactions::{Effect, FactScope, Recipient};
+use crate::effect::{Effect, FactScope, Recipient};
 
 /// Applies effects, in order, in a number of statements that does not grow with theirs. Applied again, they change
 /// nothing that is newer and send nothing twice.

@@ -10,11 +10,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use url::Url;
 
-use super::address;
 use super::outbox::{CALL, CHAT};
 use crate::auth::secrets::{lines, text_of};
-use crate::config;
-use crate::events::file::{self, FileError};
+use crate::event::file::{self, FileError};
+use crate::{address, config};
 
 /// A webhook that notifications are posted to.
 #[derive(Clone, Debug)]

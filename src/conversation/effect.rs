@@ -4,8 +4,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::outbox;
-use crate::events::Logged;
-use crate::reactions::Effect;
+use crate::effect::Effect;
+use crate::log::Logged;
 
 /// An effect that is to happen.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use sqlx::{PgConnection, PgExecutor};
 
-use crate::reactions::FactScope;
+use crate::effect::FactScope;
 
 /// What is known about one subject, by name.
 #[derive(Clone, Debug, Default)]

@@ -10,7 +10,7 @@ use sqlx::{PgConnection, PgExecutor};
 use tracing::warn;
 use uuid::Uuid;
 
-use crate::reactions::GotoKind;
+use crate::effect::GotoKind;
 use crate::reply::{Answer, FollowUp, KeptContext};
 use crate::session::ContextId;
 use crate::turn::{ActiveContext, Api, Turn};

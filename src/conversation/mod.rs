@@ -1,13 +1,11 @@
 //! The conversation: whose it is, what is remembered, where it goes next, and what is said in it unasked.
 
-mod address;
 mod applied;
 mod channel;
 mod chat;
 mod decision;
 mod effect;
 pub(crate) mod fact;
-mod forget;
 mod goto;
 mod outbox;
 pub(crate) mod preferences;
@@ -31,18 +29,16 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-pub(crate) use self::address::problem as address_problem;
 pub(crate) use self::applied::apply;
 pub(crate) use self::channel::{Channels, ChannelsInForce, secrets as channel_secrets};
 pub(crate) use self::effect::{Applied, Done};
-pub(crate) use self::forget::{Forgotten, forget};
 pub(crate) use self::goto::Taken;
 pub(crate) use self::outbox::delete_done;
 pub(crate) use self::sender::Sender;
 pub(crate) use self::stream::NoStream;
 use self::stream::{Said, Streams};
 use crate::clock::{Clock, before};
-use crate::fulfillment::TurnKey;
+use crate::idempotency::key::TurnKey;
 use crate::postgres::Database;
 use crate::session::SessionName;
 use crate::telemetry::Metrics;

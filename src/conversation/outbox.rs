@@ -9,7 +9,7 @@ use serde_json::Value;
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
-use crate::events::Logged;
+use crate::log::Logged;
 
 /// The channel of messages for the open chat window.
 pub(super) const CHAT: &str = "chat";

@@ -21,7 +21,7 @@ use super::outbox::{self, Became, CALL, CHAT, CallBody, Due, MessageBody};
 use super::webhook::{Outcome, Request, Webhooks};
 use super::{Conversation, chat};
 use crate::backoff::Backoff;
-use crate::reactions::HttpCall;
+use crate::effect::HttpCall;
 use crate::session::session_id;
 use crate::upstream::Breakers;
 

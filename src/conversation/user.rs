@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
 
 use super::effect::Applied;
-use crate::reactions::{Effect, Recipient};
+use crate::effect::{Effect, Recipient};
 use crate::session::SessionName;
 
 /// A user is reached in so many conversations, the latest.

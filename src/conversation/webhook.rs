@@ -14,7 +14,7 @@ use sha2::Sha256;
 use url::Url;
 use uuid::Uuid;
 
-use super::address::{self, PublicOnly};
+use crate::address::{self, PublicOnly};
 use crate::upstream::{self, Breakers};
 
 /// At most so long is waited because a receiver says so.

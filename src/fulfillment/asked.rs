@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::TurnKey;
 use crate::bot::Intent;
+use crate::idempotency::key::TurnKey;
 use crate::lang::Lang;
 use crate::turn::Turn;
 

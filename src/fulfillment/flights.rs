@@ -11,8 +11,8 @@ use futures_util::future::Shared;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::key::Hash;
 use crate::handler::{Awaited, Identity};
+use crate::idempotency::key::Hash;
 
 /// How long a reply stands ready for a turn that comes again; Dialogflow's own retries come within seconds.
 const REPLAY_WINDOW: Duration = Duration::from_secs(300);

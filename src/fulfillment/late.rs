@@ -10,9 +10,9 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::flights::Running;
-use super::key::Hash;
-use super::{TurnKey, record};
 use crate::clock::Clock;
+use crate::idempotency::key::{Hash, TurnKey};
+use crate::idempotency::record;
 use crate::postgres::Database;
 use crate::session::SessionName;
 

@@ -2,9 +2,7 @@
 
 mod asked;
 mod flights;
-pub(crate) mod key;
 pub(crate) mod late;
-pub(crate) mod record;
 mod run;
 
 use std::sync::Arc;
@@ -19,7 +17,6 @@ use tracing::{Instrument as _, Span, debug, record_all, warn};
 use self::asked::Asked;
 pub(crate) use self::flights::Answered;
 use self::flights::{Claim, Flights, Progress, Running};
-pub(crate) use self::key::TurnKey;
 use self::late::Late;
 use self::run::Run;
 use crate::bot::{By, Intent, Routes};
@@ -29,6 +26,7 @@ use crate::conversation::user;
 use crate::dialogflow::{self, NotATurn};
 use crate::fail::{self, Fail};
 use crate::handler::{Identity, Services};
+use crate::idempotency::key::TurnKey;
 use crate::reply::{Answer, Reply};
 use crate::telemetry::{Metrics, TURN_LINES};
 use crate::turn::{Api, Turn, beginning};

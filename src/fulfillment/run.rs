@@ -8,13 +8,14 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
+use super::Answered;
 use super::asked::Asked;
-use super::{Answered, record};
 use crate::clock::before;
 use crate::conversation::Taken;
 use crate::dialogflow;
 use crate::fail::Fail;
 use crate::handler::{Awaited, Deadline, Identity, Scope, Services};
+use crate::idempotency::record;
 use crate::reply::{Answer, FormReply, FormState, Reply};
 
 /// One run of one handler.

@@ -8,7 +8,7 @@ use sqlx::{PgConnection, Postgres};
 
 use super::{FromTurn, Pool, Read, Scope, Transaction};
 use crate::fail::Fail;
-use crate::fulfillment::record;
+use crate::idempotency::record;
 
 /// The database: dereferences to the [`Pool`] of the primary.
 ///

@@ -11,9 +11,9 @@ use crate::clock::Clock;
 pub use crate::conversation::fact::{Fact, Facts};
 pub use crate::conversation::preferences::Preferences;
 use crate::conversation::{Conversation, fact, preferences, subscription, user};
+use crate::effect::FactScope;
 use crate::fail::Fail;
 use crate::postgres::Database;
-use crate::reactions::FactScope;
 use crate::session::SessionName;
 
 /// For how long an identity counts once it is verified, unless the bot says otherwise.

@@ -10,6 +10,7 @@ mod memory;
 mod params;
 mod plain;
 mod pool;
+pub(crate) mod reaction;
 mod turn;
 mod verified;
 
@@ -35,8 +36,8 @@ use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::conversation::Conversation;
 use crate::fail::Fail;
-pub use crate::fulfillment::key::Read;
-use crate::fulfillment::key::TurnKey;
+pub use crate::idempotency::key::Read;
+use crate::idempotency::key::TurnKey;
 use crate::lang::Lang;
 use crate::postgres::Database;
 use crate::reply::Answer;

@@ -8,9 +8,9 @@ use reqwest::Url;
 use serde_json::{Map, Value};
 
 use super::content::{Content, fields_of};
-use super::effect::{Effect, GotoKind, HttpCall, Recipient};
-use super::expression::{EvalError, MAX_OUTPUT};
-use crate::events::catalogue::Catalogue;
+use crate::effect::{Effect, GotoKind, HttpCall, Recipient};
+use crate::event::catalogue::Catalogue;
+use crate::expression::{EvalError, MAX_OUTPUT};
 use crate::session::SessionName;
 
 /// Ids are at most this long, in bytes; the envelope says the same.
@@ -256,7 +256,7 @@ fn object(key: &str, fields: &[(String, Content)], names: &Names) -> Result<Map<
 }
 
 fn bounded(key: &str, value: Value) -> Result<Value, EvalError> {
-    match super::expression::size(&value) {
+    match crate::expression::size(&value) {
         ..=MAX_OUTPUT => Ok(value),
         too_long => Err(EvalError(format!(
             "{key}: found {too_long} bytes, expected at most {MAX_OUTPUT}"

@@ -10,16 +10,15 @@ use std::time::Duration;
 
 use toml::Spanned;
 
+use self::sees::{Sees, asks_for};
 use super::action::Action;
 use super::content::{Content, ContentFile};
-use super::expression::{BadSource, Expression};
 use super::rule::{Join, JoinMode, Rule, Trigger};
 use super::rule_file::{JoinFile, RuleFile};
-use crate::events::catalogue::Catalogue;
-use crate::events::event_type::is_pattern;
-use crate::events::file::{self, FileError, braces};
-
-use self::sees::{Sees, asks_for};
+use crate::event::catalogue::Catalogue;
+use crate::event::event_type::is_pattern;
+use crate::event::file::{self, FileError, braces};
+use crate::expression::{BadSource, Expression};
 
 /// A join waits at most so long.
 const MAX_WITHIN: Duration = Duration::from_secs(30 * 24 * 60 * 60);

@@ -9,7 +9,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use toml::Spanned;
 
-use super::expression::{BadSource, EvalError, Expression, Template};
+use crate::expression::{BadSource, EvalError, Expression, Template};
 
 /// A compiled value. A string that is one `{{ expression }}` keeps the type of its result; any other is text.
 #[derive(Debug)]

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::action::{self, Action};
 use super::content::Content;
-use super::effect::Effect;
-use super::expression::{EvalError, Expression};
 use super::scope::Scope;
-use crate::events::event_type;
+use crate::effect::Effect;
+use crate::event::event_type;
+use crate::expression::{EvalError, Expression};
 
 /// A file of `events/reactions`, compiled.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::compile::{self, Known};
 use super::rule::Rule;
-use crate::events::catalogue::Catalogue;
-use crate::events::file::{self, FileError};
+use crate::event::catalogue::Catalogue;
+use crate::event::file::{self, FileError};
 
 /// The rules of `events/reactions`, in the order of their names.
 #[derive(Debug, Default)]

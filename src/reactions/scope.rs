@@ -9,7 +9,7 @@ use minijinja::value::{Object, Serde};
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 
-use crate::events::Envelope;
+use crate::event::envelope::Envelope;
 
 /// What the expressions of a rule see. A clone is cheap, and so is one with memory or other events: the payload is
 /// shared.

@@ -7,7 +7,7 @@ use clap::Args;
 use super::super::database::{CONNECTIONS, Reached};
 use super::super::{out, table};
 use crate::config::DatabaseSettings;
-use crate::events::audit;
+use crate::log::audit;
 
 /// Print what was done to events by hand, and which were given up, the newest first
 #[derive(Args)]

@@ -7,13 +7,13 @@ use clap::Args;
 
 use super::super::database::{CONNECTIONS, Reached};
 use super::super::out;
+use crate::apply::against_log;
 use crate::bot::Bot;
 use crate::clock::Clock;
 use crate::config::{DatabaseSettings, EventSettings};
-use crate::events::against_log;
-use crate::events::catalogue::Catalogue;
-use crate::events::source::{Sources, Surroundings};
-use crate::reactions;
+use crate::event::catalogue::Catalogue;
+use crate::rulebook;
+use crate::source::{Sources, Surroundings};
 
 /// Check all sources, schemas, reactions and channels
 ///
@@ -41,7 +41,7 @@ impl<B: Args> Check<B> {
         let bot = bot(&self.bot);
         let dir = &self.events.events_dir;
         let surroundings = Surroundings::new(Clock::system())?;
-        let mut found = reactions::check(dir, &bot.action_names(), &surroundings);
+        let mut found = rulebook::check(dir, &bot.action_names(), &surroundings);
         if self.against_log {
             let (sources, _) = Sources::load(&dir.join("sources"), &surroundings, None);
             let (catalogue, _) = Catalogue::read(&dir.join("schemas"), sources.prefixes());

@@ -9,8 +9,8 @@ use super::super::actor::Actor;
 use super::super::database::{CONNECTIONS, Reached};
 use super::super::{out, table};
 use crate::config::DatabaseSettings;
-use crate::events::dead::{self, DeadLetter};
-use crate::events::parked::{self, HeldRule};
+use crate::log::dead::{self, DeadLetter};
+use crate::log::parked::{self, HeldRule};
 
 /// How many letters one command looks at.
 const MOST: i64 = 10_000;

@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::super::database::{CONNECTIONS, Reached};
 use super::super::out;
+use crate::apply::explain::{Explanation, explain};
 use crate::config::DatabaseSettings;
-use crate::events::explain::{Explanation, explain};
 
 /// Print what became of an event, and why: source, schema, rules, facts, messages
 ///

@@ -9,8 +9,8 @@ use clap::{Args, ValueEnum as _};
 use super::super::database::{CONNECTIONS, Reached};
 use super::super::{out, table};
 use super::replay::time;
+use crate::apply::list::{Filter, Listed, State, list};
 use crate::config::DatabaseSettings;
-use crate::events::list::{Filter, Listed, State, list};
 
 /// List events, the newest first: how far each has come, why it is not applied, and what it led to that was not sent
 ///

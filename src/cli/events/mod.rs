@@ -16,7 +16,7 @@ use clap::{Args, Subcommand};
 
 use super::failed;
 use crate::bot::Bot;
-use crate::events::file::FileError;
+use crate::event::file::FileError;
 
 /// Send events, see what became of them, and repair what got stuck.
 #[derive(Args)]

@@ -13,11 +13,11 @@ use super::super::progress::Progress;
 use super::super::{out, table};
 use crate::bot::Bot;
 use crate::config::{DatabaseSettings, EventSettings};
-use crate::events::quarantine::{self, Quarantined, QuarantinedRequest};
-use crate::events::release::{Released, release};
-use crate::events::reread::{self, ReadAgain};
-use crate::events::source::Surroundings;
-use crate::reactions::{Edition, Rulebook};
+use crate::intake::quarantine::{self, Quarantined, QuarantinedRequest};
+use crate::intake::release::{Released, release};
+use crate::intake::reread::{self, ReadAgain};
+use crate::rulebook::{Edition, Rulebook};
+use crate::source::Surroundings;
 
 /// How many events one command looks at.
 const MOST: i64 = 10_000;

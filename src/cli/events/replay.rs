@@ -15,11 +15,11 @@ use super::super::database::{CONNECTIONS, Reached};
 use super::super::out;
 use super::super::progress::Progress;
 use super::effect;
+use crate::apply::replay::{Difference, Place, Range, Step};
 use crate::bot::Bot;
 use crate::config::{DatabaseSettings, EventSettings, NotificationSettings};
 use crate::events;
-use crate::events::audit::{self, Entry};
-use crate::events::replay::{Difference, Place, Range, Step};
+use crate::log::audit::{self, Entry};
 
 /// Apply old events again, through the rules as they are now
 ///
@@ -70,7 +70,8 @@ impl<B: Args> Replay<B> {
             event_type: self.event_type,
         };
         let applier = events::applier(&database.database, bot, &self.events, self.notifications)?;
-        let mut replay = events::replay::Replay::new(&applier, &range, self.dry_run, self.resume.unwrap_or_default());
+        let mut replay =
+            crate::apply::replay::Replay::new(&applier, &range, self.dry_run, self.resume.unwrap_or_default());
         let audit = async |detail: &str| {
             let entry = Entry {
                 actor: &self.actor.name,

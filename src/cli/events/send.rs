@@ -16,10 +16,10 @@ use super::super::out;
 use super::super::service_url::ServiceUrl;
 use crate::clock::Clock;
 use crate::config::{DatabaseSettings, EventSettings};
-use crate::events::SourceSecrets;
-use crate::events::catalogue::Catalogue;
-use crate::events::file::FileError;
-use crate::events::source::{Sources, Surroundings};
+use crate::event::catalogue::Catalogue;
+use crate::event::file::FileError;
+use crate::source::generated::SourceSecrets;
+use crate::source::{Sources, Surroundings};
 use crate::upstream;
 
 /// Send an event to a running service

@@ -6,7 +6,7 @@ use sqlx::AssertSqlSafe;
 
 use super::{SESSION, Stage, ada, applied_in, applied_to, logged, notify, read_of_outbox};
 use crate::conversation::{Done, chat, fact};
-use crate::reactions::{Effect, FactScope, Recipient};
+use crate::effect::{Effect, FactScope, Recipient};
 
 fn status(value: Value) -> Effect {
     Effect::Remember {

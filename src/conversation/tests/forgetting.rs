@@ -3,9 +3,8 @@
 use serde_json::json;
 
 use super::{Stage, ada, notify};
-use crate::conversation::forget;
-use crate::conversation::forget::Forgotten;
-use crate::reactions::{Effect, Recipient};
+use crate::effect::{Effect, Recipient};
+use crate::forget::{Forgotten, forget};
 
 const SECRET: &str = "Lovelace Street 1";
 

@@ -16,9 +16,10 @@ use sqlx::{PgConnection, PgPool};
 use super::{Applied, Conversation, Done, apply};
 use crate::clock::Clock;
 use crate::config::NotificationSettings;
-use crate::events::{Envelope, Logged};
+use crate::effect::{Effect, Recipient};
+use crate::event::envelope::Envelope;
+use crate::log::Logged;
 use crate::postgres::{ConnectSettings, Database, SILENCE};
-use crate::reactions::{Effect, Recipient};
 use crate::telemetry::Metrics;
 use crate::testing::new_database;
 

@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::{SESSION, applied, eventually};
 use crate::bot::Bot;
+use crate::effect::{Effect, GotoKind, Recipient};
 use crate::fail::Fail;
 use crate::handler::Context;
-use crate::reactions::{Effect, GotoKind, Recipient};
 use crate::reply::{Kept, Reply};
 use crate::testing::TestBot;
 

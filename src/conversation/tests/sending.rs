@@ -17,8 +17,9 @@ use super::{SESSION, Stage, ada, eventually, notify, read_of_outbox};
 use crate::clock::Clock;
 use crate::conversation::outbox::{self, Became};
 use crate::conversation::{Conversation, Sender, chat};
-use crate::events::source::Surroundings;
-use crate::reactions::{Effect, HttpCall, Rulebook};
+use crate::effect::{Effect, HttpCall};
+use crate::rulebook::Rulebook;
+use crate::source::Surroundings;
 use crate::telemetry::Metrics;
 use crate::upstream::Breakers;
 

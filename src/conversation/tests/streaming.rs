@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{SESSION, ada, applied, eventually, notify};
 use crate::bot::Bot;
-use crate::reactions::Recipient;
+use crate::effect::Recipient;
 use crate::testing::TestBot;
 
 /// A chat window that is open.

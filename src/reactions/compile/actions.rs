@@ -8,12 +8,12 @@ use toml::Spanned;
 
 use super::Compiler;
 use super::sees::Sees;
-use crate::conversation::address_problem;
-use crate::events::event_type::is_type;
+use crate::address::problem as address_problem;
+use crate::effect::GotoKind;
+use crate::event::event_type::is_type;
 use crate::nearest::did_you_mean;
 use crate::reactions::action::{Action, To, ToKind};
 use crate::reactions::content::{Content, written_fields};
-use crate::reactions::effect::GotoKind;
 use crate::reactions::rule_file::{ActionFile, CallFile, EmitFile, GotoFile, NotifyFile, RecipientFile, RememberFile};
 use crate::session::ContextId;
 

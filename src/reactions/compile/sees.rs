@@ -1,9 +1,9 @@
 //! Which variables the expressions of a rule can read, and whether a schema has them.
 
-use crate::events::catalogue::Catalogue;
-use crate::events::file::instead_of_method;
+use crate::event::catalogue::Catalogue;
+use crate::event::file::instead_of_method;
+use crate::expression::with_dots;
 use crate::nearest::did_you_mean;
-use crate::reactions::expression::with_dots;
 
 /// Which variables there are.
 pub(super) struct Sees<'a> {

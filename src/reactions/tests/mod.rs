@@ -14,8 +14,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::clock::Clock;
-use crate::events::Envelope;
-use crate::events::source::Surroundings;
+use crate::effect::Effect;
+use crate::event::envelope::Envelope;
+use crate::rulebook::{Edition, Rulebook, check};
+use crate::source::Surroundings;
 
 /// Actions written in Rust.
 const RUN: &[&str] = &["confirm_order"];

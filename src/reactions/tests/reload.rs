@@ -1,7 +1,7 @@
 //! Rules are put in force all at once, or not at all.
 
-use super::super::rulebook::Reload;
 use super::*;
+use crate::rulebook::Reload;
 
 const RULE: &str = "on = ['any.x']\n[[do]]\nrun = 'confirm_order'\n";
 

@@ -1,0 +1,132 @@
+//! What came of an event.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use crate::conversation::Done;
+use crate::effect::Effect;
+use crate::reactions::Rule;
+
+/// What came of one event.
+#[derive(Clone, Debug)]
+pub(crate) enum Fate {
+    /// No rule listens, or the event was erased.
+    Unheard,
+    /// Rules have looked at it.
+    Applied(Vec<RuleOutcome>),
+    /// It could not be applied; nothing of it is done.
+    Failed(Failure),
+    /// It waits behind a parked event of its entity.
+    Waits,
+}
+
+/// Why an event could not be applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// One line.
+    pub(crate) error: String,
+    /// The rule that failed; none where it was not a rule.
+    pub(crate) rule: Option<String>,
+}
+
+/// What a rule made of an event.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct RuleOutcome {
+    pub(crate) rule: String,
+    #[serde(skip_serializing_if = "OutcomeKind::is_event")]
+    pub(super) kind: OutcomeKind,
+    /// Why it did not act; `None` when it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) why_not: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) effects: Vec<Effect>,
+    /// What came of each effect.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) done: Vec<Done>,
+}
+
+/// What made a rule act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OutcomeKind {
+    /// The event itself.
+    Event,
+    /// The time of the join that the event had opened.
+    TimeOut,
+}
+
+impl Fate {
+    pub(super) fn done(&self) -> impl Iterator<Item = &Done> {
+        let outcomes = match self {
+            Self::Applied(outcomes) => outcomes.as_slice(),
+            Self::Unheard | Self::Failed(_) | Self::Waits => &[],
+        };
+        outcomes.iter().flat_map(|outcome| &outcome.done)
+    }
+}
+
+impl Failure {
+    /// Of what is no rule's.
+    pub(super) fn of_none(error: impl ToString) -> Self {
+        Self {
+            error: error.to_string(),
+            rule: None,
+        }
+    }
+
+    /// Of a rule.
+    pub(super) fn of(rule: &str, error: impl ToString) -> Self {
+        Self {
+            error: error.to_string(),
+            rule: Some(rule.to_owned()),
+        }
+    }
+}
+
+impl RuleOutcome {
+    pub(super) fn acted(rule: &Rule, kind: OutcomeKind, effects: Vec<Effect>) -> Self {
+        Self {
+            rule: rule.name.clone(),
+            kind,
+            why_not: None,
+            effects,
+            done: Vec::new(),
+        }
+    }
+
+    pub(super) fn none(rule: &Rule, why_not: &str) -> Self {
+        Self {
+            rule: rule.name.clone(),
+            kind: OutcomeKind::Event,
+            why_not: Some(why_not.to_owned()),
+            effects: Vec::new(),
+            done: Vec::new(),
+        }
+    }
+
+    /// What ids of what it does are made of: a time-out is told apart from the event that has opened the join.
+    pub(super) fn label(&self) -> Cow<'_, str> {
+        match self.kind {
+            OutcomeKind::Event => Cow::Borrowed(&self.rule),
+            OutcomeKind::TimeOut => Cow::Owned(format!("{} (time-out)", self.rule)),
+        }
+    }
+
+    /// Whether it is a join that has ended before: what it made of its events is not made again.
+    pub(crate) fn is_settled(&self) -> bool {
+        matches!(self.why_not.as_deref(), Some(HAS_ACTED | HAS_TIMED_OUT))
+    }
+}
+
+/// Why a join does not act whose events have all come before.
+pub(super) const HAS_ACTED: &str = "it has acted before";
+
+/// Why a join does not act whose time was over before.
+pub(super) const HAS_TIMED_OUT: &str = "its time was over";
+
+impl OutcomeKind {
+    fn is_event(&self) -> bool {
+        *self == Self::Event
+    }
+}

@@ -1,0 +1,422 @@
+//! The door of events: verify, validate, append; nothing else happens in the request.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::header::HeaderMap;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::json;
+use sqlx::PgPool;
+use tokio::time::Instant;
+use tracing::{Instrument as _, debug, info_span, warn};
+
+use super::ingest::{Ingest, NotStored};
+use super::overload::Backlog;
+use super::quarantine::{self, Unread};
+use super::refusals::Refusals;
+use crate::clock::{Clock, before};
+use crate::event::catalogue::Violation;
+use crate::event::envelope::{BadEnvelope, Envelope};
+use crate::event::metrics::{EventMetrics, SourceLabel};
+use crate::log::{self, Appended};
+use crate::rulebook::{Edition, Rulebook};
+use crate::source::{self, Handshake, Items, NotEvents, Source};
+
+/// Takes events in.
+pub(crate) struct Door {
+    pub(crate) rulebook: Arc<Rulebook>,
+    pub(crate) ingest: Ingest,
+    pub(crate) backlog: Backlog,
+    pub(crate) pool: PgPool,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: EventMetrics,
+    pub(crate) refusals: Refusals,
+}
+
+/// Where a request is counted that names no source.
+const UNKNOWN: &str = "(unknown)";
+
+/// Of so many events it is kept what is wrong with them, in quarantine.
+const MOST_VIOLATIONS: usize = 100;
+
+/// A source, with the edition of the files by which a request of it is judged from its beginning to its end.
+pub(crate) struct Reception {
+    pub(crate) source: Arc<Source>,
+    edition: Arc<Edition>,
+}
+
+/// What became of a request's events, in their order.
+#[derive(Debug, Serialize)]
+pub(crate) struct Receipt {
+    /// An item for each event.
+    pub(crate) events: Vec<Item>,
+}
+
+/// What became of one event.
+#[derive(Debug, Serialize)]
+pub(crate) struct Item {
+    /// The sender's id, where the event has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) event_id: Option<String>,
+    /// What became of it.
+    pub(crate) status: Status,
+    /// What is wrong with it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) violations: Vec<Violation>,
+}
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Status {
+    /// It is durable.
+    Stored,
+    /// It was durable already.
+    Duplicate,
+    /// Its schema is not known, or refuses it; it is kept for a while, to be released.
+    Quarantined,
+    /// It is no event.
+    Invalid,
+}
+
+/// Why a request's events are not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("there is no source {0:?}")]
+    UnknownSource(String),
+    #[error("the source {0:?} has no secret yet")]
+    NotConfigured(String),
+    #[error(transparent)]
+    Caller(#[from] source::Refused),
+    #[error(transparent)]
+    NotEvents(#[from] NotEvents),
+    #[error("too many events wait to be applied; come again later")]
+    Overloaded,
+    #[error(transparent)]
+    NotStored(#[from] NotStored),
+}
+
+impl Refused {
+    /// The code that the sender is told.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownSource(_) => "unknown_source",
+            Self::NotConfigured(_) => "source_not_configured",
+            Self::Caller(source::Refused::Missing(_)) => "not_signed",
+            Self::Caller(source::Refused::BadSignature) => "bad_signature",
+            Self::Caller(source::Refused::BadTimestamp | source::Refused::OldTimestamp { .. }) => "bad_timestamp",
+            Self::Caller(source::Refused::NotConfigured) => "source_not_configured",
+            Self::Caller(source::Refused::Unavailable(_)) => "unverifiable",
+            Self::NotEvents(_) => "not_events",
+            Self::Overloaded => "overloaded",
+            Self::NotStored(_) => "not_stored",
+        }
+    }
+
+    /// What the log says of it: nothing that a stranger has written.
+    fn detail(&self) -> String {
+        match self {
+            Self::UnknownSource(_) => "there is no file of that name in events/sources".to_owned(),
+            Self::NotEvents(NotEvents::ContentType { expected, .. }) => format!("content-type: expected {expected}"),
+            Self::NotConfigured(_) | Self::Caller(_) | Self::NotEvents(_) | Self::Overloaded | Self::NotStored(_) => {
+                self.to_string()
+            }
+        }
+    }
+}
+
+impl Door {
+    /// The source of this name, ready to verify.
+    pub(crate) fn source(&self, name: &str) -> Result<Reception, Refused> {
+        let edition = self.rulebook.edition();
+        let Some(source) = edition.sources.get(name) else {
+            let refused = Refused::UnknownSource(name.chars().take(100).collect());
+            self.refuse(UNKNOWN, &refused);
+            return Err(refused);
+        };
+        if !source.is_configured() {
+            let refused = Refused::NotConfigured(name.to_owned());
+            self.refuse(name, &refused);
+            return Err(refused);
+        }
+        Ok(Reception {
+            source: Arc::clone(source),
+            edition,
+        })
+    }
+
+    /// Answers what a sender asks before its first event, if the request is such a question.
+    ///
+    /// # Errors
+    /// [`Refused`] when it is to be signed and is not.
+    pub(crate) async fn handshake(
+        &self,
+        source: &Source,
+        request: &source::Request<'_>,
+    ) -> Result<Option<Handshake>, Refused> {
+        let answer = source.handshake(request).await.map_err(Refused::from);
+        answer.inspect_err(|refused| self.refuse(&source.name, refused))
+    }
+
+    /// Proves that a request is the source's own; its body is as it was sent.
+    ///
+    /// # Errors
+    /// [`Refused`] when it is not proven.
+    pub(crate) async fn verify(&self, source: &Source, request: &source::Request<'_>) -> Result<(), Refused> {
+        match source.verify(request).await {
+            Ok(verified) if verified.secret > 0 => {
+                self.metrics.old_secret.get_or_create(&label(source)).inc();
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+            Err(refused) => {
+                let refused = Refused::from(refused);
+                self.refuse(&source.name, &refused);
+                Err(refused)
+            }
+        }
+    }
+
+    /// Takes the events of a verified request that arrived at `arrived`.
+    ///
+    /// # Errors
+    /// [`Refused`]; then nothing of it is known to be stored.
+    pub(crate) async fn take(
+        &self,
+        reception: &Reception,
+        headers: &HeaderMap,
+        body: &[u8],
+        arrived: Instant,
+    ) -> Result<Receipt, Refused> {
+        let taken = self.taken(reception, headers, body, arrived).await;
+        taken.inspect_err(|refused| self.refuse(&reception.source.name, refused))
+    }
+
+    async fn taken(
+        &self,
+        reception: &Reception,
+        headers: &HeaderMap,
+        body: &[u8],
+        arrived: Instant,
+    ) -> Result<Receipt, Refused> {
+        let source = &reception.source;
+        if !self.backlog.admits(source.priority, self.ingest.pressure()) {
+            return Err(Refused::Overloaded);
+        }
+        let deadline = arrived + Duration::from_millis(source.limits.deadline_ms);
+        let received = self.clock.now();
+        let events = source.events(headers, body, received)?;
+        let label = label(source);
+        self.metrics.received.get_or_create(&label).inc_by(events.len() as u64);
+        let span = match events.as_slice() {
+            [Ok(event)] => info_span!(
+                "event",
+                source = &*source.name,
+                event.id = event.event_id,
+                event.type = event.event_type,
+                entity.id = event.entity_id,
+                traceparent = event.traceparent,
+            ),
+            _ => info_span!("events", source = &*source.name, events = events.len()),
+        };
+        let request = Arrived {
+            headers,
+            body,
+            received,
+            deadline,
+        };
+        self.append(reception, &request, events, &label).instrument(span).await
+    }
+
+    async fn append(
+        &self,
+        reception: &Reception,
+        request: &Arrived<'_>,
+        events: Items,
+        label: &SourceLabel,
+    ) -> Result<Receipt, Refused> {
+        let Reception { source, edition } = reception;
+        let mut items = Vec::with_capacity(events.len());
+        let (mut good, mut bad) = (Vec::new(), Vec::new());
+        for event in events {
+            let event = match event {
+                Ok(event) => event,
+                Err(error) => {
+                    let detail = format!("{}: expected {}", error.field, error.expected);
+                    self.refuse_event(&source.name, "bad_envelope", &detail);
+                    items.push(Item::invalid(&error));
+                    continue;
+                }
+            };
+            let mut item = Item {
+                event_id: Some(event.event_id.clone()),
+                status: Status::Stored,
+                violations: Vec::new(),
+            };
+            match edition.check(source, &event) {
+                Ok(()) => good.push(event),
+                Err(violations) => {
+                    let first = violations
+                        .first()
+                        .map(|first| format!("{}: {}", first.pointer, first.message));
+                    self.refuse_event(&source.name, "schema", &first.unwrap_or_default());
+                    item.status = Status::Quarantined;
+                    item.violations = violations;
+                    bad.push((event, items.len()));
+                }
+            }
+            items.push(item);
+        }
+        // The last of those with one id: they are one event.
+        let bad: BTreeMap<&str, (&Envelope, String)> = bad
+            .iter()
+            .map(|(event, at)| {
+                (
+                    event.event_id.as_str(),
+                    (event, json!(items[*at].violations).to_string()),
+                )
+            })
+            .collect();
+        let bad: Vec<(&Envelope, String)> = bad.into_values().collect();
+        let keep = async {
+            quarantine::keep(&self.pool, &bad, request.received).await?;
+            if let Some(unread) = request.unread(source, &items) {
+                unread.keep(&self.pool).await?;
+            }
+            Ok::<_, sqlx::Error>(())
+        };
+        match before(request.deadline, keep).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                warn!(error = %error, "events cannot be kept in quarantine");
+                return Err(NotStored::Unconfirmed.into());
+            }
+            Err(_) => return Err(NotStored::Unconfirmed.into()),
+        }
+        if !good.is_empty() {
+            let types: Vec<String> = good.iter().map(|event| event.event_type.clone()).collect();
+            let appended = self.ingest.store(good, request.deadline).await?;
+            self.count(&appended, label);
+            let mut repeated = Vec::new();
+            let stored = items.iter_mut().filter(|item| item.status == Status::Stored);
+            for ((item, appended), event_type) in stored.zip(appended).zip(types) {
+                if !appended.is_new {
+                    item.status = Status::Duplicate;
+                    repeated.extend(item.event_id.clone().map(|id| (id, event_type)));
+                }
+            }
+            if !source.type_is_signed() {
+                self.look_at_types(source, &repeated, request.deadline).await;
+            }
+        }
+        for item in &items {
+            debug!(event.id = item.event_id, status = ?item.status, "taken in");
+        }
+        Ok(Receipt { events: items })
+    }
+
+    fn count(&self, appended: &[Appended], label: &SourceLabel) {
+        let new = appended.iter().filter(|appended| appended.is_new).count();
+        self.backlog.add(new as u64);
+        self.metrics.new.get_or_create(label).inc_by(new as u64);
+        self.metrics
+            .duplicate
+            .get_or_create(label)
+            .inc_by((appended.len() - new) as u64);
+    }
+
+    /// Tells of events that came before as another type. Where a provider does not sign the type, somebody may have
+    /// changed it, or the provider tells of one thing in two ways.
+    async fn look_at_types(&self, source: &Source, repeated: &[(String, String)], deadline: Instant) {
+        if repeated.is_empty() {
+            return;
+        }
+        let ids: Vec<&str> = repeated.iter().map(|(id, _)| id.as_str()).collect();
+        let known = match before(deadline, log::types_of(&self.pool, &source.name, &ids)).await {
+            Ok(Ok(known)) => known,
+            Ok(Err(error)) => return debug!(error = %error, "types of repeated events cannot be read"),
+            Err(_) => return debug!("types of repeated events cannot be read in time"),
+        };
+        for (id, found) in repeated {
+            if let Some(first) = known.get(id).filter(|first| *first != found) {
+                let detail = format!("found {found}, but the same body came as {first}, and is one event");
+                self.refuse_event(&source.name, "another_type", &detail);
+            }
+        }
+    }
+
+    /// Counts and logs that a request is not taken whose body could not be read.
+    pub(crate) fn turn_away(&self, source: &Source, code: &'static str, detail: &str) {
+        self.refusals.note(&source.name, code, 0, detail);
+    }
+
+    /// Counts and logs that a whole request is not taken.
+    fn refuse(&self, source: &str, refused: &Refused) {
+        self.refusals.note(source, refused.code(), 0, &refused.detail());
+    }
+
+    /// Counts and logs that an event of a verified request is not taken.
+    fn refuse_event(&self, source: &str, reason: &'static str, detail: &str) {
+        self.refusals.note(source, reason, 1, detail);
+    }
+}
+
+/// A verified request.
+struct Arrived<'a> {
+    headers: &'a HeaderMap,
+    body: &'a [u8],
+    /// By the service's clock.
+    received: DateTime<Utc>,
+    /// Until when its sender waits.
+    deadline: Instant,
+}
+
+impl Arrived<'_> {
+    /// The request as it is kept where any of its events could not be read.
+    fn unread<'a>(&'a self, source: &'a Source, items: &[Item]) -> Option<Unread<'a>> {
+        let invalid = items.iter().filter(|item| item.status == Status::Invalid);
+        let violations: Vec<&Violation> = invalid
+            .flat_map(|item| &item.violations)
+            .take(MOST_VIOLATIONS)
+            .collect();
+        if violations.is_empty() {
+            return None;
+        }
+        Some(Unread {
+            source: &source.name,
+            headers: self.headers,
+            body: self.body,
+            violations: json!(violations).to_string(),
+            received: self.received,
+        })
+    }
+}
+
+impl Receipt {
+    /// Whether any of the events is durable, or was.
+    pub(crate) fn has(&self, status: Status) -> bool {
+        self.events.iter().any(|item| item.status == status)
+    }
+}
+
+impl Item {
+    fn invalid(error: &BadEnvelope) -> Self {
+        let violation = Violation {
+            pointer: format!("/{}", error.field),
+            message: format!("found {}, expected {}", error.found, error.expected),
+        };
+        Self {
+            event_id: None,
+            status: Status::Invalid,
+            violations: vec![violation],
+        }
+    }
+}
+
+fn label(source: &Source) -> SourceLabel {
+    SourceLabel {
+        source: source.name.to_string(),
+    }
+}
