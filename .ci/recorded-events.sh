@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 log=target/recorded-events.log
 if ! REJOINDER_RECORDED=$(cd ../shared/payloads && pwd) \
-    cargo test --quiet --lib events::source::tests::recorded -- --ignored --nocapture > "$log" 2>&1; then
+    cargo test --quiet --lib source::tests::recorded -- --ignored --nocapture > "$log" 2>&1; then
     grep -vE '^(stripe|github|shopify|slack|square|paypal|cloudevents): .*: [a-z0-9_.-]+ of ' "$log" | tail -60
     exit 1
 fi

@@ -8,6 +8,7 @@ mod events;
 mod idempotency;
 mod identity;
 mod memory;
+mod modules;
 mod observability;
 mod operating;
 mod outage;
