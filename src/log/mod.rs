@@ -239,16 +239,22 @@ async fn as_much_as(
     Ok(events)
 }
 
-/// How many events wait to be applied, parked ones too: exactly while few do, estimated when a partition has 200 of them.
-/// Parked ones are counted up to `limit`.
+/// How many events wait to be applied, parked ones too: exactly while few do, estimated when a partition has 200 of them,
+/// at no more than there can be. Parked ones are counted up to `limit`.
 pub(crate) async fn lag(executor: impl PgExecutor<'_>, limit: u32) -> sqlx::Result<u64> {
     let waiting = sqlx::query_scalar!(
-        r#"select coalesce(sum(case when head.events < 200 then head.events
-               -- As dense as its first ones; to count them all would take the longer the more there are.
-               else 200 + (last.position - head.last
-                   - case when head.last < h.skipped_to and last.position > h.skipped_to
-                       then h.skipped_to - greatest(h.skipped_from, head.last) else 0 end
-                   ) * 199.0 / (head.last - head.first) end), 0)::bigint
+        r#"select coalesce(least(
+               sum(case when head.events < 200 then head.events
+                   -- As dense as its first ones; to count them all would take the longer the more there are.
+                   else 200 + (last.position - head.last
+                       - case when head.last < h.skipped_to and last.position > h.skipped_to
+                           then h.skipped_to - greatest(h.skipped_from, head.last) else 0 end
+                       ) * 199.0 / (head.last - head.first) end),
+               -- Those of one entity may lie close together at first; but there are no more events than positions.
+               1 + max(last.position) - min(head.first)
+                   - case when min(head.first) < max(h.skipped_to) and max(last.position) > max(h.skipped_to)
+                       then max(h.skipped_to) - greatest(max(h.skipped_from), min(head.first)) else 0 end
+               ), 0)::bigint
                + (select count(*) from (select from parked_events limit $1) parked) as "events!"
            from position_history h cross join generate_series(0, 31) p (partition)
            cross join lateral (

@@ -129,3 +129,37 @@ async fn what_is_stored_counts_although_the_backlog_cannot_be_measured() {
     assert!(age.unwrap().parse::<f64>().unwrap() > 0.0);
     lock.rollback().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn backlog_whose_first_events_lie_close_together_is_not_taken_for_a_larger_one() {
+    let directory = three_sources();
+    let idle = shop::open_with(|settings| {
+        directory.set(settings);
+        settings.events.events_work = false;
+    })
+    .await;
+    let of_one = |events: usize| (0..events).map(|_| idle.envelope("order.shipped", "10042", &shipped("1Z")));
+    let first: Vec<Value> = of_one(250).collect();
+    assert_eq!(idle.post_event("high", &json!(first)).await.0, 202);
+    send_many(&idle, 400).await;
+    let last: Vec<Value> = of_one(1).collect();
+    assert_eq!(idle.post_event("high", &json!(last)).await.0, 202);
+
+    // One that has stored nothing itself, and knows only what it measures.
+    let (database, now) = (idle.database(), idle.clock().now());
+    let other = TestBot::start_with(shop(), |settings| {
+        directory.set(settings);
+        settings.database = Some(database);
+        settings.now = now;
+        settings.events.events_work = false;
+    })
+    .await;
+    let backlog = async || {
+        let metrics = metrics(&other).await;
+        let mut lines = metrics.lines();
+        let backlog = lines.find_map(|line| line.strip_prefix("rejoinder_events_backlog "));
+        backlog.map_or(0, |backlog| backlog.parse().unwrap())
+    };
+    eventually("the backlog is measured", async || backlog().await > 0).await;
+    assert_eq!(backlog().await, 651);
+}
