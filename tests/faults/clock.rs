@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use rejoinder::testing::TestBot;
-use rejoinder::{Bot, Clock};
+use rejoinder::Clock;
 
 use crate::claims;
 use crate::sender::{Senders, Sent};
@@ -13,15 +12,10 @@ use crate::site::{SECRET, Site, eventually};
 #[tokio::test]
 async fn clock_that_is_stepped_loses_nothing_and_keeps_the_order() {
     let site = Site::start().await;
-    site.keep_secret();
-    let bot = TestBot::start_with(Bot::new(), |settings| {
-        settings.database = Some(site.database.options());
-        settings.events.events_dir = site.events_dir();
-        settings.data_dir = site.data_dir();
-        settings.notifications.notifications_per_hour = 10_000;
-        settings.now = Clock::system().now();
-    })
-    .await;
+    let stepped = Clock::held(Clock::system().now());
+    let bot = site
+        .bot(site.database.options(), |settings| settings.clock = Some(stepped))
+        .await;
     let senders = Arc::new(Senders::by(bot.clock().clone(), SECRET));
     senders.aim([bot.url("")]);
     // Nobody follows them: a message is due when its event was applied, so one that is not said yet when the clock goes

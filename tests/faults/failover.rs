@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rejoinder::testing::TestBot;
-use rejoinder::{Bot, Clock};
 use serde_json::{Value, json};
 
 use crate::proxy::Proxy;
@@ -25,15 +24,7 @@ const AFTER: u64 = 60;
 async fn failover_to_a_standby_that_lags_skips_no_message_and_gives_no_id_to_two_events() {
     let site = Site::start().await;
     let proxy = Proxy::to(&site.sockets()).await;
-    site.keep_secret();
-    let bot = TestBot::start_with(Bot::new(), |settings| {
-        settings.database = Some(proxy.options());
-        settings.events.events_dir = site.events_dir();
-        settings.data_dir = site.data_dir();
-        settings.notifications.notifications_per_hour = 10_000;
-        settings.clock = Some(Clock::system());
-    })
-    .await;
+    let bot = site.bot(proxy.options(), |_| {}).await;
     let senders = Senders::by(bot.clock().clone(), SECRET);
     senders.aim([bot.url("")]);
     site.follow(&[ENTITY.to_owned()]).await;

@@ -7,6 +7,7 @@ mod crash;
 mod failover;
 mod idle;
 mod kills;
+mod load;
 mod long_transaction;
 mod no_skip;
 mod outage;

@@ -4,15 +4,11 @@ use std::sync::Arc;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tokio::task::JoinSet;
 
-use crate::claims;
-use crate::process::Process;
+use crate::load::Load;
 use crate::sender::{Senders, Sent};
 use crate::site::{Site, eventually};
 use crate::steps::Held;
-
-const ENTITIES: usize = 6;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn database_that_restarts_is_told_as_503_and_loses_nothing() {
@@ -167,51 +163,4 @@ async fn disk_that_is_full_loses_nothing_and_is_no_fault_of_the_events() {
     }
     assert_eq!(site.number("select count(*) from parked_events").await, 0);
     load.end(&site).await;
-}
-
-/// Senders that send until the end.
-struct Load {
-    senders: Arc<Senders>,
-    sending: std::sync::Mutex<JoinSet<()>>,
-}
-
-impl Load {
-    fn new() -> Self {
-        Self {
-            senders: Arc::new(Senders::new()),
-            sending: std::sync::Mutex::default(),
-        }
-    }
-
-    /// Starts a service and a worker, and sends to it.
-    async fn start(&self, site: &Site) -> [Process; 2] {
-        let processes = [site.serve().started().await, site.work().started().await];
-        self.senders.aim(processes[0].url());
-        let entities: Vec<String> = (0..ENTITIES).map(|entity| format!("entity {entity}")).collect();
-        site.follow(&entities).await;
-        let mut sending = self.sending.lock().unwrap();
-        for entity in entities {
-            let senders = Arc::clone(&self.senders);
-            sending.spawn(async move { senders.step_on(&entity, 30).await });
-        }
-        let senders = Arc::clone(&self.senders);
-        sending.spawn(async move { senders.order_on("order", 30).await });
-        processes
-    }
-
-    /// Waits until more was acknowledged.
-    async fn goes_on(&self) {
-        let wanted = self.senders.acknowledged().len() + 20;
-        eventually("events are acknowledged", async || {
-            self.senders.acknowledged().len() >= wanted
-        })
-        .await;
-    }
-
-    /// Ends, and checks what became of all that was sent.
-    async fn end(self, site: &Site) {
-        self.senders.end();
-        self.sending.into_inner().unwrap().join_all().await;
-        claims::hold(site, &self.senders).await;
-    }
 }

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rejoinder::Clock;
 use rejoinder::postgres::{ConnectSettings, Database, SILENCE};
-use rejoinder::testing::TestBot;
-use rejoinder::{Bot, Clock};
 
 use crate::claims;
 use crate::proxy::Proxy;
@@ -23,16 +22,7 @@ const BOUND: Duration = Duration::from_secs(45);
 async fn connections_that_fall_silent_hold_events_up_for_a_while_and_not_for_ever() {
     let site = Site::start().await;
     let proxy = Proxy::to(&site.sockets()).await;
-    site.keep_secret();
-    let bot = TestBot::start_with(Bot::new(), |settings| {
-        settings.database = Some(proxy.options());
-        settings.events.events_dir = site.events_dir();
-        settings.data_dir = site.data_dir();
-        settings.notifications.notifications_per_hour = 10_000;
-        settings.clock = Some(Clock::system());
-        settings.silence = LIMIT;
-    })
-    .await;
+    let bot = site.bot(proxy.options(), |settings| settings.silence = LIMIT).await;
     let senders = Arc::new(Senders::by(bot.clock().clone(), SECRET));
     senders.aim([bot.url("")]);
     let entities: Vec<String> = (0..8).map(|entity| format!("entity {entity}")).collect();

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use rejoinder::postgres::MIGRATIONS;
 use rejoinder::postgres::embedded::Embedded;
-use sqlx::postgres::PgPoolOptions;
+use rejoinder::testing::{TestBot, TestSettings};
+use rejoinder::{Bot, Clock};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, PgPool};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -54,11 +56,21 @@ impl Site {
         self.home.path().join("events")
     }
 
-    /// Has the source `generic` take over [`SECRET`], as it does with a secret that an earlier version has made.
-    pub(crate) fn keep_secret(&self) {
+    /// A service of this process, on a database that is reached so, by a clock that runs; and what `change` sets.
+    pub(crate) async fn bot(&self, database: PgConnectOptions, change: impl FnOnce(&mut TestSettings)) -> TestBot {
+        // The source `generic` takes it over, as a secret that an earlier version has made.
         let secrets = self.data_dir().join("secrets");
-        std::fs::create_dir_all(&secrets).unwrap();
-        std::fs::write(secrets.join("generic"), SECRET).unwrap();
+        fs::create_dir_all(&secrets).unwrap();
+        fs::write(secrets.join("generic"), SECRET).unwrap();
+        TestBot::start_with(Bot::new(), |settings| {
+            settings.database = Some(database);
+            settings.events.events_dir = self.events_dir();
+            settings.data_dir = self.data_dir();
+            settings.notifications.notifications_per_hour = 10_000;
+            settings.clock = Some(Clock::system());
+            change(settings);
+        })
+        .await
     }
 
     /// The directory of the database, and of secrets that an earlier version has made.
