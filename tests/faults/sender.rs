@@ -56,6 +56,15 @@ impl Sent {
         Self::new(format!("{entity}/{n}"), "step.taken", entity, &json!({"n": n}))
     }
 
+    /// Several in one request.
+    pub(crate) fn together(events: &[Self]) -> Self {
+        let bodies: Vec<&str> = events.iter().map(|event| event.body.as_str()).collect();
+        Self {
+            id: format!("{} and others", events[0].id),
+            body: format!("[{}]", bodies.join(",")),
+        }
+    }
+
     /// Half of an order: `paid` or `packed`, of an entity of its own.
     pub(crate) fn half(order: &str, half: &str) -> Self {
         let entity = format!("{half} {order}");
