@@ -1,5 +1,6 @@
 //! Events that come in on and on, and a service and a worker that apply them, while something is broken.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
 use tokio::task::JoinSet;
@@ -48,6 +49,11 @@ impl Load {
             self.senders.acknowledged().len() >= wanted
         })
         .await;
+    }
+
+    /// How often a sender was asked to come later, or not answered.
+    pub(crate) fn refused(&self) -> u64 {
+        self.senders.figures.refused.load(Relaxed) + self.senders.figures.not_answered.load(Relaxed)
     }
 
     /// Ends, and checks what became of all that was sent.

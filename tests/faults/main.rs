@@ -4,10 +4,13 @@
 mod claims;
 mod clock;
 mod crash;
+mod disk;
 mod failover;
+mod hang;
 mod idle;
 mod kills;
 mod load;
+mod locks;
 mod long_transaction;
 mod no_skip;
 mod outage;
@@ -22,3 +25,4 @@ mod silence;
 mod site;
 mod standby;
 mod steps;
+mod turns;

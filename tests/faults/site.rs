@@ -15,6 +15,7 @@ use sqlx::{AssertSqlSafe, PgPool};
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use crate::disk::Disk;
 use crate::process::Process;
 use crate::receiver::Receiver;
 
@@ -26,14 +27,25 @@ pub(crate) struct Site {
     pub(crate) pool: PgPool,
     pub(crate) receiver: Receiver,
     pub(crate) database: Embedded,
+    /// After the database, which writes to it to its end.
+    pub(crate) disk: Option<Disk>,
     url: String,
     home: TempDir,
 }
 
 impl Site {
     pub(crate) async fn start() -> Self {
-        let home = tempfile::tempdir().unwrap();
-        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        Self::start_in(home(), None).await
+    }
+
+    /// With a disk for the database alone, of so many MiB; none where this process may not mount one.
+    pub(crate) async fn start_on_a_disk(mib: u32) -> Option<Self> {
+        let home = home();
+        let disk = Disk::mount(&home.path().join("postgres"), mib)?;
+        Some(Self::start_in(home, Some(disk)).await)
+    }
+
+    async fn start_in(home: TempDir, disk: Option<Disk>) -> Self {
         let receiver = Receiver::start().await;
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/events");
         copy(&from, &home.path().join("events"), &receiver.url);
@@ -47,6 +59,7 @@ impl Site {
             database,
             pool,
             receiver,
+            disk,
             home,
         }
     }
@@ -182,19 +195,22 @@ impl Site {
         ]
     }
 
-    /// Whether nothing is left to be applied or sent.
-    pub(crate) async fn is_drained(&self) -> bool {
-        self.left().await == [0; 4]
-    }
-
     /// Waits until nothing is left to be applied or sent.
     pub(crate) async fn drain(&self) {
         let patience = Instant::now() + Duration::from_secs(120);
         self.hurry().await;
-        while !self.is_drained().await {
-            if Instant::now() >= patience {
-                panic!("not drained: {:?} {}", self.left().await, self.log());
+        loop {
+            let left = self.left().await;
+            match left {
+                [0, 0, 0, 0] => return,
+                // One that is opened when its time is already over is given half a minute, in which nothing comes here.
+                [0, 0, 0, _] => {
+                    self.run("update event_joins set deadline = now() where rule = 'punctual' and deadline > now()")
+                        .await;
+                }
+                _ => {}
             }
+            assert!(Instant::now() < patience, "not drained: {left:?} {}", self.log());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -220,6 +236,13 @@ impl Drop for Site {
             fs::remove_dir_all(elsewhere).unwrap();
         }
     }
+}
+
+/// A directory that the database's account can pass through.
+fn home() -> TempDir {
+    let home = tempfile::tempdir().unwrap();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    home
 }
 
 /// Copies a directory of text files; rules in it call `receiver`.
