@@ -22,7 +22,7 @@ async fn database_that_takes_no_new_connection_loses_nothing_and_turns_are_answe
     hang(Frozen::postmaster, HANG).await;
 }
 
-/// `cargo test --test faults hang -- --ignored --nocapture`
+/// `cargo test --test faults hang:: -- --ignored --nocapture`
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes two minutes"]
 async fn database_that_hangs_for_longer_than_silence_is_borne_loses_nothing() {

@@ -21,7 +21,7 @@ async fn locked_table_of_the_memory_loses_nothing_and_turns_are_answered_in_time
     lock(&MEMORY, Duration::from_secs(6)).await;
 }
 
-/// `cargo test --test faults locks -- --ignored --nocapture`
+/// `cargo test --test faults locks:: -- --ignored --nocapture`
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes five minutes"]
 async fn tables_that_are_locked_for_longer_than_a_statement_may_run_lose_nothing() {
