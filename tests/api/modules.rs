@@ -205,11 +205,20 @@ fn no_imports_run_in_a_circle_among_files_nor_among_rooms_of_any_floor() {
         panic!("files import each other in a circle:\n{}", told(&arrows, &circle));
     }
     // The rooms that stand side by side in a room, each with all that is in it.
-    let rooms: BTreeSet<&[String]> = files.keys().flat_map(|module| (0..module.len()).map(|end| &module[..end])).collect();
+    let rooms: BTreeSet<&[String]> = files
+        .keys()
+        .flat_map(|module| (0..module.len()).map(|end| &module[..end]))
+        .collect();
     for room in rooms {
         let mut between = Arrows::new();
-        for (from, others) in arrows.iter().filter(|(from, _)| from.starts_with(room) && from.len() > room.len()) {
-            for (to, what) in others.iter().filter(|(to, _)| to.starts_with(room) && to.len() > room.len()) {
+        for (from, others) in arrows
+            .iter()
+            .filter(|(from, _)| from.starts_with(room) && from.len() > room.len())
+        {
+            for (to, what) in others
+                .iter()
+                .filter(|(to, _)| to.starts_with(room) && to.len() > room.len())
+            {
                 let (from, to) = (from[..=room.len()].to_vec(), to[..=room.len()].to_vec());
                 if from != to {
                     between.entry(from).or_default().insert(to, what.clone());
@@ -228,7 +237,10 @@ fn no_room_holds_more_than_a_seventh_of_the_lines() {
     let mut lines: BTreeMap<String, usize> = BTreeMap::new();
     for module in files().keys().filter(|module| !module.is_empty()) {
         let file = [module.join("/") + ".rs", module.join("/") + "/mod.rs"];
-        let text = file.iter().find_map(|file| fs::read_to_string(root.join(file)).ok()).unwrap();
+        let text = file
+            .iter()
+            .find_map(|file| fs::read_to_string(root.join(file)).ok())
+            .unwrap();
         *lines.entry(module[0].clone()).or_default() += text.lines().count();
     }
     let all: usize = lines.values().sum();
