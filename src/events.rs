@@ -1,4 +1,4 @@
-//! One event: from the request of whoever tells of it, through the log, to what the reactions make of it.
+//! The half of a process that is about events: what takes them in, and what applies them.
 
 use std::path::PathBuf;
 use std::sync::Arc;

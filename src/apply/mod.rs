@@ -27,8 +27,8 @@ pub(crate) use self::applier::{Applier, Halt, Lane};
 use self::batch::Batch;
 pub(crate) use self::fate::{Failure, Fate, RuleOutcome};
 pub(crate) use self::fault::Faults;
-use super::log::{self, Logged};
 use crate::log::parked::{self, Due, MAX_ATTEMPTS};
+use crate::log::{self, Logged};
 use crate::postgres::is_about_data;
 
 /// What one transaction applies at most, in events and in bytes of payload.
