@@ -11,6 +11,9 @@ use crate::clock::Clock;
 
 const ISSUERS: [&str; 2] = ["https://accounts.google.com", "accounts.google.com"];
 
+/// Google's services that call webhooks of agents: Dialogflow, and its successor for customer engagement.
+const SERVICES: [&str; 2] = ["gcp-sa-dialogflow", "gcp-sa-ces"];
+
 /// How far Google's clock may differ from ours, in seconds; Google's own libraries allow as much.
 const SKEW_SECONDS: i64 = 300;
 /// A token that is valid for longer than this is none of Google's, whose tokens last an hour.
@@ -27,12 +30,13 @@ pub(super) struct GoogleCheck {
 }
 
 impl GoogleCheck {
-    /// Admits the Dialogflow service agents of the projects with these numbers.
+    /// Admits the service agents of [`SERVICES`] in the projects with these numbers.
     pub(super) fn new(clock: Clock, project_numbers: &[String], audiences: Vec<String>, published: Jwks) -> Self {
-        let emails = project_numbers
-            .iter()
-            .map(|number| format!("service-{number}@gcp-sa-dialogflow.iam.gserviceaccount.com"))
-            .collect();
+        let of_project = |number: &String| {
+            let number = number.clone();
+            SERVICES.map(move |service| format!("service-{number}@{service}.iam.gserviceaccount.com"))
+        };
+        let emails = project_numbers.iter().flat_map(of_project).collect();
         Self {
             clock,
             emails,

@@ -34,6 +34,7 @@ async fn admitted(claims: &Value, audiences: &[&str]) -> Result<Caller, Refused>
 #[case::expired_by_the_skew(json!({"exp": NOW - 299}))]
 #[case::early_by_the_skew(json!({"iat": NOW + 300}))]
 #[case::other_project(json!({"email": "service-1@gcp-sa-dialogflow.iam.gserviceaccount.com"}))]
+#[case::successor_of_dialogflow(json!({"email": "service-1@gcp-sa-ces.iam.gserviceaccount.com"}))]
 #[actix_web::test]
 async fn agent_of_the_project_is_admitted(#[case] more: Value) {
     let identity = identity(more);
@@ -48,6 +49,7 @@ async fn agent_of_the_project_is_admitted(#[case] more: Value) {
 
 #[rstest]
 #[case::other_project(json!({"email": "service-2@gcp-sa-dialogflow.iam.gserviceaccount.com"}))]
+#[case::successor_in_another_project(json!({"email": "service-2@gcp-sa-ces.iam.gserviceaccount.com"}))]
 #[case::other_service(json!({"email": "service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com"}))]
 #[case::no_email(json!({"email": null}))]
 #[case::unverified(json!({"email_verified": false}))]
