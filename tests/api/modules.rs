@@ -160,7 +160,7 @@ type Arrows = BTreeMap<Module, BTreeMap<Module, String>>;
 fn circle(arrows: &Arrows) -> Option<Vec<Module>> {
     fn walk(arrows: &Arrows, at: &Module, way: &mut Vec<Module>, done: &mut BTreeSet<Module>) -> Option<Vec<Module>> {
         if let Some(begin) = way.iter().position(|module| module == at) {
-            return Some([&way[begin..], &[at.clone()]].concat());
+            return Some([&way[begin..], std::slice::from_ref(at)].concat());
         }
         if !done.contains(at) {
             way.push(at.clone());
