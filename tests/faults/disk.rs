@@ -15,7 +15,7 @@ use crate::turns::Users;
 const MIB: u32 = 256;
 
 /// How long it stays full.
-const FULL: Duration = Duration::from_secs(8);
+const FULL: Duration = Duration::from_secs(9);
 
 /// Within which it is full again when the database has freed something.
 const REFILL: Duration = Duration::from_millis(20);

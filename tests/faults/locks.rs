@@ -18,7 +18,7 @@ async fn locked_table_of_events_loses_nothing_and_turns_do_not_notice() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn locked_table_of_the_memory_loses_nothing_and_turns_are_answered_in_time() {
-    lock(&MEMORY, Duration::from_secs(6)).await;
+    lock(&MEMORY, Duration::from_secs(9)).await;
 }
 
 /// `cargo test --test faults locks:: -- --ignored --nocapture`
