@@ -1,93 +1,29 @@
 //! The bot: which handler answers which turn.
 
+mod intent;
+mod routes;
+
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use prometheus_client::metrics::histogram::Histogram;
-
+pub use self::intent::{By, Intent, Texts};
+pub(crate) use self::routes::Routes;
 use crate::dialogflow;
-use crate::fail::Fail;
 use crate::handler::reaction::{self, Actions, Event};
-use crate::handler::{Handler, Scope, Tx};
-use crate::idempotency::key::{Asked, Read};
-use crate::lang::Lang;
-use crate::nearest::nearest;
+use crate::handler::{Handler, Tx};
 use crate::postgres::DemoData;
-use crate::reply::Answer;
-use crate::turn::{Api, Turn};
-
-/// A text in each language, as `("en", "…")`; the first is for all others.
-pub type Texts = &'static [(&'static str, &'static str)];
-
-type Run = Arc<dyn Fn(Scope) -> BoxFuture<'static, Result<Answer, Fail>> + Send + Sync>;
 
 /// What the deployment can do: a list of intents, each with its handler.
 #[derive(Default)]
 pub struct Bot {
     intents: Vec<Intent>,
-    data: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    data: SharedData,
     actions: Actions,
     demo_data: Option<DemoData>,
     misplaced: Option<&'static str>,
     action_twice: Option<&'static str>,
-}
-
-/// By what a turn is matched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum By {
-    /// The matched intent's display name.
-    Intent,
-    /// CX: the fulfillment's tag.
-    Tag,
-    /// ES: the intent's action.
-    Action,
-    /// The event that led here.
-    Event,
-    /// None of these.
-    Fallback,
-}
-
-impl By {
-    /// Its name, as in the table of intents.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Intent => "intent",
-            Self::Tag => "tag",
-            Self::Action => "action",
-            Self::Event => "event",
-            Self::Fallback => "fallback",
-        }
-    }
-}
-
-/// One line of the list.
-#[derive(Clone)]
-pub struct Intent {
-    /// By what it is matched.
-    pub by: By,
-    /// The name it is matched by, exactly; empty for the fallback.
-    pub name: String,
-    /// Path of its handler.
-    pub handler: &'static str,
-    /// What the user hears when the handler takes too long.
-    pub slow: Option<Texts>,
-    /// How long the handler may go on, when not as long as the setting says.
-    pub limit: Option<Duration>,
-    /// Whether it is called while Dialogflow is filling slots.
-    pub slot_filling: bool,
-    /// Whether a failure on our side is an error status, at which the platform says its own text.
-    pub fails_with_status: bool,
-    prompts: HashMap<&'static str, Texts>,
-    example: Option<&'static str>,
-    /// What its handler can read of a turn.
-    pub(crate) reads: Vec<Read>,
-    /// How long its replies took.
-    pub(crate) replies: OnceLock<Histogram>,
-    run: Run,
 }
 
 /// A list of intents that cannot be served.
@@ -333,96 +269,10 @@ impl Bot {
 /// What a bot shares with its handlers.
 pub(crate) type SharedData = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
 
-impl Intent {
-    /// What tells the question of a turn that it answers from those of others.
-    pub(crate) fn asked(&self) -> Asked<'_> {
-        Asked {
-            by: self.by.name(),
-            name: &self.name,
-            reads: &self.reads,
-        }
-    }
-
-    /// The name under which logs and metrics know it.
-    pub fn label(&self) -> &str {
-        if self.by == By::Fallback {
-            "(fallback)"
-        } else {
-            &self.name
-        }
-    }
-
-    pub(crate) fn run(&self, scope: Scope) -> BoxFuture<'static, Result<Answer, Fail>> {
-        (self.run)(scope)
-    }
-
-    pub(crate) fn prompt(&self, parameter: &str, lang: &Lang) -> Option<&'static str> {
-        self.prompts.get(parameter).map(|texts| text(texts, lang))
-    }
-
-    pub(crate) fn slow_text(&self, lang: &Lang) -> String {
-        self.slow
-            .map_or_else(|| crate::fail::slow_text(lang), |texts| text(texts, lang).to_owned())
-    }
-}
-
-fn text(texts: Texts, lang: &Lang) -> &'static str {
-    texts
-        .iter()
-        .find(|(primary, _)| lang.is(primary))
-        .or(texts.first())
-        .map_or("", |(_, text)| text)
-}
-
-impl fmt::Debug for Intent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Intent({} {:?} -> {})", self.by.name(), self.name, self.handler)
-    }
-}
-
-/// The list, ready for dispatch.
-pub(crate) struct Routes {
-    intents: Vec<Arc<Intent>>,
-    by_name: HashMap<By, HashMap<Box<str>, usize>>,
-}
-
-impl Routes {
-    /// The intent that answers `turn`.
-    ///
-    /// In CX by tag, intent, event; in ES by intent, action, event (whose name ES puts into the query text); else the
-    /// fallback.
-    pub(crate) fn find(&self, turn: &Turn) -> Option<&Arc<Intent>> {
-        let by_tag = || self.named(By::Tag, &turn.tag);
-        let by_intent = || self.named(By::Intent, &turn.intent);
-        let matched = match turn.api {
-            Api::CxV3 => by_tag()
-                .or_else(by_intent)
-                .or_else(|| self.named(By::Event, &turn.event)),
-            Api::EsV2 | Api::EsV2beta1 => by_intent()
-                .or_else(|| self.named(By::Action, &turn.action))
-                // A text that matched no intent is what a user said, though it be the name of an event.
-                .or_else(|| self.named(By::Event, &turn.text).filter(|_| !turn.is_fallback)),
-        };
-        matched.or_else(|| self.at(By::Fallback, ""))
-    }
-
-    /// The name in the list that `name` may be meant for.
-    pub(crate) fn nearest(&self, name: &str) -> Option<&str> {
-        nearest(name, self.intents.iter().map(|intent| intent.name.as_str()))
-    }
-
-    fn named(&self, by: By, name: &str) -> Option<&Arc<Intent>> {
-        if name.is_empty() { None } else { self.at(by, name) }
-    }
-
-    fn at(&self, by: By, name: &str) -> Option<&Arc<Intent>> {
-        self.by_name.get(&by)?.get(name).map(|at| &self.intents[*at])
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fail::Fail;
     use crate::reply::Reply;
 
     async fn hello() -> Result<Reply, Fail> {

@@ -1,35 +1,25 @@
 //! All sources: their files read, their secrets found and watched.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use secrecy::SecretString;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
 use toml::Spanned;
-use url::Url;
 
 use super::file::{EventTable, FormatName, HandshakeTable, LimitsTable, SchemeTable, SourceFile};
 use super::handshake::Asks;
 use super::mapping::Mapping;
-use super::paypal::{Paypal, Trust};
 use super::scheme::Scheme;
 use super::secret::{self, Reading};
-use super::signed::Signed;
+use super::surroundings::Surroundings;
 use super::{Format, Limits, Source};
-use crate::auth::Exposure;
-use crate::auth::jwks::Jwks;
-use crate::auth::jwt::JwtCheck;
 use crate::auth::secrets::watch;
-use crate::clock::Clock;
-use crate::config;
 use crate::event::catalogue::Violation;
 use crate::event::event_type;
 use crate::event::file::{self, FileError};
-use crate::upstream::key_client;
 
 /// A source's name is at most this long, in bytes.
 const MAX_NAME: usize = 64;
@@ -40,66 +30,6 @@ pub(crate) struct Sources {
     by_name: Arc<BTreeMap<Arc<str>, Arc<Source>>>,
     /// What the types of each provider begin with, also of one whose file is wrong.
     prefixes: Vec<String>,
-}
-
-/// Reads a variable of the environment, which may be a test's.
-pub(crate) type Variable = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
-
-/// What sources are read with, besides their files.
-#[derive(Clone)]
-pub(crate) struct Surroundings {
-    /// Who can try to guess secrets.
-    pub(crate) exposure: Exposure,
-    /// By which signatures grow old.
-    pub(crate) clock: Clock,
-    /// Fetches keys and certificates.
-    pub(crate) http: reqwest::Client,
-    /// The secrets that were made for sources.
-    pub(crate) made: MadeSecrets,
-    /// Reads a variable of the environment.
-    pub(crate) variable: Variable,
-}
-
-/// The secrets that were made for sources, by the source's name; clones share them.
-#[derive(Clone, Default)]
-pub(crate) struct MadeSecrets(Arc<Mutex<HashMap<String, SecretString>>>);
-
-impl MadeSecrets {
-    /// Remembers one, for sources that are read from now on.
-    pub(crate) fn remember(&self, source: &str, secret: SecretString) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(source.to_owned(), secret);
-    }
-
-    fn of(&self, source: &str) -> Option<SecretString> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(source)
-            .cloned()
-    }
-}
-
-impl Surroundings {
-    /// On loopback, with the secrets of the environment, and none that were made yet.
-    ///
-    /// # Errors
-    /// When TLS cannot be set up.
-    pub(crate) fn new(clock: Clock) -> anyhow::Result<Self> {
-        Ok(Self {
-            exposure: Exposure::Loopback,
-            clock,
-            http: key_client()?,
-            made: MadeSecrets::default(),
-            variable: Arc::new(config::variable),
-        })
-    }
-}
-
-impl fmt::Debug for Surroundings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Surroundings").finish_non_exhaustive()
-    }
 }
 
 impl Sources {
@@ -362,7 +292,7 @@ fn read(
             ));
         }
     };
-    let scheme = scheme_of(scheme_table, surroundings, &mut variable).map_err(scheme_error)?;
+    let scheme = Scheme::of(scheme_table, surroundings, &mut variable).map_err(scheme_error)?;
     let asks = handshake.map(|table| asks_of(table, &mut variable));
     let types = match (listed.is_empty(), &type_prefix) {
         (false, _) => listed.iter().map(|(pattern, _)| pattern.clone()).collect(),
@@ -450,58 +380,6 @@ fn listed_types(
         Ok((pattern, error))
     });
     listed.collect()
-}
-
-fn scheme_of(
-    table: SchemeTable,
-    surroundings: &Surroundings,
-    variable: &mut dyn FnMut(&str) -> String,
-) -> Result<Scheme, String> {
-    Ok(match table {
-        SchemeTable::StandardWebhooks {} => Scheme::Standard,
-        SchemeTable::Stripe {} => Scheme::Signed(Signed::stripe()),
-        SchemeTable::Github {} | SchemeTable::Meta {} => Scheme::Signed(Signed::hub()),
-        SchemeTable::Shopify {} => Scheme::Signed(Signed::shopify()),
-        SchemeTable::Slack {} => Scheme::Signed(Signed::slack()),
-        SchemeTable::Zoom {} => Scheme::Signed(Signed::zoom()),
-        SchemeTable::Square { url_env } => Scheme::Signed(Signed::square(variable(&url_env))),
-        SchemeTable::Twilio { url_env } => Scheme::Twilio(variable(&url_env)),
-        SchemeTable::Paypal {} => Scheme::Paypal(Paypal::new(surroundings.http.clone(), Trust::system())),
-        SchemeTable::Hmac {
-            header,
-            prefix,
-            encoding,
-            algorithm,
-            signed,
-            timestamp,
-        } => Scheme::Signed(Signed::described(
-            &header, prefix, encoding, algorithm, &signed, timestamp,
-        )?),
-        SchemeTable::Basic {} => Scheme::Basic,
-        SchemeTable::Bearer {} => Scheme::Bearer,
-        SchemeTable::Msgraph {} => Scheme::ClientState,
-        SchemeTable::Jwt {
-            issuer,
-            audience,
-            jwks_url,
-        } => Scheme::Jwt(Box::new(JwtCheck {
-            clock: surroundings.clock.clone(),
-            issuers: issuer,
-            audiences: audience,
-            scopes: Vec::new(),
-            published: jwks_url.map(|url| published(&url, surroundings)).transpose()?,
-        })),
-    })
-}
-
-fn published(url: &str, surroundings: &Surroundings) -> Result<Jwks, String> {
-    let parsed = Url::parse(url).ok().filter(|url| url.scheme() == "https");
-    let parsed = parsed.ok_or_else(|| format!("jwks_url: found {url:?}, expected an https URL"))?;
-    let keys = Jwks::new(parsed, surroundings.http.clone(), surroundings.clock.clone());
-    if Handle::try_current().is_ok() {
-        keys.fetch_in_background();
-    }
-    Ok(keys)
 }
 
 fn asks_of(table: HandshakeTable, variable: &mut dyn FnMut(&str) -> String) -> Asks {

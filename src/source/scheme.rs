@@ -2,12 +2,17 @@
 
 use actix_web::http::header::HeaderMap;
 use sha2::{Digest as _, Sha256};
+use tokio::runtime::Handle;
+use url::Url;
 
-use super::paypal::Paypal;
+use super::file::SchemeTable;
+use super::paypal::{Paypal, Trust};
 use super::request::{FORM, Refused, Request, Window, media_type};
 use super::secret::Secret;
 use super::signed::Signed;
+use super::surroundings::Surroundings;
 use super::{standard, token, twilio};
+use crate::auth::jwks::Jwks;
 use crate::auth::jwt::JwtCheck;
 
 pub(super) enum Scheme {
@@ -23,6 +28,49 @@ pub(super) enum Scheme {
 }
 
 impl Scheme {
+    /// As a file says it; `variable` is what a variable of the environment holds.
+    pub(super) fn of(
+        table: SchemeTable,
+        surroundings: &Surroundings,
+        variable: &mut dyn FnMut(&str) -> String,
+    ) -> Result<Self, String> {
+        Ok(match table {
+            SchemeTable::StandardWebhooks {} => Self::Standard,
+            SchemeTable::Stripe {} => Self::Signed(Signed::stripe()),
+            SchemeTable::Github {} | SchemeTable::Meta {} => Self::Signed(Signed::hub()),
+            SchemeTable::Shopify {} => Self::Signed(Signed::shopify()),
+            SchemeTable::Slack {} => Self::Signed(Signed::slack()),
+            SchemeTable::Zoom {} => Self::Signed(Signed::zoom()),
+            SchemeTable::Square { url_env } => Self::Signed(Signed::square(variable(&url_env))),
+            SchemeTable::Twilio { url_env } => Self::Twilio(variable(&url_env)),
+            SchemeTable::Paypal {} => Self::Paypal(Paypal::new(surroundings.http.clone(), Trust::system())),
+            SchemeTable::Hmac {
+                header,
+                prefix,
+                encoding,
+                algorithm,
+                signed,
+                timestamp,
+            } => Self::Signed(Signed::described(
+                &header, prefix, encoding, algorithm, &signed, timestamp,
+            )?),
+            SchemeTable::Basic {} => Self::Basic,
+            SchemeTable::Bearer {} => Self::Bearer,
+            SchemeTable::Msgraph {} => Self::ClientState,
+            SchemeTable::Jwt {
+                issuer,
+                audience,
+                jwks_url,
+            } => Self::Jwt(Box::new(JwtCheck {
+                clock: surroundings.clock.clone(),
+                issuers: issuer,
+                audiences: audience,
+                scopes: Vec::new(),
+                published: jwks_url.map(|url| published(&url, surroundings)).transpose()?,
+            })),
+        })
+    }
+
     /// Whether the body is part of the proof.
     pub(super) fn needs_body(&self) -> bool {
         match self {
@@ -65,4 +113,14 @@ impl Scheme {
             Self::ClientState => token::client_state(secrets, request.body),
         }
     }
+}
+
+fn published(url: &str, surroundings: &Surroundings) -> Result<Jwks, String> {
+    let parsed = Url::parse(url).ok().filter(|url| url.scheme() == "https");
+    let parsed = parsed.ok_or_else(|| format!("jwks_url: found {url:?}, expected an https URL"))?;
+    let keys = Jwks::new(parsed, surroundings.http.clone(), surroundings.clock.clone());
+    if Handle::try_current().is_ok() {
+        keys.fetch_in_background();
+    }
+    Ok(keys)
 }
