@@ -1,11 +1,12 @@
 //! The modules of `src/`: what each imports of the others, and that no imports run in a circle.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use syn::visit::Visit;
 use syn::{Attribute, Item, ItemMod, ItemUse, UseTree, Visibility};
+
+use crate::structure::rust_files;
 
 /// The names from the crate's root to a module, which is a file.
 type Module = Vec<String>;
@@ -115,38 +116,30 @@ impl<'ast> Visit<'ast> for Names {
     }
 }
 
-/// All files of `src/` but those of tests.
-fn files() -> BTreeMap<Module, Names> {
+/// All files of `src/` but those of tests, with what each names and how many lines it has.
+fn files() -> BTreeMap<Module, (Names, usize)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = BTreeMap::new();
-    let mut dirs = vec![root.clone()];
-    while let Some(dir) = dirs.pop() {
-        for entry in fs::read_dir(dir).unwrap() {
-            let path: PathBuf = entry.unwrap().path();
-            let name = path.file_stem().unwrap().to_str().unwrap();
-            if name == "tests" {
-                continue;
-            }
-            if path.is_dir() {
-                dirs.push(path);
-                continue;
-            }
-            let inside = path.strip_prefix(&root).unwrap().with_extension("");
-            let mut module: Module = inside.iter().map(|name| name.to_str().unwrap().to_owned()).collect();
-            if name == "mod" || inside == Path::new("lib") {
-                module.pop();
-            }
-            files.insert(module.clone(), Names::of(module, &fs::read_to_string(&path).unwrap()));
+    let files = rust_files("src").into_iter().filter_map(|(path, text)| {
+        let inside = path.strip_prefix(&root).unwrap().with_extension("");
+        let mut module: Module = inside.iter().map(|name| name.to_str().unwrap().to_owned()).collect();
+        if module.iter().any(|name| name == "tests") {
+            return None;
         }
-    }
-    files
+        if module.last().is_some_and(|name| name == "mod") || module == ["lib"] {
+            module.pop();
+        }
+        Some((module.clone(), (Names::of(module, &text), text.lines().count())))
+    });
+    files.collect()
 }
 
 /// The file that a path leads to, through what others give on.
-fn home(files: &BTreeMap<Module, Names>, path: &[String]) -> Module {
-    let module = (0..=path.len()).rev().map(|end| &path[..end]);
-    let module = module.into_iter().find(|module| files.contains_key(*module)).unwrap();
-    let given_on = path.get(module.len()).and_then(|name| files[module].given_on.get(name));
+fn home(files: &BTreeMap<Module, (Names, usize)>, path: &[String]) -> Module {
+    let mut modules = (0..=path.len()).rev().map(|end| &path[..end]);
+    let module = modules.find(|module| files.contains_key(*module)).unwrap();
+    let given_on = path
+        .get(module.len())
+        .and_then(|name| files[module].0.given_on.get(name));
     match given_on {
         Some(from) if from != path => home(files, &[&from[..], &path[module.len() + 1..]].concat()),
         Some(_) | None => module.to_vec(),
@@ -192,7 +185,7 @@ fn told(arrows: &Arrows, circle: &[Module]) -> String {
 fn no_imports_run_in_a_circle_among_files_nor_among_rooms_of_any_floor() {
     let files = files();
     let mut arrows = Arrows::new();
-    for (module, names) in files.iter().filter(|(module, _)| !module.is_empty()) {
+    for (module, (names, _)) in files.iter().filter(|(module, _)| !module.is_empty()) {
         for path in &names.used {
             let other = home(&files, path);
             if other != *module && !other.is_empty() {
@@ -233,15 +226,9 @@ fn no_imports_run_in_a_circle_among_files_nor_among_rooms_of_any_floor() {
 
 #[test]
 fn no_room_holds_more_than_a_seventh_of_the_lines() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut lines: BTreeMap<String, usize> = BTreeMap::new();
-    for module in files().keys().filter(|module| !module.is_empty()) {
-        let file = [module.join("/") + ".rs", module.join("/") + "/mod.rs"];
-        let text = file
-            .iter()
-            .find_map(|file| fs::read_to_string(root.join(file)).ok())
-            .unwrap();
-        *lines.entry(module[0].clone()).or_default() += text.lines().count();
+    for (module, (_, count)) in files().iter().filter(|(module, _)| !module.is_empty()) {
+        *lines.entry(module[0].clone()).or_default() += count;
     }
     let all: usize = lines.values().sum();
     for (room, lines) in lines {

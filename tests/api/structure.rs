@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-fn rust_files(dir: &str) -> Vec<(PathBuf, String)> {
+pub(crate) fn rust_files(dir: &str) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut dirs = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(dir)];
     while let Some(dir) = dirs.pop() {
