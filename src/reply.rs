@@ -1,10 +1,12 @@
 //! What a handler returns: a reply, or a follow-up event, as plain values.
 
+pub mod message;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-pub use crate::message::{self, Message, Platform};
+pub use self::message::{Message, Platform};
 use crate::session::{ContextId, is_context_id};
 
 /// Something to keep in the conversation for later turns, read back by [`Context<T>`](crate::handler::Context).

@@ -67,6 +67,25 @@ pub(crate) struct Listed {
     pub(crate) unsent: Vec<String>,
 }
 
+impl Listed {
+    /// With nothing but what all have.
+    fn new(event_id: String, event_type: String, source: String, received_at: DateTime<Utc>, state: State) -> Self {
+        Self {
+            event_id,
+            event_type,
+            entity_id: None,
+            source,
+            received_at,
+            state,
+            position: None,
+            attempts: None,
+            retry_at: None,
+            error: None,
+            unsent: Vec::new(),
+        }
+    }
+}
+
 /// Lists events, at most as many as the filter says.
 pub(crate) async fn list(pool: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Listed>> {
     let is_sought = |state| filter.state.is_none_or(|sought| sought == state);
@@ -134,17 +153,15 @@ async fn logged(pool: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Listed>> {
     .fetch_all(pool)
     .await?;
     let events = rows.into_iter().map(|row| Listed {
-        event_id: row.event_id,
-        event_type: row.event_type,
         entity_id: Some(row.entity_id),
-        source: row.source,
-        received_at: row.received_at,
-        state: if row.is_waiting { State::Waiting } else { State::Applied },
         position: Some(row.position),
-        attempts: None,
-        retry_at: None,
-        error: None,
-        unsent: Vec::new(),
+        ..Listed::new(
+            row.event_id,
+            row.event_type,
+            row.source,
+            row.received_at,
+            if row.is_waiting { State::Waiting } else { State::Applied },
+        )
     });
     Ok(events.collect())
 }
@@ -168,17 +185,12 @@ async fn parked(pool: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Listed>> {
     .fetch_all(pool)
     .await?;
     let events = rows.into_iter().map(|row| Listed {
-        event_id: row.event_id,
-        event_type: row.event_type,
         entity_id: Some(row.entity_id),
-        source: row.source,
-        received_at: row.received_at,
-        state: State::Parked,
         position: Some(row.position),
         attempts: Some(row.attempts),
         retry_at: row.retry_at,
         error: row.error,
-        unsent: Vec::new(),
+        ..Listed::new(row.event_id, row.event_type, row.source, row.received_at, State::Parked)
     });
     Ok(events.collect())
 }
@@ -198,17 +210,11 @@ async fn dead(pool: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Listed>> {
     .fetch_all(pool)
     .await?;
     let events = rows.into_iter().map(|row| Listed {
-        event_id: row.event_id,
-        event_type: row.event_type,
         entity_id: Some(row.entity_id),
-        source: row.source,
-        received_at: row.received_at,
-        state: State::Dead,
         position: Some(row.position),
         attempts: Some(row.attempts),
-        retry_at: None,
         error: Some(row.error),
-        unsent: Vec::new(),
+        ..Listed::new(row.event_id, row.event_type, row.source, row.received_at, State::Dead)
     });
     Ok(events.collect())
 }
@@ -229,17 +235,15 @@ async fn quarantined(pool: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Listed>
     .fetch_all(pool)
     .await?;
     let events = rows.into_iter().map(|row| Listed {
-        event_id: row.event_id,
-        event_type: row.event_type,
         entity_id: row.entity_id,
-        source: row.source,
-        received_at: row.received_at,
-        state: State::Quarantined,
-        position: None,
-        attempts: None,
-        retry_at: None,
         error: Some(violations(&row.violations)),
-        unsent: Vec::new(),
+        ..Listed::new(
+            row.event_id,
+            row.event_type,
+            row.source,
+            row.received_at,
+            State::Quarantined,
+        )
     });
     Ok(events.collect())
 }

@@ -8,7 +8,7 @@ use tracing::warn;
 use super::field::{self, Message as Fields};
 use super::{NotATurn, es, lifespan, limit, unsaid};
 use crate::lang::Lang;
-use crate::message::{Message, Platform};
+use crate::reply::message::{Message, Platform};
 use crate::reply::{Answer, FollowUp, KeptContext, Merge, Reply, Target};
 use crate::session::SessionName;
 use crate::turn::{Api, FormParameter, Lifespan, Page, Turn};

@@ -8,7 +8,7 @@ use tracing::warn;
 use super::field::{self, Message as Fields};
 use super::{EsApi, NotATurn, limit, unsaid};
 use crate::lang::Lang;
-use crate::message::{Message, Platform};
+use crate::reply::message::{Message, Platform};
 use crate::reply::{Answer, FollowUp, KeptContext, Reply, SessionEntity};
 use crate::session::SessionName;
 use crate::turn::{ActiveContext, Api, KEPT, Sentiment, Turn};

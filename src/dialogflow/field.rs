@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::{NotATurn, json};
+use super::NotATurn;
+use crate::json::kind;
 
 /// One message, and where it stands in the request.
 pub(super) struct Message {
@@ -169,7 +170,7 @@ fn last_step(path: &'static str) -> &'static str {
 pub(super) fn wrong(field: &str, found: &Value, expected: &str) -> NotATurn {
     let found = match found {
         Value::String(text) => format!("{:?}", text.chars().take(60).collect::<String>()),
-        other => json::kind(other).to_owned(),
+        other => kind(other).to_owned(),
     };
     NotATurn::Field {
         field: field.to_owned(),

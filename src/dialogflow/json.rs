@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::json::without_place;
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
@@ -34,29 +35,11 @@ pub(super) fn read(body: &[u8]) -> Result<Value, BadJson> {
     let read = Nested(MAX_NESTING)
         .deserialize(&mut reader)
         .and_then(|value| reader.end().map(|()| value));
-    read.map_err(|error| {
-        let text = error.to_string();
-        let reason = text
-            .rsplit_once(" at line ")
-            .map_or(text.as_str(), |(reason, _)| reason);
-        BadJson {
-            reason: reason.to_owned(),
-            line: error.line(),
-            column: error.column(),
-        }
+    read.map_err(|error| BadJson {
+        reason: without_place(&error),
+        line: error.line(),
+        column: error.column(),
     })
-}
-
-/// The name of a value's JSON kind, for error messages.
-pub(super) fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
 }
 
 /// Reads one value that may hold this many more levels.

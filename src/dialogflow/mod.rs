@@ -13,7 +13,7 @@ use serde_json::Value;
 
 pub(crate) use self::json::BadJson;
 use crate::lang::Lang;
-use crate::message::Message;
+use crate::reply::message::Message;
 use crate::reply::{Answer, Reply};
 use crate::turn::{Api, Turn};
 

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 /// Ids and types are at most this long, in bytes.
-const MAX_ID: usize = 256;
+pub(crate) const MAX_ID: usize = 256;
 
 /// A payload's arrays and objects are at most so deep: what is deeper can neither be read again nor be stored.
 const MAX_DEPTH: usize = 100;

@@ -116,21 +116,11 @@ pub(crate) fn toml<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, Fi
 
 /// The files of `dir` with this extension, by name; a directory that is not there has none.
 pub(crate) fn list(dir: &Path, extension: &str) -> Result<Vec<PathBuf>, FileError> {
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(FileError::whole(dir, error)),
-    };
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(|error| FileError::whole(dir, error))?.path();
-        if path.is_file() && path.extension().is_some_and(|found| found == extension) {
-            files.push(path);
-        }
-    }
-    files.sort();
+    let mut files = all_in(dir)?;
+    files.retain(|path| path.is_file() && path.extension().is_some_and(|found| found == extension));
     Ok(files)
 }
+
 /// The value, or its default with the error noted.
 pub(crate) fn noted<T: Default>(result: Result<T, FileError>, errors: &mut Vec<FileError>) -> T {
     result.unwrap_or_else(|error| {
@@ -141,18 +131,19 @@ pub(crate) fn noted<T: Default>(result: Result<T, FileError>, errors: &mut Vec<F
 
 /// What is in a directory, by name, without hidden files; one that is not there is empty.
 pub(crate) fn entries(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let mut paths = all_in(dir)?;
+    paths.retain(|path| !file_name(path).starts_with('.'));
+    Ok(paths)
+}
+
+fn all_in(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
     let found = match std::fs::read_dir(dir) {
         Ok(found) => found,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(FileError::whole(dir, error)),
     };
-    let mut paths = Vec::new();
-    for entry in found {
-        let path = entry.map_err(|error| FileError::whole(dir, error))?.path();
-        if !file_name(&path).starts_with('.') {
-            paths.push(path);
-        }
-    }
+    let paths = found.map(|entry| Ok(entry.map_err(|error| FileError::whole(dir, error))?.path()));
+    let mut paths = paths.collect::<Result<Vec<_>, FileError>>()?;
     paths.sort();
     Ok(paths)
 }

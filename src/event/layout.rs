@@ -1,8 +1,8 @@
 //! Where files may lie in the events directory: what lies elsewhere is read by nobody.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::file::FileError;
+use super::file::{FileError, entries, file_name, noted};
 use crate::nearest::did_you_mean;
 
 /// The directories that are read. That of schemas tells what is wrong in it by itself.
@@ -18,8 +18,8 @@ pub(crate) fn check(events_dir: &Path) -> Vec<FileError> {
         return vec![FileError::whole(events_dir, message)];
     }
     let mut errors = Vec::new();
-    for path in entries(events_dir, &mut errors) {
-        let name = name_of(&path);
+    for path in noted(entries(events_dir), &mut errors) {
+        let name = file_name(&path);
         if path.is_dir() && !DIRECTORIES.contains(&name.as_str()) {
             let meant = did_you_mean(&name, DIRECTORIES);
             let message = format!(
@@ -36,7 +36,7 @@ pub(crate) fn check(events_dir: &Path) -> Vec<FileError> {
         }
     }
     for directory in ["sources", "reactions", "channels"] {
-        for path in entries(&events_dir.join(directory), &mut errors) {
+        for path in noted(entries(&events_dir.join(directory)), &mut errors) {
             let extension = extension_of(&path);
             if path.is_dir() {
                 errors.push(FileError::whole(
@@ -49,26 +49,6 @@ pub(crate) fn check(events_dir: &Path) -> Vec<FileError> {
         }
     }
     errors
-}
-
-/// What is in a directory, by name, without hidden files; one that is not there is empty.
-fn entries(dir: &Path, errors: &mut Vec<FileError>) -> Vec<PathBuf> {
-    let found = match std::fs::read_dir(dir) {
-        Ok(found) => found,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
-        Err(error) => {
-            errors.push(FileError::whole(dir, error));
-            return Vec::new();
-        }
-    };
-    let mut paths: Vec<PathBuf> = found.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    paths.retain(|path| !name_of(path).starts_with('.'));
-    paths.sort();
-    paths
-}
-
-fn name_of(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn extension_of(path: &Path) -> String {

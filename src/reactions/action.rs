@@ -10,11 +10,9 @@ use serde_json::{Map, Value};
 use super::content::{Content, fields_of};
 use crate::effect::{Effect, GotoKind, HttpCall, Recipient};
 use crate::event::catalogue::Catalogue;
+use crate::event::envelope::MAX_ID;
 use crate::expression::{EvalError, MAX_OUTPUT};
 use crate::session::SessionName;
-
-/// Ids are at most this long, in bytes; the envelope says the same.
-const MAX_ID: usize = 256;
 
 /// A compiled action.
 #[derive(Debug)]

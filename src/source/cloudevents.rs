@@ -11,13 +11,12 @@ use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest as _, Sha256};
 
-use super::items::{Items, NotEvents, bad, normal_type, plain};
-use super::request::{media_type, text};
+use super::items::{Items, NotEvents, bad, normal_type};
+use super::request::{media_type, media_type_of, text};
 use super::{time, trace};
+use crate::event::envelope::MAX_ID;
 use crate::event::envelope::{BadEnvelope, Envelope};
-
-/// Ids of envelopes are at most this long, in bytes.
-const MAX_ID: usize = 256;
+use crate::json::without_place;
 
 #[derive(Default, Deserialize)]
 struct Attributes<'a> {
@@ -99,7 +98,7 @@ pub(super) fn read(
 
 fn structured(source: &Arc<str>, event: &RawValue, received: DateTime<Utc>) -> Result<Envelope, BadEnvelope> {
     let attributes: Attributes<'_> = serde_json::from_str(event.get())
-        .map_err(|error| bad("", plain(&error), "a CloudEvent with text attributes"))?;
+        .map_err(|error| bad("", without_place(&error), "a CloudEvent with text attributes"))?;
     envelope(source, &attributes, received)
 }
 
@@ -138,7 +137,7 @@ fn payload(attributes: &Attributes<'_>) -> Result<Box<RawValue>, BadEnvelope> {
             .decode(digits.as_bytes())
             .map_err(|_| bad("data_base64", digits, "base64"))?;
         let media_type = filled(&attributes.datacontenttype).unwrap_or_default();
-        let data = of_content(&lower(media_type), &bytes).map_err(|error| bad("data_base64", error, "JSON"))?;
+        let data = of_content(&media_type_of(media_type), &bytes).map_err(|error| bad("data_base64", error, "JSON"))?;
         return Ok(data.unwrap_or_else(null));
     }
     Ok(match filled(&attributes.dataref) {
@@ -192,11 +191,6 @@ fn required<'a>(name: &str, attribute: &'a Option<Cow<'_, str>>) -> Result<&'a s
 
 fn filled<'a>(attribute: &'a Option<Cow<'_, str>>) -> Option<&'a str> {
     attribute.as_deref().filter(|value| !value.is_empty())
-}
-
-fn lower(content_type: &str) -> String {
-    let media_type = content_type.split(';').next().unwrap_or_default();
-    media_type.trim().to_ascii_lowercase()
 }
 
 fn null() -> Box<RawValue> {

@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use crate::event::envelope::{BadEnvelope, Envelope};
 use crate::event::event_type;
+use crate::json::without_place;
 
 /// What is said where a version is none.
 pub(super) const VERSION_EXPECTED: &str = "a whole number from 1";
@@ -47,7 +48,7 @@ impl NotEvents {
         Self::Json {
             line: error.line(),
             column: error.column(),
-            message: plain(error),
+            message: without_place(error),
         }
     }
 
@@ -56,15 +57,6 @@ impl NotEvents {
             true => Ok(()),
             false => Err(Self::TooMany { found, limit }),
         }
-    }
-}
-
-/// What is wrong, without the place, which stands beside it.
-pub(super) fn plain(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" at line ") {
-        Some(end) => text[..end].to_owned(),
-        None => text,
     }
 }
 

@@ -6,10 +6,11 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::items::{self, Items, NotEvents, VERSION_EXPECTED, bad, plain};
+use super::items::{self, Items, NotEvents, VERSION_EXPECTED, bad};
 use super::time;
 use crate::event::envelope::{BadEnvelope, Envelope};
 use crate::event::event_type;
+use crate::json::without_place;
 
 /// The fields as they stand, so that a wrong one can be named.
 #[derive(Deserialize)]
@@ -59,7 +60,7 @@ pub(super) fn lines(source: &Arc<str>, body: &[u8], limit: usize) -> Result<Item
             Err(error) => Err(NotEvents::Json {
                 line: number + 1,
                 column: error.column(),
-                message: plain(&error),
+                message: without_place(&error),
             }),
         })
         .collect()
@@ -68,7 +69,7 @@ pub(super) fn lines(source: &Arc<str>, body: &[u8], limit: usize) -> Result<Item
 fn one(source: &Arc<str>, item: &str) -> Result<Envelope, BadEnvelope> {
     match serde_json::from_str::<Wire<'_>>(item) {
         Ok(wire) => envelope(source, &wire),
-        Err(error) => Err(bad("", plain(&error), "an envelope")),
+        Err(error) => Err(bad("", without_place(&error), "an envelope")),
     }
 }
 

@@ -80,7 +80,11 @@ impl Window {
 
 /// The media type of a body: lower-case, without parameters.
 pub(super) fn media_type(headers: &HeaderMap) -> String {
-    let content_type = text(headers, CONTENT_TYPE.as_str()).unwrap_or_default();
+    media_type_of(text(headers, CONTENT_TYPE.as_str()).unwrap_or_default())
+}
+
+/// The media type that a content type begins with.
+pub(super) fn media_type_of(content_type: &str) -> String {
     let media_type = content_type.split(';').next().unwrap_or_default();
     media_type.trim().to_ascii_lowercase()
 }

@@ -11,6 +11,7 @@ use super::super::actor::Actor;
 use super::super::database::{CONNECTIONS, Reached};
 use super::super::progress::Progress;
 use super::super::{out, table};
+use crate::apply::list;
 use crate::bot::Bot;
 use crate::config::{DatabaseSettings, EventSettings};
 use crate::intake::quarantine::{self, Quarantined, QuarantinedRequest};
@@ -161,15 +162,5 @@ fn row(kept: &Quarantined) -> [String; 5] {
 }
 
 fn violations(json: &RawValue) -> String {
-    let violations: Value = serde_json::from_str(json.get()).unwrap_or_default();
-    let violations: Vec<String> = violations
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|violation| {
-            let text = |name: &str| violation[name].as_str().unwrap_or_default().to_owned();
-            format!("{}: {}", text("pointer"), text("message"))
-        })
-        .collect();
-    violations.join("; ")
+    list::violations(&serde_json::from_str(json.get()).unwrap_or_default())
 }

@@ -15,7 +15,7 @@ use super::super::database::{CONNECTIONS, Reached};
 use super::super::out;
 use super::super::progress::Progress;
 use super::effect;
-use crate::apply::replay::{Difference, Place, Range, Step};
+use crate::apply::replay::{self, Difference, Place, Range, Step};
 use crate::bot::Bot;
 use crate::config::{DatabaseSettings, EventSettings, NotificationSettings};
 use crate::events;
@@ -70,8 +70,7 @@ impl<B: Args> Replay<B> {
             event_type: self.event_type,
         };
         let applier = events::applier(&database.database, bot, &self.events, self.notifications)?;
-        let mut replay =
-            crate::apply::replay::Replay::new(&applier, &range, self.dry_run, self.resume.unwrap_or_default());
+        let mut replay = replay::Replay::new(&applier, &range, self.dry_run, self.resume.unwrap_or_default());
         let audit = async |detail: &str| {
             let entry = Entry {
                 actor: &self.actor.name,

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::accepts::Accepts;
 use super::{example, place};
 use crate::event::file::{FileError, Severity};
+use crate::json::{kind, without_place};
 use crate::nearest::did_you_mean;
 
 /// At most so many violations are told.
@@ -333,17 +334,6 @@ fn says_itself(
     }
 }
 
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
-}
-
 fn kind_of_text(json: &str) -> &'static str {
     match json.bytes().next() {
         Some(b'{') => "an object",
@@ -352,15 +342,6 @@ fn kind_of_text(json: &str) -> &'static str {
         Some(b't' | b'f') => "a boolean",
         Some(b'n') => "null",
         _ => "a number",
-    }
-}
-
-/// What serde_json says, without the place at its end.
-fn without_place(error: &serde_json::Error) -> String {
-    let message = error.to_string();
-    match message.rfind(" at line ") {
-        Some(end) => message[..end].to_owned(),
-        None => message,
     }
 }
 
