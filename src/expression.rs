@@ -1,5 +1,6 @@
 //! Expressions and templates: minijinja, strict about what is undefined, with bounded work and output.
 
+mod code;
 mod error;
 mod filters;
 mod paths;

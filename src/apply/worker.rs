@@ -98,7 +98,7 @@ impl Worker {
     pub(crate) async fn release(&self) {
         let released = async {
             if let Err(error) = parked::give_up(self.database.events(), self.id).await {
-                info!(error = %error, "attempts not given up; they count as failed");
+                info!(error = %error, "attempts not given up; their events are tried with care");
             }
             self.leases.release().await
         };

@@ -3,6 +3,7 @@
 
 use minijinja::context;
 
+use super::code::{Part, parts};
 use super::error::BadSource;
 use super::sandbox::ENVIRONMENT;
 
@@ -12,51 +13,27 @@ const STATEMENTS: [&str; 6] = ["if", "elif", "else", "endif", "for", "endfor"];
 /// The first filter (`| name`), test (`is name`) or statement (`{% name`) in valid source that is not known. In a
 /// template, only what stands between `{{` and `}}` or `{%` and `%}` is looked at.
 pub(super) fn unknown_filter(source: &str, is_expression: bool) -> Option<BadSource> {
+    let parts = parts(source, is_expression);
     let bytes = source.as_bytes();
-    let (mut at, mut inside, mut quote) = (0, is_expression, None);
-    while at < bytes.len() {
-        let here = &bytes[at..];
-        match (quote, here[0]) {
-            (Some(_), b'\\') => at += 1,
-            (Some(open), byte) if byte == open => quote = None,
-            (Some(_), _) => {}
-            (None, _) if !inside => {
-                inside = here.starts_with(b"{{") || here.starts_with(b"{%");
-                if here.starts_with(b"{%")
-                    && let Some(unknown) = unknown_statement(source, at)
-                {
-                    return Some(unknown);
-                }
-            }
-            (None, _) if !is_expression && (here.starts_with(b"}}") || here.starts_with(b"%}")) => inside = false,
-            (None, byte @ (b'"' | b'\'')) => quote = Some(byte),
-            (None, b'|') => {
-                if let Some(unknown) = unknown(source, at + 1, "filter") {
-                    return Some(unknown);
-                }
-            }
-            (None, b'r') if !is_expression && is_word(source, at, "recursive") => {
-                return Some(BadSource {
-                    offset: at,
-                    message: "found a recursive loop, expected none".to_owned(),
-                });
-            }
-            (None, b'i') if is_word(source, at, "is") => {
-                let after = at + 2 + leading_space(&source[at + 2..]);
-                let name = if is_word(source, after, "not") {
-                    after + 3
-                } else {
-                    after
-                };
-                if let Some(unknown) = unknown(source, name, "test") {
-                    return Some(unknown);
-                }
-            }
-            (None, _) => {}
+    (0..bytes.len()).find_map(|at| match bytes[at] {
+        _ if parts[at] == Part::Opening => unknown_statement(source, at),
+        _ if parts[at] == Part::Text => None,
+        b'|' => unknown(source, at + 1, "filter"),
+        b'r' if !is_expression && is_word(source, at, "recursive") => Some(BadSource {
+            offset: at,
+            message: "found a recursive loop, expected none".to_owned(),
+        }),
+        b'i' if is_word(source, at, "is") => {
+            let after = at + 2 + leading_space(&source[at + 2..]);
+            let name = if is_word(source, after, "not") {
+                after + 3
+            } else {
+                after
+            };
+            unknown(source, name, "test")
         }
-        at += 1;
-    }
-    None
+        _ => None,
+    })
 }
 
 fn unknown_statement(source: &str, at: usize) -> Option<BadSource> {

@@ -1,5 +1,7 @@
 //! Products: of numbers only, for minijinja repeats text and lists with a `*`, up to 100 MB.
 
+use super::code::{Part, parts};
+
 /// What stands behind each product: it changes no number, and nothing else can be multiplied by it.
 const CHECK: &str = " * -1 * -1";
 
@@ -9,7 +11,10 @@ const WORDS: [&str; 6] = ["and", "else", "if", "in", "not", "or"];
 /// The source with a check behind each product. In a template, only what stands between `{{` and `}}` or `{%` and `%}` is
 /// looked at.
 pub(super) fn checked(source: &str, is_expression: bool) -> String {
-    let is_code = code(source, is_expression);
+    let is_code: Vec<bool> = parts(source, is_expression)
+        .iter()
+        .map(|part| *part == Part::Code)
+        .collect();
     let bytes = source.as_bytes();
     let mut ends = Vec::new();
     let mut at = 0;
@@ -33,27 +38,6 @@ pub(super) fn checked(source: &str, is_expression: bool) -> String {
 pub(super) fn as_written(part: &str) -> String {
     // An error may be about the first half of a check.
     part.replace(CHECK, "").trim_end_matches(" * -1").to_owned()
-}
-
-/// For each byte, whether it is part of an expression and not of a string in it.
-fn code(source: &str, is_expression: bool) -> Vec<bool> {
-    let bytes = source.as_bytes();
-    let mut is_code = vec![false; bytes.len()];
-    let (mut at, mut inside, mut quote) = (0, is_expression, None);
-    while at < bytes.len() {
-        let here = &bytes[at..];
-        match (quote, here[0]) {
-            (Some(_), b'\\') => at += 1,
-            (Some(open), byte) if byte == open => quote = None,
-            (Some(_), _) => {}
-            (None, _) if !inside => inside = here.starts_with(b"{{") || here.starts_with(b"{%"),
-            (None, _) if !is_expression && (here.starts_with(b"}}") || here.starts_with(b"%}")) => inside = false,
-            (None, byte @ (b'"' | b'\'')) => quote = Some(byte),
-            (None, _) => is_code[at] = true,
-        }
-        at += 1;
-    }
-    is_code
 }
 
 /// Where the right side of a product ends that begins at `start`: with its filters, its tests and its powers.
