@@ -118,10 +118,10 @@ impl Bot {
     /// Calls the intent named just before also while Dialogflow ES is filling its slots, and when the user cancels that.
     ///
     /// Without it, the agent's own text goes on in such a turn: its prompt for the next parameter, or that it has
-    /// cancelled. A handler that is called then sees by [`Turn::all_required_params_present`] and
-    /// [`Turn::cancels_slot_filling`] that there is nothing to carry out, by `""` (`None` in
-    /// [`Params`](crate::handler::Params)) what is missing, and by [`Turn::agent_text`] what the agent would say. It can
-    /// set slots by [`Reply::fill`](crate::Reply::fill).
+    /// cancelled. A handler that is called then sees by the [`Turn`](crate::Turn)'s `all_required_params_present` and
+    /// `cancels_slot_filling` that there is nothing to carry out, by `""` (`None` in [`Params`](crate::handler::Params))
+    /// what is missing, and by `agent_text` what the agent would say. It can set slots by
+    /// [`Reply::fill`](crate::Reply::fill).
     #[must_use]
     pub fn slot_filling(self) -> Self {
         self.last("slot_filling", |intent| intent.slot_filling = true)
