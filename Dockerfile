@@ -2,7 +2,7 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
-COPY .cargo .cargo
+COPY build.rs build.rs
 COPY .sqlx .sqlx
 COPY src src
 COPY intents intents

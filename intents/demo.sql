@@ -52,14 +52,14 @@ insert into orders (id, customer_id, status, tracking_number, arrives_on) values
     ('10046', null, 'confirmed', null, '2025-07-02'),
     ('10047', null, 'shipped', '00340434161094042557', null);
 
-insert into conversations (session, user_id, seen_at) values
+insert into rejoinder.conversations (session, user_id, seen_at) values
     ('projects/demo/agent/sessions/1', '12345', '2025-06-23T09:00:00Z'),
     ('projects/project-id/agent/sessions/session-id', '12345', '2025-06-23T09:00:00Z');
 
-insert into follows (entity_id, user_id, followed_at) values
+insert into rejoinder.follows (entity_id, user_id, followed_at) values
     ('10041', '12345', '2025-06-23T09:00:00Z'), ('10042', '12345', '2025-06-23T09:00:00Z');
 
-insert into subscriptions (user_id, topic, opted_in, set_at) values ('12345', 'orders', true, '2025-06-23T09:00:00Z');
+insert into rejoinder.subscriptions (user_id, topic, opted_in, set_at) values ('12345', 'orders', true, '2025-06-23T09:00:00Z');
 
 insert into stock (product, store, quantity) values
     ('laptop', 'berlin', 12), ('laptop', 'dresden', 0), ('laptop', 'hamburg', 3),

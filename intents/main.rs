@@ -33,7 +33,8 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[rustfmt::skip] // one line, one thing the bot can do
 fn bot(settings: &Settings) -> Bot {
-    Bot::new().data(settings.clone()).demo_data("customers", include_str!("demo.sql"))
+    Bot::new().data(settings.clone())
+        .migrations(sqlx::migrate!("intents/migrations")).demo_data("customers", include_str!("demo.sql"))
         .intent("Get Account Balance", get_account_balance::handle)
             .example(r#"{"user_id":"12345","account_type":"checking"}"#)
             .prompt("user_id", account::WHOSE).prompt("account_type", account::WHICH)

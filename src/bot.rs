@@ -14,6 +14,7 @@ use crate::dialogflow;
 use crate::handler::reaction::{self, Actions, Event};
 use crate::handler::{Handler, Tx};
 use crate::postgres::DemoData;
+use sqlx::migrate::Migrator;
 
 /// What the deployment can do: a list of intents, each with its handler.
 #[derive(Default)]
@@ -21,6 +22,7 @@ pub struct Bot {
     intents: Vec<Intent>,
     data: SharedData,
     actions: Actions,
+    migrations: Option<Migrator>,
     demo_data: Option<DemoData>,
     misplaced: Option<&'static str>,
     action_twice: Option<&'static str>,
@@ -134,6 +136,18 @@ impl Bot {
         self
     }
 
+    /// The migrations of the bot's own tables, such as `sqlx::migrate!()`; those that are missing are applied when the
+    /// service starts, and by `migrate`.
+    ///
+    /// They are recorded in `_sqlx_migrations`, as sqlx's own command does it. The framework's tables, and its record, are
+    /// in the schema `rejoinder` and in nobody's way. Migrations that are applied and are not in the list are left alone, so
+    /// that a version can be taken back.
+    #[must_use]
+    pub fn migrations(mut self, migrations: Migrator) -> Self {
+        self.migrations = Some(migrations);
+        self
+    }
+
     /// SQL that fills the database for a demonstration; run in one transaction, while `table` is empty.
     #[must_use]
     pub fn demo_data(mut self, table: &'static str, sql: &'static str) -> Self {
@@ -181,6 +195,10 @@ impl Bot {
     /// The names that rules may `run`.
     pub(crate) fn action_names(&self) -> Vec<&'static str> {
         self.actions.keys().copied().collect()
+    }
+
+    pub(crate) fn own_migrations(&self) -> Option<&Migrator> {
+        self.migrations.as_ref()
     }
 
     pub(crate) fn demo(&self) -> Option<DemoData> {

@@ -104,7 +104,7 @@ pub(crate) async fn forget(
     let subject = hex::encode(&Sha256::digest(user_id)[..8]);
     let counts = serde_json::to_string(&forgotten).unwrap_or_default();
     sqlx::query!(
-        "insert into event_audit (at, actor, action, detail) values ($1, $2, 'forget', $3)",
+        "insert into rejoinder.event_audit (at, actor, action, detail) values ($1, $2, 'forget', $3)",
         now,
         actor,
         format!("user sha256:{subject}: {counts}")
@@ -119,24 +119,27 @@ impl Erasure<'_> {
     /// Finds the user's conversations, and the events that concern the user: by their own word, or because they led to
     /// something that is kept of the user. What was found before still counts, though what led there is gone.
     async fn find(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        let sessions = sqlx::query_scalar!("select session from conversations where user_id = $1", self.user_id)
-            .fetch_all(&mut *connection)
-            .await?;
+        let sessions = sqlx::query_scalar!(
+            "select session from rejoinder.conversations where user_id = $1",
+            self.user_id
+        )
+        .fetch_all(&mut *connection)
+        .await?;
         self.sessions.extend(sessions);
         self.sessions.sort();
         self.sessions.dedup();
         let positions = sqlx::query_scalar!(
-            r#"select position as "position!" from event_log where user_id = $1
+            r#"select position as "position!" from rejoinder.event_log where user_id = $1
                union
-               select position from event_log where partition = $3 and entity_id = $1
+               select position from rejoinder.event_log where partition = $3 and entity_id = $1
                union
-               select position from facts
+               select position from rejoinder.facts
                where position is not null
                    and ((scope = 'user' and subject = $1) or (scope = 'session' and subject = any($2)))
                union
-               select position from outbox where user_id = $1
+               select position from rejoinder.outbox where user_id = $1
                union
-               select position from gotos where session = any($2)"#,
+               select position from rejoinder.gotos where session = any($2)"#,
             self.user_id,
             &self.sessions,
             i16::from(partition_of(self.user_id))
@@ -151,14 +154,14 @@ impl Erasure<'_> {
 
     async fn erase_memory(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
         let (user_id, sessions, forgotten) = (self.user_id, &self.sessions, &mut self.forgotten);
-        let follows = sqlx::query!("delete from follows where user_id = $1", user_id);
+        let follows = sqlx::query!("delete from rejoinder.follows where user_id = $1", user_id);
         forgotten.follows += follows.execute(&mut *connection).await?.rows_affected();
-        let subscriptions = sqlx::query!("delete from subscriptions where user_id = $1", user_id);
+        let subscriptions = sqlx::query!("delete from rejoinder.subscriptions where user_id = $1", user_id);
         forgotten.subscriptions += subscriptions.execute(&mut *connection).await?.rows_affected();
-        let preferences = sqlx::query!("delete from preferences where user_id = $1", user_id);
+        let preferences = sqlx::query!("delete from rejoinder.preferences where user_id = $1", user_id);
         forgotten.preferences += preferences.execute(&mut *connection).await?.rows_affected();
         let facts = sqlx::query!(
-            "delete from facts
+            "delete from rejoinder.facts
              where (scope in ('user', 'entity') and subject = $1) or (scope = 'session' and subject = any($2))
                  or (scope = 'entity' and position = any($3))",
             user_id,
@@ -166,10 +169,10 @@ impl Erasure<'_> {
             &self.positions
         );
         forgotten.facts += facts.execute(&mut *connection).await?.rows_affected();
-        let gotos = sqlx::query!("delete from gotos where session = any($1)", sessions);
+        let gotos = sqlx::query!("delete from rejoinder.gotos where session = any($1)", sessions);
         forgotten.gotos += gotos.execute(&mut *connection).await?.rows_affected();
         forgotten.replies += late::forget(&mut *connection, sessions, user_id).await?;
-        let answers = sqlx::query!("delete from turn_answers where session = any($1)", sessions);
+        let answers = sqlx::query!("delete from rejoinder.turn_answers where session = any($1)", sessions);
         forgotten.replies += answers.execute(&mut *connection).await?.rows_affected();
         Ok(())
     }
@@ -179,12 +182,12 @@ impl Erasure<'_> {
         // their ids, as senders do, who write of several at once.
         let messages = sqlx::query!(
             "with erased as (
-                 select id from outbox
+                 select id from rejoinder.outbox
                  where user_id = $1 or session = any($2)
                      or (position = any($3) and channel = 'call' and body::text <> '{}')
                  order by id for update
              )
-             update outbox set body = '{}', user_id = null, session = null,
+             update rejoinder.outbox set body = '{}', user_id = null, session = null,
                  state = case when state in ('pending', 'held') then 'suppressed' else state end,
                  reason = case when state in ('pending', 'held') then 'forgotten' else reason end,
                  done_at = coalesce(done_at, $4)
@@ -196,7 +199,10 @@ impl Erasure<'_> {
         );
         self.forgotten.messages += messages.execute(&mut *connection).await?.rows_affected();
         // After the outbox: a sender that was saying something is done then.
-        let chat = sqlx::query!("delete from chat_messages where session = any($1)", &self.sessions);
+        let chat = sqlx::query!(
+            "delete from rejoinder.chat_messages where session = any($1)",
+            &self.sessions
+        );
         self.forgotten.chat_messages += chat.execute(&mut *connection).await?.rows_affected();
         Ok(())
     }
@@ -205,7 +211,7 @@ impl Erasure<'_> {
         let (positions, forgotten) = (&self.positions, &mut self.forgotten);
         let partitions: Vec<i16> = (0..i16::from(PARTITIONS)).collect();
         let events = sqlx::query_scalar!(
-            "update event_log set payload = null
+            "update rejoinder.event_log set payload = null
              -- by the partition, too: that is what the index is on
              where partition = any($1) and position = any($2) and payload is not null
              returning position",
@@ -213,7 +219,10 @@ impl Erasure<'_> {
             positions
         );
         self.erased.extend(events.fetch_all(&mut *connection).await?);
-        let outcomes = sqlx::query!("delete from event_outcomes where position = any($1)", positions);
+        let outcomes = sqlx::query!(
+            "delete from rejoinder.event_outcomes where position = any($1)",
+            positions
+        );
         forgotten.outcomes += outcomes.execute(&mut *connection).await?.rows_affected();
         Ok(())
     }
@@ -222,36 +231,36 @@ impl Erasure<'_> {
     async fn erase_failures(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
         let (positions, forgotten) = (&self.positions, &mut self.forgotten);
         let dead = sqlx::query!(
-            "update dead_letters set payload = null, error = 'erased'
+            "update rejoinder.dead_letters set payload = null, error = 'erased'
              where position = any($1) and (payload is not null or error <> 'erased')",
             positions
         );
         forgotten.dead_letters += dead.execute(&mut *connection).await?.rows_affected();
         sqlx::query!(
-            "update parked_events set error = 'erased' where position = any($1) and error is not null",
+            "update rejoinder.parked_events set error = 'erased' where position = any($1) and error is not null",
             positions
         )
         .execute(&mut *connection)
         .await?;
         sqlx::query!(
-            "update event_audit set detail = 'erased' where action = 'dead' and position = any($1)",
+            "update rejoinder.event_audit set detail = 'erased' where action = 'dead' and position = any($1)",
             positions
         )
         .execute(&mut *connection)
         .await?;
         let quarantined = sqlx::query!(
-            "delete from quarantined_events where envelope->>'user_id' = $1 or envelope->>'entity_id' = $1",
+            "delete from rejoinder.quarantined_events where envelope->>'user_id' = $1 or envelope->>'entity_id' = $1",
             self.user_id
         );
         forgotten.quarantined += quarantined.execute(&mut *connection).await?.rows_affected();
         // Whose the events of a request are that could not be read is not known: what names the user is not kept.
         let requests = sqlx::query!(
-            "delete from quarantined_requests where position(convert_to($1, 'UTF8') in body) > 0",
+            "delete from rejoinder.quarantined_requests where position(convert_to($1, 'UTF8') in body) > 0",
             self.user_id
         );
         forgotten.quarantined += requests.execute(&mut *connection).await?.rows_affected();
         let joins = sqlx::query!(
-            "update event_joins j set seen = (
+            "update rejoinder.event_joins j set seen = (
                  select coalesce(json_object_agg(s.key, case
                      when (s.value->>'position')::bigint = any($1)
                      then (s.value::jsonb - 'user_id' || '{\"payload\": null}')::json else s.value end), '{}')
@@ -271,11 +280,11 @@ impl Erasure<'_> {
     /// Erases what says whose the conversations are, and whom the events concern.
     async fn erase_names(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
         let events = sqlx::query_scalar!(
-            "update event_log set user_id = null where user_id = $1 returning position",
+            "update rejoinder.event_log set user_id = null where user_id = $1 returning position",
             self.user_id
         );
         self.erased.extend(events.fetch_all(&mut *connection).await?);
-        let conversations = sqlx::query!("delete from conversations where user_id = $1", self.user_id);
+        let conversations = sqlx::query!("delete from rejoinder.conversations where user_id = $1", self.user_id);
         self.forgotten.conversations += conversations.execute(connection).await?.rows_affected();
         Ok(())
     }

@@ -20,9 +20,11 @@ use uuid::Uuid;
 
 use crate::bot::Bot;
 use crate::clock::Clock;
-use crate::config::{self, AuthSettings, EventSettings, NotificationSettings, ServerSettings, Settings, TurnSettings};
+use crate::config::{
+    self, AuthSettings, EventSettings, NotificationSettings, ServerSettings, Settings, TurnSettings,
+};
 use crate::postgres::embedded::{Embedded, EmbeddedError};
-use crate::postgres::{ConnectSettings, Database, MIGRATIONS, SILENCE};
+use crate::postgres::{ConnectSettings, Database, SILENCE, tables};
 use crate::recorded::{self, RecordedTurn};
 use crate::service::{Parts, Service};
 use crate::upstream;
@@ -121,6 +123,10 @@ impl TestBot {
         })
         .await
         .expect("connect to the test's database");
+        if let Some(migrations) = bot.own_migrations() {
+            let migrated = database.bring_up_to_date(migrations).await;
+            migrated.expect("the bot's migrations");
+        }
         if let (true, Some(data)) = (is_new, bot.demo()) {
             database.load(data).await.expect("load the demo data");
         }
@@ -235,10 +241,10 @@ pub(crate) async fn new_database() -> PgConnectOptions {
     TEMPLATE_MADE
         .get_or_init(|| async {
             execute(&mut admin, format!("create database {TEMPLATE}")).await;
-            let mut template = PgConnection::connect_with(&server.clone().database(TEMPLATE))
+            let (mut template, _) = tables::connect(server.clone().database(TEMPLATE))
                 .await
                 .expect("connect");
-            MIGRATIONS.run(&mut template).await.expect("migrate");
+            tables::bring_up_to_date(&mut template).await.expect("migrate");
             template.close().await.expect("close");
         })
         .await;

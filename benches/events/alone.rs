@@ -65,9 +65,9 @@ async fn store(request: HttpRequest, body: Bytes, pool: Data<PgPool>) -> HttpRes
         Err(error) => return HttpResponse::BadRequest().body(error.to_string()),
     };
     let stored = sqlx::query(
-        "insert into event_log (position, partition, source, event_id, event_type, entity_id, schema_version,
+        "insert into rejoinder.event_log (position, partition, source, event_id, event_type, entity_id, schema_version,
              occurred_at, received_at, payload)
-         values (nextval('event_positions'), $1, 'generic', $2, $3, $4, $5, $6, $7, $8::text::json)",
+         values (nextval('rejoinder.event_positions'), $1, 'generic', $2, $3, $4, $5, $6, $7, $8::text::json)",
     )
     .bind(i16::from(
         event.entity_id.as_bytes().last().copied().unwrap_or_default() % 32,

@@ -18,8 +18,8 @@ impl Backlog {
     pub(crate) async fn empty(&mut self) -> anyhow::Result<()> {
         self.0
             .execute(
-                "truncate event_log, event_outcomes, event_cursors, parked_events, facts;
-                 select create_event_segment(date_trunc('week', now() at time zone 'UTC')::date);",
+                "truncate rejoinder.event_log, rejoinder.event_outcomes, rejoinder.event_cursors, rejoinder.parked_events, rejoinder.facts;
+                 select rejoinder.create_event_segment(date_trunc('week', now() at time zone 'UTC')::date);",
             )
             .await?;
         // Two statements: neither may be in a transaction with others.
@@ -44,7 +44,7 @@ impl Backlog {
                                || 'the carrier of the first leg; the label was scanned twice and replaced once."}')
                                as payloads
                        from generate_series($1, $1 + $2 - 1) n, lateral (select '1Y' || n % $3 as entity) e
-                   ) new, append_events(partitions, sources, ids, types, entities, users, versions, times, payloads,
+                   ) new, rejoinder.append_events(partitions, sources, ids, types, entities, users, versions, times, payloads,
                        users, now(), now() - interval '8 days') where is_new"#,
             )
             .bind(first)
@@ -54,7 +54,7 @@ impl Backlog {
             .await?;
             ensure!(appended > 0, "nothing was appended");
         }
-        self.0.execute("analyze event_log").await?;
+        self.0.execute("analyze rejoinder.event_log").await?;
         self.0.execute("checkpoint").await?;
         Ok(())
     }
@@ -63,7 +63,7 @@ impl Backlog {
     pub(crate) async fn applied(&mut self) -> anyhow::Result<(i64, f64)> {
         let (events, rate): (i64, Option<f64>) = sqlx::query_as(
             "select count(*), (count(*) / nullif(extract(epoch from max(applied_at) - min(applied_at)), 0))::float8
-             from event_outcomes",
+             from rejoinder.event_outcomes",
         )
         .fetch_one(&mut self.0)
         .await?;
@@ -72,7 +72,8 @@ impl Backlog {
 
     /// Whether the entity's fact is there.
     pub(crate) async fn is_known(&mut self, entity: &str) -> anyhow::Result<bool> {
-        let known = sqlx::query_scalar("select exists (select from facts where scope = 'entity' and subject = $1)");
+        let known =
+            sqlx::query_scalar("select exists (select from rejoinder.facts where scope = 'entity' and subject = $1)");
         Ok(known.bind(entity).fetch_one(&mut self.0).await?)
     }
 
@@ -80,7 +81,7 @@ impl Backlog {
     pub(crate) async fn hold(&mut self) -> anyhow::Result<()> {
         self.0.execute("begin isolation level repeatable read").await?;
         self.0
-            .execute("select pg_current_xact_id(), (select count(*) from event_workers)")
+            .execute("select pg_current_xact_id(), (select count(*) from rejoinder.event_workers)")
             .await?;
         Ok(())
     }

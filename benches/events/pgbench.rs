@@ -11,7 +11,7 @@ use crate::shared::load::CONNECTIONS;
 use crate::shared::slice::Slice;
 
 /// One row as the load's events make it.
-const SCRIPT: &str = r#"insert into event_log values (nextval('event_positions'), (random() * 31)::smallint, 'generic', gen_random_uuid()::text, 'parcel.moved', gen_random_uuid()::text, null, 1, now(), now(), '{"status":"in transit","carrier":"Example Post","place":{"depot":"Leipzig north, hall 4","country":"DE","latitude":51.4239,"longitude":12.2364},"weight_g":1240,"pieces":1,"signature_required":false,"expected":"2025-06-27","note":"Handed over by the carrier of the first leg; the label was scanned twice and replaced once."}', null);
+const SCRIPT: &str = r#"insert into rejoinder.event_log values (nextval('rejoinder.event_positions'), (random() * 31)::smallint, 'generic', gen_random_uuid()::text, 'parcel.moved', gen_random_uuid()::text, null, 1, now(), now(), '{"status":"in transit","carrier":"Example Post","place":{"depot":"Leipzig north, hall 4","country":"DE","latitude":51.4239,"longitude":12.2364},"weight_g":1240,"pieces":1,"signature_required":false,"expected":"2025-06-27","note":"Handed over by the carrier of the first leg; the label was scanned twice and replaced once."}', null);
 "#;
 
 /// Inserts for so many seconds; its latencies are a mean, not quantiles, so there are none in the slice.

@@ -41,7 +41,7 @@ async fn outbox_says(bot: &TestBot, order: &str, expected: (&str, Option<&str>))
     let patience = Instant::now() + Duration::from_secs(20);
     loop {
         let row: Option<(String, Option<String>)> =
-            sqlx::query_as("select state, reason from outbox where body->>'entity_id' = $1")
+            sqlx::query_as("select state, reason from rejoinder.outbox where body->>'entity_id' = $1")
                 .bind(order)
                 .fetch_optional(bot.pool())
                 .await
@@ -67,7 +67,7 @@ async fn start_with_follower() -> (TestBot, TempDir) {
     text(&bot.turn(&ask("Notifications - on", json!({}))).await);
     for order in ["10046", "10047"] {
         sqlx::query(
-            "insert into follows (entity_id, user_id, followed_at) values ($1, 'projects/p/agent/sessions/s', now())",
+            "insert into rejoinder.follows (entity_id, user_id, followed_at) values ($1, 'projects/p/agent/sessions/s', now())",
         )
         .bind(order)
         .execute(bot.pool())
@@ -92,7 +92,7 @@ async fn news_in_quiet_hours_is_sent_when_they_end() {
     ship(&bot, "10046").await;
     outbox_says(&bot, "10046", ("held", Some("quiet hours"))).await;
     bot.clock().advance(TimeDelta::minutes(45));
-    let due: i64 = sqlx::query_scalar("select count(*) from outbox where due_at <= $1")
+    let due: i64 = sqlx::query_scalar("select count(*) from rejoinder.outbox where due_at <= $1")
         .bind(bot.clock().now())
         .fetch_one(bot.pool())
         .await

@@ -69,8 +69,9 @@ mod tests {
     async fn what_the_user_said_last_is_kept() {
         let bot = start(|_| {}).await;
         let opted_in = async || -> Vec<(String, bool)> {
-            let rows =
-                sqlx::query_as("select topic, opted_in from subscriptions where user_id like '%/s' order by topic");
+            let rows = sqlx::query_as(
+                "select topic, opted_in from rejoinder.subscriptions where user_id like '%/s' order by topic",
+            );
             rows.fetch_all(bot.pool()).await.unwrap()
         };
         for (intent, wanted) in [("Notifications - on", true), ("Notifications - off", false)] {

@@ -209,7 +209,7 @@ mod tests {
     async fn status_is_told_as_events_have_told_it_since() {
         let bot = start(|_| {}).await;
         sqlx::query(
-            "insert into facts (scope, subject, name, value, position, set_at) values
+            "insert into rejoinder.facts (scope, subject, name, value, position, set_at) values
                  ('entity', '10042', 'status', '\"shipped\"', 7, now()),
                  ('entity', '10042', 'tracking_number', '\"1Z42\"', 7, now()),
                  ('entity', '10041', 'status', '\"lost\"', 8, now())",
@@ -229,7 +229,8 @@ mod tests {
         );
         // Behind the answer.
         for _ in 0..500 {
-            let follows = "select entity_id from follows where user_id = 'projects/p/agent/sessions/s' order by 1";
+            let follows =
+                "select entity_id from rejoinder.follows where user_id = 'projects/p/agent/sessions/s' order by 1";
             let followed: Vec<String> = sqlx::query_scalar(follows).fetch_all(bot.pool()).await.unwrap();
             if followed == ["10041", "10042"] {
                 return;

@@ -90,12 +90,12 @@ async fn what_was_wanted_before_the_pin_is_the_customers_after_it() {
         async |sql: &'static str| -> Vec<String> { sqlx::query_scalar(sql).fetch_all(bot.pool()).await.unwrap() };
     bot.turn(&ask_in("s0", "Notifications - on", json!({"topic": "payments"})))
         .await;
-    sqlx::query("insert into follows values ('10041', 'projects/p/agent/sessions/s0', now())")
+    sqlx::query("insert into rejoinder.follows values ('10041', 'projects/p/agent/sessions/s0', now())")
         .execute(bot.pool())
         .await
         .unwrap();
     assert_eq!(try_pin(&bot, 0, "12345", "0000").await, NO_MATCH);
-    let owner = "select user_id from conversations where session = 'projects/p/agent/sessions/s0'";
+    let owner = "select user_id from rejoinder.conversations where session = 'projects/p/agent/sessions/s0'";
     assert_eq!(rows(owner).await, ["projects/p/agent/sessions/s0"]);
     assert_eq!(
         try_pin(&bot, 1, "67890", "4321").await,
@@ -103,11 +103,11 @@ async fn what_was_wanted_before_the_pin_is_the_customers_after_it() {
     );
     assert_eq!(try_pin(&bot, 0, "12345", "1234").await, WELCOME);
     assert_eq!(rows(owner).await, ["12345"]);
-    let topics = "select topic from subscriptions where user_id = '12345' and opted_in order by 1";
+    let topics = "select topic from rejoinder.subscriptions where user_id = '12345' and opted_in order by 1";
     assert_eq!(rows(topics).await, ["orders", "payments"]);
-    let followed = "select entity_id from follows where user_id = '12345' order by 1";
+    let followed = "select entity_id from rejoinder.follows where user_id = '12345' order by 1";
     assert_eq!(rows(followed).await, ["10041", "10042"]);
-    let left = "select user_id from follows where user_id like 'projects/%'";
+    let left = "select user_id from rejoinder.follows where user_id like 'projects/%'";
     assert!(rows(left).await.is_empty());
 }
 

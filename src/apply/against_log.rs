@@ -35,11 +35,11 @@ pub(crate) async fn check(
                select n.partition, n.position from (
                    select partition, position,
                        row_number() over (partition by event_type, schema_version order by position desc) as place
-                   from event_log where received_at >= $1
+                   from rejoinder.event_log where received_at >= $1
                ) n where n.place <= $2
            )
            select l.event_id, l.event_type, l.schema_version, l.payload::text as "payload!"
-           from newest n join event_log l on l.partition = n.partition and l.position = n.position
+           from newest n join rejoinder.event_log l on l.partition = n.partition and l.position = n.position
            where l.received_at >= $1 and l.payload is not null order by l.position desc"#,
         since,
         EACH

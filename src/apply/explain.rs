@@ -95,7 +95,7 @@ pub(crate) async fn explain(pool: &PgPool, event_id: &str) -> sqlx::Result<Vec<E
     let events = sqlx::query!(
         "select position, partition, source, event_id, event_type, entity_id, user_id, schema_version, occurred_at,
              received_at, payload::text as payload, traceparent
-         from event_log where event_id = $1 order by position limit 20",
+         from rejoinder.event_log where event_id = $1 order by position limit 20",
         event_id
     )
     .fetch_all(pool)
@@ -126,7 +126,7 @@ pub(crate) async fn explain(pool: &PgPool, event_id: &str) -> sqlx::Result<Vec<E
 async fn story(pool: &PgPool, event: Told) -> sqlx::Result<Story> {
     let position = event.position;
     let cursor = sqlx::query_scalar!(
-        "select position from event_cursors where partition = $1 order by seq desc limit 1",
+        "select position from rejoinder.event_cursors where partition = $1 order by seq desc limit 1",
         event.partition
     )
     .fetch_optional(pool)
@@ -134,7 +134,7 @@ async fn story(pool: &PgPool, event: Told) -> sqlx::Result<Story> {
     let parked = sqlx::query_as!(
         Parked,
         r#"select attempts, nullif(retry_at, 'infinity') as retry_at, error, rule,
-               rule is not null and retry_at = 'infinity' as "is_held!" from parked_events
+               rule is not null and retry_at = 'infinity' as "is_held!" from rejoinder.parked_events
            where partition = $1 and entity_id = $2 and position = $3"#,
         event.partition,
         event.entity_id,
@@ -146,7 +146,7 @@ async fn story(pool: &PgPool, event: Told) -> sqlx::Result<Story> {
     let dead = letters.into_iter().find(|letter| letter.position == position);
     let outcomes = outcome::of(pool, position).await?;
     let facts = sqlx::query!(
-        r#"select scope, subject, name, value::text as "value!" from facts where position = $1
+        r#"select scope, subject, name, value::text as "value!" from rejoinder.facts where position = $1
            order by scope, subject, name limit 100"#,
         position
     )
@@ -154,7 +154,7 @@ async fn story(pool: &PgPool, event: Told) -> sqlx::Result<Story> {
     .await?;
     let messages = sqlx::query_as!(
         Message,
-        "select rule, channel, user_id, session, state, reason, attempts, done_at from outbox where position = $1
+        "select rule, channel, user_id, session, state, reason, attempts, done_at from rejoinder.outbox where position = $1
          order by rule, channel, user_id, session limit 100",
         position
     )

@@ -91,7 +91,7 @@ pub(crate) async fn lock(
     let keys: Vec<String> = openings.keys().map(|(_, key)| key.clone()).collect();
     let deadlines: Vec<DateTime<Utc>> = openings.values().copied().collect();
     sqlx::query!(
-        "insert into event_joins (rule, key, partition, seen, state, deadline, changed_at)
+        "insert into rejoinder.event_joins (rule, key, partition, seen, state, deadline, changed_at)
          select j.rule, j.key, $4, '{}', 'open', j.deadline, $5
          from unnest($1::text[], $2::text[], $3::timestamptz[]) j (rule, key, deadline)
          order by j.rule, j.key on conflict (rule, key) do nothing",
@@ -106,7 +106,7 @@ pub(crate) async fn lock(
     let rows = sqlx::query_as!(
         Row,
         r#"select j.rule, j.key, j.seen::text as "seen!", j.state as "state: State", j.deadline, j.attempts
-           from event_joins j where (j.rule, j.key) in (select * from unnest($1::text[], $2::text[]))
+           from rejoinder.event_joins j where (j.rule, j.key) in (select * from unnest($1::text[], $2::text[]))
            order by j.rule, j.key for update"#,
         &rules,
         &keys
@@ -126,7 +126,7 @@ pub(crate) async fn save<'a>(
     let (empty, joins): (Vec<&Join>, Vec<&Join>) = joins.into_iter().partition(|join| join.seen.is_empty());
     for join in empty {
         sqlx::query!(
-            "delete from event_joins where rule = $1 and key = $2",
+            "delete from rejoinder.event_joins where rule = $1 and key = $2",
             join.rule,
             join.key
         )
@@ -144,7 +144,7 @@ pub(crate) async fn save<'a>(
     let deadlines: Vec<DateTime<Utc>> = joins.iter().map(|join| join.deadline).collect();
     let attempts: Vec<i32> = joins.iter().map(|join| join.attempts).collect();
     sqlx::query!(
-        "update event_joins j
+        "update rejoinder.event_joins j
          set seen = n.seen::json, state = n.state, deadline = n.deadline, attempts = n.attempts, changed_at = $7
          from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::integer[])
              n (rule, key, seen, state, deadline, attempts)
@@ -172,19 +172,19 @@ pub(crate) async fn due(
     let row = sqlx::query!(
         r#"with waiting as (
                select least(min(first.received_at),
-                   (select min(e.received_at) from parked_events e where e.tried_by is not null)) as since
+                   (select min(e.received_at) from rejoinder.parked_events e where e.tried_by is not null)) as since
                from generate_series(0, 31) p (partition)
                cross join lateral (
-                   select coalesce((select c.position from event_cursors c where c.partition = p.partition
+                   select coalesce((select c.position from rejoinder.event_cursors c where c.partition = p.partition
                                     order by c.seq desc limit 1), 0) as position
                ) done
                cross join lateral (
-                   select l.received_at from event_log l
+                   select l.received_at from rejoinder.event_log l
                    where l.partition = p.partition and l.position > done.position
                    order by l.position limit 1
                ) first
            )
-           select j.rule, j.key from event_joins j
+           select j.rule, j.key from rejoinder.event_joins j
            where j.partition = $1 and j.state = 'open' and j.deadline <= $2
                and not exists (select from waiting where waiting.since <= j.deadline)
            order by j.deadline limit 1"#,
@@ -200,7 +200,7 @@ pub(crate) async fn due(
 /// an attempt that failed.
 pub(crate) async fn begin(executor: impl PgExecutor<'_>, rule: &str, key: &str) -> sqlx::Result<()> {
     sqlx::query!(
-        "update event_joins set attempts = attempts + 1 where rule = $1 and key = $2 and state = 'open'",
+        "update rejoinder.event_joins set attempts = attempts + 1 where rule = $1 and key = $2 and state = 'open'",
         rule,
         key
     )
@@ -212,7 +212,7 @@ pub(crate) async fn begin(executor: impl PgExecutor<'_>, rule: &str, key: &str) 
 /// Takes back from the record an attempt that was not made: the database was in the way.
 pub(crate) async fn give_up(executor: impl PgExecutor<'_>, rule: &str, key: &str) -> sqlx::Result<()> {
     sqlx::query!(
-        "update event_joins set attempts = attempts - 1 where rule = $1 and key = $2 and state = 'open' and attempts > 0",
+        "update rejoinder.event_joins set attempts = attempts - 1 where rule = $1 and key = $2 and state = 'open' and attempts > 0",
         rule,
         key
     )
@@ -231,7 +231,7 @@ pub(crate) async fn lock_open(
     let row = sqlx::query_as!(
         Row,
         r#"select j.rule, j.key, j.seen::text as "seen!", j.state as "state: State", j.deadline, j.attempts
-           from event_joins j where j.rule = $1 and j.key = $2 and j.state = 'open' and j.deadline <= $3 for update"#,
+           from rejoinder.event_joins j where j.rule = $1 and j.key = $2 and j.state = 'open' and j.deadline <= $3 for update"#,
         rule,
         key,
         now
@@ -243,16 +243,19 @@ pub(crate) async fn lock_open(
 
 /// Deletes what a replay has opened and not completed.
 pub(crate) async fn end_replay(executor: impl PgExecutor<'_>) -> sqlx::Result<()> {
-    sqlx::query!("delete from event_joins where state = 'open' and deadline = $1", NEVER)
-        .execute(executor)
-        .await?;
+    sqlx::query!(
+        "delete from rejoinder.event_joins where state = 'open' and deadline = $1",
+        NEVER
+    )
+    .execute(executor)
+    .await?;
     Ok(())
 }
 
 /// Deletes joins that have acted long ago.
 pub(crate) async fn delete_old(executor: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result<u64> {
     let deleted = sqlx::query!(
-        "delete from event_joins where state <> 'open' and changed_at < $1",
+        "delete from rejoinder.event_joins where state <> 'open' and changed_at < $1",
         now - REMEMBERED
     )
     .execute(executor)

@@ -126,19 +126,19 @@ async fn logged(pool: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Listed>> {
                l.position > done.position as "is_waiting!"
            from unnest($1::smallint[]) p (partition)
            cross join lateral (
-               select coalesce((select c.position from event_cursors c where c.partition = p.partition
+               select coalesce((select c.position from rejoinder.event_cursors c where c.partition = p.partition
                                 order by c.seq desc limit 1), 0) as position
            ) done
            cross join lateral (
-               select l.* from event_log l
+               select l.* from rejoinder.event_log l
                where l.partition = p.partition
                    and ($2::boolean is null or (l.position > done.position) = $2)
                    and ($3::text is null or l.entity_id = $3)
                    and ($4::text is null or l.event_type = $4)
                    and ($5::timestamptz is null or l.received_at >= $5)
-                   and not exists (select from parked_events e where e.partition = l.partition
+                   and not exists (select from rejoinder.parked_events e where e.partition = l.partition
                        and e.entity_id = l.entity_id and e.position = l.position)
-                   and not exists (select from dead_letters d where d.position = l.position)
+                   and not exists (select from rejoinder.dead_letters d where d.position = l.position)
                -- each partition by its index, backwards
                order by l.position desc limit $6
            ) l
@@ -171,8 +171,8 @@ async fn parked(pool: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Listed>> {
     let rows = sqlx::query!(
         r#"select l.position, l.source, l.event_id, l.event_type, l.entity_id, l.received_at, p.attempts,
                nullif(p.retry_at, 'infinity') as retry_at, p.error
-           from parked_events p
-           join event_log l on l.partition = p.partition and l.position = p.position and l.received_at = p.received_at
+           from rejoinder.parked_events p
+           join rejoinder.event_log l on l.partition = p.partition and l.position = p.position and l.received_at = p.received_at
            where ($1::text is null or p.entity_id = $1)
                and ($2::text is null or l.event_type = $2)
                and ($3::timestamptz is null or p.received_at >= $3)
@@ -197,7 +197,7 @@ async fn parked(pool: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Listed>> {
 
 async fn dead(pool: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Listed>> {
     let rows = sqlx::query!(
-        "select position, source, event_id, event_type, entity_id, received_at, attempts, error from dead_letters
+        "select position, source, event_id, event_type, entity_id, received_at, attempts, error from rejoinder.dead_letters
          where ($1::text is null or entity_id = $1)
              and ($2::text is null or event_type = $2)
              and ($3::timestamptz is null or received_at >= $3)
@@ -222,7 +222,7 @@ async fn dead(pool: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Listed>> {
 async fn quarantined(pool: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Listed>> {
     let rows = sqlx::query!(
         "select source, event_id, event_type, envelope->>'entity_id' as entity_id, received_at, violations
-         from quarantined_events
+         from rejoinder.quarantined_events
          where ($1::text is null or envelope->>'entity_id' = $1)
              and ($2::text is null or event_type = $2)
              and ($3::timestamptz is null or received_at >= $3)
@@ -260,7 +260,7 @@ pub(crate) fn violations(violations: &Value) -> String {
 /// What the events at these positions led to and was not sent: messages and calls, and notifications that reached nobody.
 async fn unsent(pool: &PgPool, positions: &[i64]) -> sqlx::Result<HashMap<i64, Vec<String>>> {
     let rows = sqlx::query!(
-        "select position, rule, channel, coalesce(session, user_id) as whom, state, reason, attempts from outbox
+        "select position, rule, channel, coalesce(session, user_id) as whom, state, reason, attempts from rejoinder.outbox
          where position = any($1) and state <> 'sent' order by position, rule, channel, whom limit $2",
         positions,
         MAX_UNSENT

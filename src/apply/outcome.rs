@@ -65,7 +65,7 @@ pub(crate) async fn write<'a>(
         return Ok(());
     }
     sqlx::query!(
-        "insert into event_outcomes (position, received_at, applied_at, outcome)
+        "insert into rejoinder.event_outcomes (position, received_at, applied_at, outcome)
          select o.position, o.received_at, $4, o.outcome::json
          from unnest($1::bigint[], $2::timestamptz[], $3::text[]) o (position, received_at, outcome)",
         &positions,
@@ -81,7 +81,7 @@ pub(crate) async fn write<'a>(
 /// What came of the event at this position, the last time first.
 pub(crate) async fn of(executor: impl PgExecutor<'_>, position: i64) -> sqlx::Result<Vec<Outcome>> {
     let rows = sqlx::query!(
-        r#"select applied_at, outcome::text as "outcome!" from event_outcomes where position = $1
+        r#"select applied_at, outcome::text as "outcome!" from rejoinder.event_outcomes where position = $1
            order by applied_at desc limit 20"#,
         position
     )
@@ -98,7 +98,7 @@ pub(crate) async fn of(executor: impl PgExecutor<'_>, position: i64) -> sqlx::Re
 pub(crate) async fn acted(executor: impl PgExecutor<'_>, events: &[Logged]) -> sqlx::Result<HashSet<(i64, String)>> {
     let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
     let rows = sqlx::query!(
-        r#"select o.position, r.value->>'rule' as "rule!" from event_outcomes o, json_array_elements(o.outcome) r
+        r#"select o.position, r.value->>'rule' as "rule!" from rejoinder.event_outcomes o, json_array_elements(o.outcome) r
            where o.position = any($1) and r.value->>'why_not' is null and r.value->>'rule' is not null
                and r.value->>'kind' is null"#,
         &positions
@@ -112,7 +112,7 @@ pub(crate) async fn acted(executor: impl PgExecutor<'_>, events: &[Logged]) -> s
 /// did. Those of an older version are known by the end of the rule's name, which no file's has.
 pub(crate) async fn latest(executor: impl PgExecutor<'_>, positions: &[i64]) -> sqlx::Result<HashMap<i64, Value>> {
     let rows = sqlx::query!(
-        r#"select distinct on (position) position, outcome::text as "outcome!" from event_outcomes
+        r#"select distinct on (position) position, outcome::text as "outcome!" from rejoinder.event_outcomes
            where position = any($1) and outcome->0->>'kind' is null
                and coalesce(outcome->0->>'rule', '') not like '% (time-out)'
            order by position, applied_at desc"#,

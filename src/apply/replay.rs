@@ -90,7 +90,7 @@ impl<'a> Replay<'a> {
     /// How many events there are still to come.
     pub(crate) async fn count(&self) -> sqlx::Result<i64> {
         sqlx::query_scalar!(
-            r#"select count(*) as "count!" from event_log
+            r#"select count(*) as "count!" from rejoinder.event_log
                where received_at >= $1 and received_at < $2 and ($3::text is null or event_type = $3)
                    and (partition, position) > ($4, $5)"#,
             self.range.from,
@@ -176,13 +176,13 @@ async fn again(applier: &Applier, partition: u8, events: &[Logged], dry_run: boo
 
 async fn positions(pool: &PgPool, partition: u8, range: &Range, after: i64) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar!(
-        "select l.position from event_log l
+        "select l.position from rejoinder.event_log l
          where l.partition = $1 and l.position > $2 and l.received_at >= $3 and l.received_at < $4
              and ($5::text is null or l.event_type = $5)
-             and l.position <= (select c.position from event_cursors c where c.partition = $1 order by c.seq desc limit 1)
-             and not exists (select from parked_events p where p.partition = $1 and p.entity_id = l.entity_id
+             and l.position <= (select c.position from rejoinder.event_cursors c where c.partition = $1 order by c.seq desc limit 1)
+             and not exists (select from rejoinder.parked_events p where p.partition = $1 and p.entity_id = l.entity_id
                  and p.position = l.position)
-             and not exists (select from dead_letters d where d.position = l.position)
+             and not exists (select from rejoinder.dead_letters d where d.position = l.position)
          order by l.position limit $6",
         i16::from(partition),
         after,

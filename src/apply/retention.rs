@@ -41,7 +41,7 @@ pub(crate) async fn sweep(pool: &PgPool, now: DateTime<Utc>, keep: TimeDelta) ->
     audit::delete_old(pool, now).await?;
     let mut connection = pool.acquire().await?;
     // Next week's in advance, so that no sender waits for it.
-    sqlx::query!("select create_event_segment($1)", log::monday(now + WEEK))
+    sqlx::query!("select rejoinder.create_event_segment($1)", log::monday(now + WEEK))
         .execute(&mut *connection)
         .await?;
     let kept = drop_segments(&mut connection, now - keep).await?;
@@ -59,7 +59,7 @@ async fn drop_segments(connection: &mut PgConnection, until: DateTime<Utc>) -> s
                i.inhrelid is not null as "attached!", coalesce(i.inhdetachpending, false) as "pending!"
            from pg_class c left join pg_inherits i on i.inhrelid = c.oid
            where c.relkind = 'r' and c.relname ~ '^event_(log|outcomes)_[0-9]{8}$'
-               and c.relnamespace = (select relnamespace from pg_class where oid = 'event_log'::regclass)
+               and c.relnamespace = 'rejoinder'::regnamespace
                and to_date(right(c.relname, 8), 'YYYYMMDD') + 7 <= $1
            order by c.relname"#,
         until.date_naive()
@@ -79,10 +79,10 @@ async fn drop_segments(connection: &mut PgConnection, until: DateTime<Utc>) -> s
         if segment.attached {
             // Concurrently: a reader that takes its time holds up nobody else.
             let how = if segment.pending { "finalize" } else { "concurrently" };
-            let detach = format!("alter table {parent} detach partition {name} {how}");
+            let detach = format!("alter table rejoinder.{parent} detach partition rejoinder.{name} {how}");
             sqlx::query(AssertSqlSafe(detach)).execute(&mut *connection).await?;
         }
-        sqlx::query(AssertSqlSafe(format!("drop table {name}")))
+        sqlx::query(AssertSqlSafe(format!("drop table rejoinder.{name}")))
             .execute(&mut *connection)
             .await?;
         info!(segment = name, "events older than their retention are dropped");
@@ -101,12 +101,12 @@ async fn positions(connection: &mut PgConnection, week: &str) -> sqlx::Result<Op
          -- partition by partition, so that the index tells both without reading what is between
          from week cross join generate_series(0, 31) p (partition)
          cross join lateral (
-             select e.position from event_log e
+             select e.position from rejoinder.event_log e
              where e.partition = p.partition and e.received_at >= week.first and e.received_at < week.next
              order by e.position limit 1
          ) f
          cross join lateral (
-             select e.position from event_log e
+             select e.position from rejoinder.event_log e
              where e.partition = p.partition and e.received_at >= week.first and e.received_at < week.next
              order by e.position desc limit 1
          ) l",
@@ -123,16 +123,16 @@ async fn is_needed(connection: &mut PgConnection, week: &str) -> sqlx::Result<bo
                select to_date($1, 'YYYYMMDD')::timestamp at time zone 'UTC' as first,
                    (to_date($1, 'YYYYMMDD') + 7)::timestamp at time zone 'UTC' as next
            )
-           select exists (select from parked_events, week where received_at >= first and received_at < next)
-               or exists (select from dead_letters, week where received_at >= first and received_at < next)
+           select exists (select from rejoinder.parked_events, week where received_at >= first and received_at < next)
+               or exists (select from rejoinder.dead_letters, week where received_at >= first and received_at < next)
                or exists (
                    select from generate_series(0, 31) p (partition)
                    cross join lateral (
-                       select coalesce((select c.position from event_cursors c where c.partition = p.partition
+                       select coalesce((select c.position from rejoinder.event_cursors c where c.partition = p.partition
                                         order by c.seq desc limit 1), 0) as position
                    ) done
                    where exists (
-                       select from event_log l, week where l.partition = p.partition and l.position > done.position
+                       select from rejoinder.event_log l, week where l.partition = p.partition and l.position > done.position
                            and l.received_at >= first and l.received_at < next
                    )
                ) as "is_needed!""#,
@@ -178,7 +178,7 @@ mod tests {
             log::append(&mut connection, &[&event], now, now).await.unwrap();
         }
         sqlx::query(
-            "insert into event_cursors (partition, seq, position, worker)
+            "insert into rejoinder.event_cursors (partition, seq, position, worker)
              select p, 1, 1000, gen_random_uuid() from generate_series(0, 31) p",
         )
         .execute(&mut *connection)
@@ -188,7 +188,7 @@ mod tests {
     }
 
     async fn entities(pool: &PgPool) -> Vec<String> {
-        sqlx::query_scalar("select entity_id from event_log order by position")
+        sqlx::query_scalar("select entity_id from rejoinder.event_log order by position")
             .fetch_all(pool)
             .await
             .unwrap()
@@ -224,14 +224,14 @@ mod tests {
     #[tokio::test]
     async fn week_with_a_parked_event_a_dead_letter_or_one_not_applied_is_kept() {
         for needed in [
-            "insert into parked_events (partition, entity_id, position, received_at, attempts, retry_at)
-             select partition, entity_id, position, received_at, 1, received_at from event_log where entity_id = '1'",
-            "insert into dead_letters (position, partition, entity_id, received_at, source, event_id, event_type, attempts,
+            "insert into rejoinder.parked_events (partition, entity_id, position, received_at, attempts, retry_at)
+             select partition, entity_id, position, received_at, 1, received_at from rejoinder.event_log where entity_id = '1'",
+            "insert into rejoinder.dead_letters (position, partition, entity_id, received_at, source, event_id, event_type, attempts,
                  error, died_at)
              select position, partition, entity_id, received_at, source, event_id, event_type, 5, 'no', received_at
-             from event_log where entity_id = '1'",
-            "update event_cursors set position = 0
-             where partition = (select partition from event_log where entity_id = '1')",
+             from rejoinder.event_log where entity_id = '1'",
+            "update rejoinder.event_cursors set position = 0
+             where partition = (select partition from rejoinder.event_log where entity_id = '1')",
         ] {
             let pool = three_weeks(monday()).await;
             sqlx::query(needed).execute(&pool).await.unwrap();
@@ -279,7 +279,7 @@ mod tests {
     async fn left(pool: &PgPool) -> Vec<i64> {
         let now = "2026-09-21T12:00:00Z".parse().unwrap();
         sweep(pool, now, KEEP).await.unwrap();
-        let left = sqlx::query_scalar("select position from outbox order by position");
+        let left = sqlx::query_scalar("select position from rejoinder.outbox order by position");
         left.fetch_all(pool).await.unwrap()
     }
 
@@ -287,7 +287,7 @@ mod tests {
     async fn what_was_sent_is_kept_until_no_replay_can_send_it_again() {
         let pool = PgPool::connect_with(new_database().await).await.unwrap();
         sqlx::raw_sql(
-            "insert into outbox (id, position, rule, channel, body, state, due_at, created_at)
+            "insert into rejoinder.outbox (id, position, rule, channel, body, state, due_at, created_at)
              select gen_random_uuid(), n.position, 'a rule', 'chat', '{}', n.state, n.created_at, n.created_at
              from (values (1, 'sent', timestamptz '2026-08-15T11:59:59Z'), (2, 'failed', '2026-08-15T11:59:59Z'),
                  (3, 'suppressed', '2026-08-15T11:59:59Z'), (4, 'pending', '2026-08-15T11:59:59Z'),
@@ -304,17 +304,17 @@ mod tests {
         let pool = PgPool::connect_with(new_database().await).await.unwrap();
         // The second of three events is a dead letter.
         sqlx::raw_sql(
-            "select create_event_segment('2026-07-06');
-             insert into event_log (position, partition, source, event_id, event_type, entity_id, schema_version,
+            "select rejoinder.create_event_segment('2026-07-06');
+             insert into rejoinder.event_log (position, partition, source, event_id, event_type, entity_id, schema_version,
                  occurred_at, received_at)
              select n, 7, 'shop', 'evt-' || n, 'order.shipped', '10042', 1, '2026-07-07T00:00:00Z', '2026-07-07T00:00:00Z'
              from generate_series(10, 12) n;
-             insert into dead_letters (position, partition, entity_id, received_at, source, event_id, event_type, attempts,
+             insert into rejoinder.dead_letters (position, partition, entity_id, received_at, source, event_id, event_type, attempts,
                  error, died_at)
              values (11, 7, '10042', '2026-07-07T00:00:00Z', 'shop', 'evt-11', 'order.shipped', 8, 'no answer',
                  '2026-07-07T00:00:01Z');
-             insert into event_cursors (partition, seq, position, worker) values (7, 1, 12, gen_random_uuid());
-             insert into outbox (id, position, rule, channel, body, state, due_at, created_at)
+             insert into rejoinder.event_cursors (partition, seq, position, worker) values (7, 1, 12, gen_random_uuid());
+             insert into rejoinder.outbox (id, position, rule, channel, body, state, due_at, created_at)
              select gen_random_uuid(), n, 'a rule', 'chat', '{}', 'sent', '2026-07-07T00:00:00Z', '2026-07-07T00:00:00Z'
              from generate_series(9, 13) n",
         )
@@ -322,7 +322,10 @@ mod tests {
         .await
         .unwrap();
         assert_eq!(left(&pool).await, [10, 11, 12]);
-        sqlx::raw_sql("delete from dead_letters").execute(&pool).await.unwrap();
+        sqlx::raw_sql("delete from rejoinder.dead_letters")
+            .execute(&pool)
+            .await
+            .unwrap();
         assert_eq!(left(&pool).await, [0; 0]);
     }
 
@@ -341,21 +344,23 @@ mod tests {
         .unwrap();
         let pool = database.events();
         sqlx::raw_sql(
-            "select create_event_segment(date_trunc('week', now() at time zone 'UTC')::date);
-             insert into event_log (position, partition, source, event_id, event_type, entity_id, schema_version,
+            "select rejoinder.create_event_segment(date_trunc('week', now() at time zone 'UTC')::date);
+             insert into rejoinder.event_log (position, partition, source, event_id, event_type, entity_id, schema_version,
                  occurred_at, received_at) values (1, 7, 'shop', 'evt-1', 'order.shipped', '10042', 1, now(), now());
-             insert into event_cursors (partition, seq, position, worker) values (7, 1, 1, gen_random_uuid());
-             insert into outbox (id, position, rule, channel, body, state, due_at, created_at)
+             insert into rejoinder.event_cursors (partition, seq, position, worker) values (7, 1, 1, gen_random_uuid());
+             insert into rejoinder.outbox (id, position, rule, channel, body, state, due_at, created_at)
              values (gen_random_uuid(), 1, 'a rule', 'chat', '{}', 'sent', now(), now())",
         )
         .execute(pool)
         .await
         .unwrap();
         sweep(pool, database.clock().now(), KEEP).await.unwrap();
-        let left: i64 = sqlx::query_scalar("select (select count(*) from event_log) + (select count(*) from outbox)")
-            .fetch_one(pool)
-            .await
-            .unwrap();
+        let left: i64 = sqlx::query_scalar(
+            "select (select count(*) from rejoinder.event_log) + (select count(*) from rejoinder.outbox)",
+        )
+        .fetch_one(pool)
+        .await
+        .unwrap();
         assert_eq!(left, 2);
     }
 }

@@ -287,7 +287,7 @@ async fn tell(executor: impl PgExecutor<'_>, id: Uuid, partitions: u32) -> sqlx:
     // Nothing is lost with it, so its commit need not wait for the disk.
     sqlx::query!(
         "select set_config('synchronous_commit', 'off', true), pg_notify($1, $2)
-         where exists (select from event_workers where id <> $3)",
+         where exists (select from rejoinder.event_workers where id <> $3)",
         CHANNEL,
         format!("{id} {partitions}"),
         id
@@ -305,11 +305,11 @@ async fn waiting(
 ) -> sqlx::Result<(u32, u32)> {
     let rows = sqlx::query!(
         r#"select p.partition as "partition!",
-               exists (select from event_log l where l.partition = p.partition and l.position > coalesce(
-                   (select c.position from event_cursors c where c.partition = p.partition order by c.seq desc limit 1),
+               exists (select from rejoinder.event_log l where l.partition = p.partition and l.position > coalesce(
+                   (select c.position from rejoinder.event_cursors c where c.partition = p.partition order by c.seq desc limit 1),
                    0)) as "has_new!",
-               exists (select from parked_events e where e.partition = p.partition and e.retry_at <= $2)
-                   or exists (select from event_joins j where j.partition = p.partition and j.state = 'open'
+               exists (select from rejoinder.parked_events e where e.partition = p.partition and e.retry_at <= $2)
+                   or exists (select from rejoinder.event_joins j where j.partition = p.partition and j.state = 'open'
                        and j.deadline <= $2) as "is_due!"
            from unnest($1::smallint[]) p (partition)"#,
         partitions,

@@ -4,29 +4,33 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::Connection as _;
 
 use super::out;
+use crate::bot::Bot;
 use crate::config::DatabaseSettings;
 use crate::postgres::embedded::Embedded;
-use crate::postgres::tables::{Standing, bring_up_to_date};
+use crate::postgres::tables::{self, Standing};
 
 /// Bring the database's tables up to date
 ///
 /// The service does so, too, when it starts. Done apart, by a role that may create tables, the service needs no such
-/// right but for the weeks of the event log. Prints what was applied. The exit code is 0 when all is applied.
+/// right but for the weeks of the event log. The framework's tables first, then the bot's own. Prints what was applied. The exit code is 0 when all is applied.
 #[derive(Args)]
 #[group(skip)]
-pub(super) struct Migrate {
+pub(super) struct Migrate<B: Args> {
     /// Change nothing; print what is missing, and exit with 1 when anything is
     #[arg(long)]
     check: bool,
     #[command(flatten)]
     database: DatabaseSettings,
+    #[command(flatten)]
+    bot: B,
 }
 
-impl Migrate {
-    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+impl<B: Args> Migrate<B> {
+    pub(super) fn run(self, bot: impl FnOnce(&B) -> Bot) -> anyhow::Result<ExitCode> {
+        let bot = bot(&self.bot);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let settings = &self.database;
@@ -37,31 +41,41 @@ impl Migrate {
                     .insert(Embedded::start(&settings.data_dir, settings.pg_bindir.as_deref())?)
                     .options(),
             };
-            let options = options.options([("client_min_messages", "warning")]);
-            let mut connection = PgConnection::connect_with(&options)
+            let (mut connection, _) = tables::connect(options)
                 .await
                 .context("DATABASE_URL: expected a PostgreSQL that answers")?;
-            let standing = if self.check {
-                Standing::read(&mut connection).await
+            let framework = if self.check {
+                Standing::of_the_framework(&mut connection).await
             } else {
-                bring_up_to_date(&mut connection).await
+                tables::bring_up_to_date(&mut connection).await
+            };
+            let mut standings = vec![("", framework.context("the database's tables")?)];
+            if let Some(migrations) = bot.own_migrations() {
+                let standing = if self.check {
+                    Standing::of_the_bot(&mut connection, migrations).await
+                } else {
+                    tables::bring_bots_up_to_date(&mut connection, migrations).await
+                };
+                standings.push((" of the bot", standing.context("the bot's tables")?));
             }
-            .context("the database's tables")?;
             connection.close().await?;
             let verb = if self.check { "missing" } else { "applied" };
-            for (number, name) in &standing.pending {
-                out::print(format_args!("{verb}  {number:04} {name}"))?;
+            for (whose, standing) in &standings {
+                for (number, name) in &standing.pending {
+                    out::print(format_args!("{verb}  {number:04} {name}{whose}"))?;
+                }
+                if !standing.unknown.is_empty() {
+                    out::print(format_args!(
+                        "newer    {:?}{whose}, which this program does not know",
+                        standing.unknown
+                    ))?;
+                }
             }
-            if !standing.unknown.is_empty() {
-                out::print(format_args!(
-                    "newer    {:?}, which this program does not know",
-                    standing.unknown
-                ))?;
-            }
-            if standing.pending.is_empty() {
+            let is_up_to_date = standings.iter().all(|(_, standing)| standing.pending.is_empty());
+            if is_up_to_date {
                 out::print("the tables are up to date")?;
             }
-            Ok(if self.check && !standing.pending.is_empty() {
+            Ok(if self.check && !is_up_to_date {
                 ExitCode::FAILURE
             } else {
                 ExitCode::SUCCESS

@@ -47,7 +47,7 @@ enum Command<B: Args> {
     Work(Box<work::Work<B>>),
     Forget(forget::Forget),
     Health(health::Health),
-    Migrate(migrate::Migrate),
+    Migrate(migrate::Migrate<B>),
     Completions(completions::Completions),
 }
 
@@ -64,7 +64,7 @@ pub fn run<B: Args>(bot: impl FnOnce(&B) -> Bot) -> ExitCode {
         Some(Command::Work(work)) => work.run(bot),
         Some(Command::Forget(forget)) => forget.run(),
         Some(Command::Health(health)) => health.run(),
-        Some(Command::Migrate(migrate)) => migrate.run(),
+        Some(Command::Migrate(migrate)) => migrate.run(bot),
         Some(Command::Completions(completions)) => completions.print::<Line<B>>(),
     };
     done.unwrap_or_else(|error| failed(&error, ExitCode::FAILURE))

@@ -74,6 +74,10 @@ impl<B: Args> Work<B> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let reached = Reached::find(&self.database, self.events.events_pool_size).await?;
+        if let Some(migrations) = bot.own_migrations() {
+            let migrated = reached.database.bring_up_to_date(migrations).await;
+            migrated.context("the bot's tables are not fit")?;
+        }
         let (clock, metrics) = (reached.database.clock().clone(), Metrics::default());
         let (_, _, actions) = bot.into_routes()?;
         let events = Events::work(Parts {

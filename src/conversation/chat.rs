@@ -38,7 +38,7 @@ pub(super) struct ChatMessage {
 pub(super) async fn send(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<(u64, bool)> {
     let mut transaction = pool.begin().await?;
     // Held to the commit: positions become visible in their order.
-    sqlx::query!("select pg_advisory_xact_lock(hashtext('rejoinder chat')), keep_positions_ahead()")
+    sqlx::query!("select pg_advisory_xact_lock(hashtext('rejoinder chat')), rejoinder.keep_positions_ahead()")
         .execute(&mut *transaction)
         .await?;
     let due = outbox::due_chat(&mut *transaction, now, BATCH).await?;
@@ -81,8 +81,8 @@ pub(super) async fn send(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<(u64
         new.event_ids.push(body.event_id);
     }
     sqlx::query!(
-        "insert into chat_messages (position, id, session, topic, text, event_id, sent_at)
-         select nextval('chat_positions'), n.id, n.session, n.topic, n.text, n.event_id, $6
+        "insert into rejoinder.chat_messages (position, id, session, topic, text, event_id, sent_at)
+         select nextval('rejoinder.chat_positions'), n.id, n.session, n.topic, n.text, n.event_id, $6
          from (
              select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[]) with ordinality
                  as u (id, session, topic, text, event_id, at)
@@ -116,7 +116,7 @@ struct NewMessages {
 
 /// The position of the last message; whoever reads from there on misses none.
 pub(super) async fn last(executor: impl PgExecutor<'_>) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(r#"select coalesce(max(position), 0) as "last!" from chat_messages"#)
+    sqlx::query_scalar!(r#"select coalesce(max(position), 0) as "last!" from rejoinder.chat_messages"#)
         .fetch_one(executor)
         .await
 }
@@ -128,7 +128,7 @@ pub(super) async fn sessions_after(
     limit: i64,
 ) -> sqlx::Result<Vec<(i64, String)>> {
     let rows = sqlx::query!(
-        "select position, session from chat_messages where position > $1 order by position limit $2",
+        "select position, session from rejoinder.chat_messages where position > $1 order by position limit $2",
         position,
         limit
     )
@@ -146,7 +146,7 @@ pub(super) async fn after(
 ) -> sqlx::Result<Vec<ChatMessage>> {
     sqlx::query_as!(
         ChatMessage,
-        "select position, id, text, topic, event_id, sent_at from chat_messages
+        "select position, id, text, topic, event_id, sent_at from rejoinder.chat_messages
          where session = $1 and position > $2 order by position limit $3",
         session,
         position,
@@ -158,7 +158,7 @@ pub(super) async fn after(
 
 /// Deletes what nobody can want to read any more.
 pub(super) async fn delete_old(executor: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result<()> {
-    sqlx::query!("delete from chat_messages where sent_at < $1", now - KEPT)
+    sqlx::query!("delete from rejoinder.chat_messages where sent_at < $1", now - KEPT)
         .execute(executor)
         .await?;
     Ok(())

@@ -62,7 +62,7 @@ impl Governance {
         }
         let users: Vec<String> = users.into_iter().collect();
         let subscribed = sqlx::query!(
-            "select user_id, topic from subscriptions where user_id = any($1) and opted_in",
+            "select user_id, topic from rejoinder.subscriptions where user_id = any($1) and opted_in",
             &users
         )
         .fetch_all(&mut *connection)
@@ -84,7 +84,7 @@ impl Governance {
                    from unnest($1::text[]) u (user_id)
                    cross join unnest(array['pending', 'held', 'sent']) s (state)
                    cross join lateral (
-                       select o.position, o.rule from outbox o
+                       select o.position, o.rule from rejoinder.outbox o
                        where o.user_id = u.user_id and o.state = s.state and o.created_at > $2
                            and o.reason is distinct from 'digest'
                        offset 0
@@ -102,7 +102,7 @@ impl Governance {
                 r#"select u.user_id as "user_id!", d.due_at
                    from unnest($1::text[]) u (user_id)
                    cross join lateral (
-                       select o.due_at from outbox o
+                       select o.due_at from rejoinder.outbox o
                        where o.user_id = u.user_id and o.state = 'held' and o.reason = 'digest' and o.due_at > $2
                        order by o.due_at limit 1
                    ) d"#,

@@ -85,7 +85,7 @@ impl<'a> NewFacts<'a> {
                 continue;
             }
             let rows = sqlx::query!(
-                "insert into facts (scope, subject, name, value, position, set_at)
+                "insert into rejoinder.facts (scope, subject, name, value, position, set_at)
                  select n.scope, n.subject, n.name, n.value::json, n.position, $6
                  from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])
                      as n (scope, subject, name, value, position)
@@ -123,7 +123,7 @@ impl Written {
 /// What is known about the subject. One that was forgotten stays as a null, so that no older event brings it back.
 pub(crate) async fn about(executor: impl PgExecutor<'_>, scope: FactScope, subject: &str) -> sqlx::Result<Facts> {
     let rows = sqlx::query!(
-        "select name, value, position, set_at from facts where scope = $1 and subject = $2",
+        "select name, value, position, set_at from rejoinder.facts where scope = $1 and subject = $2",
         scope.name(),
         subject
     )
@@ -147,7 +147,7 @@ pub(crate) async fn about_entities(
     entities: &[String],
 ) -> sqlx::Result<HashMap<String, Map<String, Value>>> {
     let rows = sqlx::query!(
-        "select subject, name, value from facts where scope = 'entity' and subject = any($1)",
+        "select subject, name, value from rejoinder.facts where scope = 'entity' and subject = any($1)",
         entities
     )
     .fetch_all(executor)
@@ -169,7 +169,7 @@ pub(crate) async fn set(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into facts (scope, subject, name, value, set_at) values ($1, $2, $3, $4, $5)
+        "insert into rejoinder.facts (scope, subject, name, value, set_at) values ($1, $2, $3, $4, $5)
          on conflict (scope, subject, name) do update
          set value = excluded.value, position = null, set_at = excluded.set_at",
         scope.name(),

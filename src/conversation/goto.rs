@@ -53,7 +53,7 @@ pub(super) async fn add(connection: &mut PgConnection, now: DateTime<Utc>, gotos
         .collect();
     let positions: Vec<i64> = gotos.iter().map(|goto| goto.position).collect();
     sqlx::query!(
-        "insert into gotos (id, session, kind, name, parameters, position, created_at, expires_at)
+        "insert into rejoinder.gotos (id, session, kind, name, parameters, position, created_at, expires_at)
          select n.id, n.session, n.kind, n.name, n.parameters::json, n.position, $7, $8
          from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[])
              as n (id, session, kind, name, parameters, position)
@@ -122,7 +122,7 @@ impl Pending {
 /// The conversations that have one.
 pub(super) async fn pending(executor: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar!(
-        "select distinct session from gotos where taken_by is null and expires_at > $1 limit $2",
+        "select distinct session from rejoinder.gotos where taken_by is null and expires_at > $1 limit $2",
         now,
         MAX_PENDING
     )
@@ -134,7 +134,7 @@ pub(super) async fn pending(executor: impl PgExecutor<'_>, now: DateTime<Utc>) -
 pub(super) async fn is_waiting(executor: impl PgExecutor<'_>, session: &str, now: DateTime<Utc>) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (
-            select from gotos where session = $1 and taken_by is null and expires_at > $2
+            select from rejoinder.gotos where session = $1 and taken_by is null and expires_at > $2
         ) as "waits!""#,
         session,
         now
@@ -145,7 +145,7 @@ pub(super) async fn is_waiting(executor: impl PgExecutor<'_>, session: &str, now
 
 /// Deletes those that are too old.
 pub(super) async fn delete_expired(executor: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result<()> {
-    sqlx::query!("delete from gotos where expires_at <= $1", now)
+    sqlx::query!("delete from rejoinder.gotos where expires_at <= $1", now)
         .execute(executor)
         .await?;
     Ok(())
@@ -159,9 +159,9 @@ pub(super) async fn take(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Taken> {
     let mut rows = sqlx::query!(
-        "update gotos set taken_by = $2
+        "update rejoinder.gotos set taken_by = $2
          where id in (
-             select id from gotos
+             select id from rejoinder.gotos
              where session = $1 and expires_at > $3 and coalesce(taken_by, $2) = $2
              order by position limit $4
          ) and coalesce(taken_by, $2) = $2

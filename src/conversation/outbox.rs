@@ -83,7 +83,7 @@ pub(super) async fn add(
     let reasons: Vec<Option<&str>> = rows.iter().map(|row| row.reason).collect();
     let due: Vec<DateTime<Utc>> = rows.iter().map(|row| row.due_at).collect();
     let added = sqlx::query_scalar!(
-        "insert into outbox (id, position, rule, channel, user_id, session, topic, body, traceparent, state, reason,
+        "insert into rejoinder.outbox (id, position, rule, channel, user_id, session, topic, body, traceparent, state, reason,
              due_at, created_at, done_at)
          select n.id, n.position, n.rule, n.channel, n.user_id, n.session, n.topic, n.body::json, n.traceparent,
              n.state, n.reason, n.due_at, $13::timestamptz, case when n.state = 'suppressed' then $13::timestamptz end
@@ -139,9 +139,9 @@ pub(super) struct IsDue {
 pub(super) async fn is_due(executor: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result<IsDue> {
     sqlx::query_as!(
         IsDue,
-        r#"select coalesce((select min(due_at) from outbox
+        r#"select coalesce((select min(due_at) from rejoinder.outbox
                    where channel = 'chat' and state in ('pending', 'held')) <= $1, false) as "chat!",
-               coalesce((select min(due_at) from outbox
+               coalesce((select min(due_at) from rejoinder.outbox
                    where channel <> 'chat' and state in ('pending', 'held')) <= $1, false) as "requests!""#,
         now
     )
@@ -158,9 +158,9 @@ pub(super) async fn lease(
 ) -> sqlx::Result<Vec<Due>> {
     let mut due = sqlx::query_as!(
         Due,
-        "update outbox set attempts = attempts + 1, due_at = $2
+        "update rejoinder.outbox set attempts = attempts + 1, due_at = $2
          where id = any(array(
-             select id from outbox
+             select id from rejoinder.outbox
              where channel <> 'chat' and state in ('pending', 'held') and due_at <= $1
              -- so that the planner does not weigh it: it takes the first of the index, however many there are
              order by due_at limit (select $3::bigint)
@@ -182,7 +182,7 @@ pub(super) async fn lease(
 pub(super) async fn due_chat(executor: impl PgExecutor<'_>, now: DateTime<Utc>, limit: i64) -> sqlx::Result<Vec<Due>> {
     sqlx::query_as!(
         Due,
-        "select id, position, channel, user_id, session, topic, body, traceparent, reason, attempts from outbox
+        "select id, position, channel, user_id, session, topic, body, traceparent, reason, attempts from rejoinder.outbox
          where channel = 'chat' and state in ('pending', 'held') and due_at <= $1
          -- as above
          order by due_at, position, id limit (select $2::bigint)
@@ -234,7 +234,7 @@ pub(super) async fn settle(
     // due, and while the statistics say that nothing is, the planner reads all of such an index for each row.
     sqlx::query!(
         "with settled as (
-             update outbox o
+             update rejoinder.outbox o
              set state = coalesce(n.state, o.state), reason = coalesce(n.reason, o.reason),
                  attempts = coalesce(n.attempts, o.attempts), due_at = coalesce(n.due_at, o.due_at),
                  done_at = case when n.state is not null then $6::timestamptz end
@@ -243,7 +243,7 @@ pub(super) async fn settle(
              where o.id = n.id and o.state not in ('sent', 'suppressed', 'failed')
              returning o.id, o.position, o.channel, o.state, o.reason
          )
-         insert into event_audit (at, actor, action, position, detail)
+         insert into rejoinder.event_audit (at, actor, action, position, detail)
          select $6, 'rejoinder', 'failed', position, channel || ' ' || id || ': ' || reason from settled
          where state = 'failed'",
         &ids,
@@ -270,8 +270,8 @@ pub(crate) async fn delete_done(
     let first: Vec<i64> = kept.iter().map(|range| *range.start()).collect();
     let last: Vec<i64> = kept.iter().map(|range| *range.end()).collect();
     let deleted = sqlx::query!(
-        "delete from outbox where id in (
-             select o.id from outbox o
+        "delete from rejoinder.outbox where id in (
+             select o.id from rejoinder.outbox o
              where o.state in ('sent', 'suppressed', 'failed') and o.created_at < $1
                  and not exists (
                      select from unnest($2::bigint[], $3::bigint[]) as kept (first, last)

@@ -69,7 +69,7 @@ pub(super) async fn of_users(
     let rows = sqlx::query_as!(
         Row,
         "select user_id, time_zone, quiet_from, quiet_until, per_hour, digest_minutes
-         from preferences where user_id = any($1)",
+         from rejoinder.preferences where user_id = any($1)",
         users
     )
     .fetch_all(executor)
@@ -81,8 +81,8 @@ pub(super) async fn of_users(
 pub(crate) async fn of_session(executor: impl PgExecutor<'_>, session: &str) -> sqlx::Result<Preferences> {
     let row = sqlx::query_as!(
         Row,
-        "select user_id, time_zone, quiet_from, quiet_until, per_hour, digest_minutes from preferences
-         where user_id = coalesce((select user_id from conversations where session = $1), $1)",
+        "select user_id, time_zone, quiet_from, quiet_until, per_hour, digest_minutes from rejoinder.preferences
+         where user_id = coalesce((select user_id from rejoinder.conversations where session = $1), $1)",
         session
     )
     .fetch_optional(executor)
@@ -100,11 +100,11 @@ pub(crate) async fn set(
 ) -> sqlx::Result<()> {
     let user = sqlx::query_scalar!(
         "with known as (
-             insert into conversations (session, user_id, seen_at) values ($1, $1, $7)
+             insert into rejoinder.conversations (session, user_id, seen_at) values ($1, $1, $7)
              on conflict (session) do update set seen_at = excluded.seen_at
              returning user_id
          )
-         insert into preferences (user_id, time_zone, quiet_from, quiet_until, per_hour, digest_minutes)
+         insert into rejoinder.preferences (user_id, time_zone, quiet_from, quiet_until, per_hour, digest_minutes)
          select user_id, $2, $3, $4, $5, $6 from known
          on conflict (user_id) do update set time_zone = excluded.time_zone, quiet_from = excluded.quiet_from,
              quiet_until = excluded.quiet_until, per_hour = excluded.per_hour, digest_minutes = excluded.digest_minutes
@@ -120,7 +120,7 @@ pub(crate) async fn set(
     .fetch_one(&mut *connection)
     .await?;
     sqlx::query!(
-        "update outbox set due_at = $2
+        "update rejoinder.outbox set due_at = $2
          where user_id = $1 and state = 'held' and reason = $3
              -- of one that was tried, due_at is the lease, or the next attempt
              and attempts = 0",

@@ -93,7 +93,7 @@ impl Recipients {
 
 async fn followers(executor: impl PgExecutor<'_>, entities: &[String]) -> sqlx::Result<HashMap<String, Vec<String>>> {
     let rows = sqlx::query!(
-        "select entity_id, user_id from follows where entity_id = any($1) order by entity_id, user_id",
+        "select entity_id, user_id from rejoinder.follows where entity_id = any($1) order by entity_id, user_id",
         entities
     )
     .fetch_all(executor)
@@ -110,7 +110,7 @@ async fn sessions_of(executor: impl PgExecutor<'_>, users: &[String]) -> sqlx::R
         r#"select u.user_id as "user_id!", c.session
            from unnest($1::text[]) as u (user_id)
            cross join lateral (
-               select session from conversations where user_id = u.user_id order by seen_at desc, session limit $2
+               select session from rejoinder.conversations where user_id = u.user_id order by seen_at desc, session limit $2
            ) c"#,
         users,
         MAX_SESSIONS
@@ -126,7 +126,7 @@ async fn sessions_of(executor: impl PgExecutor<'_>, users: &[String]) -> sqlx::R
 
 async fn owners(executor: impl PgExecutor<'_>, sessions: &[String]) -> sqlx::Result<HashMap<String, String>> {
     let rows = sqlx::query!(
-        "select session, user_id from conversations where session = any($1)",
+        "select session, user_id from rejoinder.conversations where session = any($1)",
         sessions
     )
     .fetch_all(executor)
@@ -136,9 +136,12 @@ async fn owners(executor: impl PgExecutor<'_>, sessions: &[String]) -> sqlx::Res
 
 /// The session's user; its own name while nobody is identified.
 pub(crate) async fn of_session(executor: impl PgExecutor<'_>, session: &str) -> sqlx::Result<String> {
-    let user = sqlx::query_scalar!("select user_id from conversations where session = $1", session)
-        .fetch_optional(executor)
-        .await?;
+    let user = sqlx::query_scalar!(
+        "select user_id from rejoinder.conversations where session = $1",
+        session
+    )
+    .fetch_optional(executor)
+    .await?;
     Ok(user.unwrap_or_else(|| session.to_owned()))
 }
 
@@ -149,7 +152,7 @@ pub(crate) async fn verified(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<String>> {
     sqlx::query_scalar!(
-        "select user_id from conversations where session = $1 and verified_until > $2",
+        "select user_id from rejoinder.conversations where session = $1 and verified_until > $2",
         session,
         now
     )
@@ -166,11 +169,11 @@ pub(crate) async fn follow(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "with known as (
-             insert into conversations (session, user_id, seen_at) values ($1, $1, $3)
+             insert into rejoinder.conversations (session, user_id, seen_at) values ($1, $1, $3)
              on conflict (session) do update set seen_at = excluded.seen_at
              returning user_id
          )
-         insert into follows (entity_id, user_id, followed_at) select $2, user_id, $3 from known
+         insert into rejoinder.follows (entity_id, user_id, followed_at) select $2, user_id, $3 from known
          on conflict (entity_id, user_id) do nothing",
         session,
         entity_id,
@@ -191,7 +194,7 @@ pub(crate) async fn identify(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into conversations (session, user_id, seen_at, verified_until) values ($1, $2, $3, $4)
+        "insert into rejoinder.conversations (session, user_id, seen_at, verified_until) values ($1, $2, $3, $4)
          on conflict (session) do update
          set user_id = excluded.user_id, seen_at = excluded.seen_at, verified_until = excluded.verified_until",
         session,
@@ -205,8 +208,8 @@ pub(crate) async fn identify(
         return Ok(());
     }
     sqlx::query!(
-        "with moved as (delete from follows where user_id = $1 returning entity_id, followed_at)
-         insert into follows (entity_id, user_id, followed_at) select entity_id, $2, followed_at from moved
+        "with moved as (delete from rejoinder.follows where user_id = $1 returning entity_id, followed_at)
+         insert into rejoinder.follows (entity_id, user_id, followed_at) select entity_id, $2, followed_at from moved
          on conflict (entity_id, user_id) do nothing",
         session,
         user_id
@@ -214,8 +217,8 @@ pub(crate) async fn identify(
     .execute(&mut *connection)
     .await?;
     sqlx::query!(
-        "with moved as (delete from subscriptions where user_id = $1 returning topic, opted_in, set_at)
-         insert into subscriptions (user_id, topic, opted_in, set_at) select $2, topic, opted_in, set_at from moved
+        "with moved as (delete from rejoinder.subscriptions where user_id = $1 returning topic, opted_in, set_at)
+         insert into rejoinder.subscriptions (user_id, topic, opted_in, set_at) select $2, topic, opted_in, set_at from moved
          on conflict (user_id, topic) do update set opted_in = excluded.opted_in, set_at = excluded.set_at
          -- what was said last counts
          where subscriptions.set_at < excluded.set_at",
@@ -225,8 +228,8 @@ pub(crate) async fn identify(
     .execute(&mut *connection)
     .await?;
     sqlx::query!(
-        "with moved as (delete from preferences where user_id = $1 returning *)
-         insert into preferences (user_id, time_zone, quiet_from, quiet_until, per_hour, digest_minutes)
+        "with moved as (delete from rejoinder.preferences where user_id = $1 returning *)
+         insert into rejoinder.preferences (user_id, time_zone, quiet_from, quiet_until, per_hour, digest_minutes)
          select $2, time_zone, quiet_from, quiet_until, per_hour, digest_minutes from moved
          on conflict (user_id) do nothing",
         session,
@@ -235,8 +238,8 @@ pub(crate) async fn identify(
     .execute(&mut *connection)
     .await?;
     sqlx::query!(
-        "with moved as (delete from facts where scope = 'user' and subject = $1 returning name, value, position, set_at)
-         insert into facts (scope, subject, name, value, position, set_at)
+        "with moved as (delete from rejoinder.facts where scope = 'user' and subject = $1 returning name, value, position, set_at)
+         insert into rejoinder.facts (scope, subject, name, value, position, set_at)
          select 'user', $2, name, value, position, set_at from moved
          on conflict (scope, subject, name) do nothing",
         session,

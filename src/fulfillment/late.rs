@@ -197,10 +197,10 @@ async fn keep(
 ) -> sqlx::Result<bool> {
     let kept = sqlx::query!(
         "with kept as (
-             insert into late_replies (key, body, expires_at, session, identity)
+             insert into rejoinder.late_replies (key, body, expires_at, session, identity)
              select $1, $2, $3, $5, $6
              where not exists (
-                 select from late_replies where key = sha256(convert_to('forgotten ' || $5, 'utf8')) and expires_at > now()
+                 select from rejoinder.late_replies where key = sha256(convert_to('forgotten ' || $5, 'utf8')) and expires_at > now()
              )
              on conflict (key) do update
              set body = excluded.body, expires_at = excluded.expires_at, session = excluded.session, taken_by = null,
@@ -225,7 +225,7 @@ async fn keep(
 /// has read what is erased. Returns how many there were.
 pub(crate) async fn forget(transaction: &mut PgConnection, sessions: &[String], user_id: &str) -> sqlx::Result<u64> {
     let erased = sqlx::query!(
-        "delete from late_replies where session = any($1) or identity = $2",
+        "delete from rejoinder.late_replies where session = any($1) or identity = $2",
         sessions,
         user_id
     )
@@ -233,7 +233,7 @@ pub(crate) async fn forget(transaction: &mut PgConnection, sessions: &[String], 
     .await?;
     // A row that names nobody, and is swept as the others.
     sqlx::query!(
-        "insert into late_replies (key, body, expires_at)
+        "insert into rejoinder.late_replies (key, body, expires_at)
          select sha256(convert_to('forgotten ' || s.session, 'utf8')), '', now() + interval '5 minutes'
          from unnest($1::text[]) s (session)
          on conflict (key) do update set expires_at = excluded.expires_at",
@@ -251,11 +251,11 @@ async fn take(executor: impl PgExecutor<'_>, key: &TurnKey, now: DateTime<Utc>) 
         .record
         .map_or_else(|| Uuid::new_v4().as_bytes().to_vec(), |record| record.to_vec());
     sqlx::query_scalar!(
-        "update late_replies l set taken_by = $2
+        "update rejoinder.late_replies l set taken_by = $2
          where l.key = $1 and l.expires_at > $3 and coalesce(l.taken_by, $2) = $2
              -- what was told to one user is told to no other, nor to one who is no longer verified
              and (l.identity is null or l.identity = coalesce(
-                 (select c.user_id from conversations c where c.session = l.session and c.verified_until > $3),
+                 (select c.user_id from rejoinder.conversations c where c.session = l.session and c.verified_until > $3),
                  l.session
              ))
          returning body",
@@ -269,7 +269,7 @@ async fn take(executor: impl PgExecutor<'_>, key: &TurnKey, now: DateTime<Utc>) 
 
 async fn kept(executor: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result<Vec<Vec<u8>>> {
     sqlx::query_scalar!(
-        "select key from late_replies where expires_at > $1 and body <> '' limit 100000",
+        "select key from rejoinder.late_replies where expires_at > $1 and body <> '' limit 100000",
         now
     )
     .fetch_all(executor)
@@ -277,7 +277,7 @@ async fn kept(executor: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result
 }
 
 async fn delete_expired(executor: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result<u64> {
-    let deleted = sqlx::query!("delete from late_replies where expires_at <= $1", now)
+    let deleted = sqlx::query!("delete from rejoinder.late_replies where expires_at <= $1", now)
         .execute(executor)
         .await?;
     Ok(deleted.rows_affected())

@@ -24,7 +24,7 @@ pub(crate) async fn claim(
     // The conflict waits for the other transaction's end: after its commit no row is inserted, after its rollback
     // ours is.
     let claimed = sqlx::query!(
-        "insert into turn_answers (key, session, expires_at)
+        "insert into rejoinder.turn_answers (key, session, expires_at)
          select $1, $2, $3
          -- whoever forgets the user waits for the end of this transaction
          from (select pg_advisory_xact_lock_shared(hashtext('rejoinder forgotten session'), hashtext($2))) as held
@@ -38,7 +38,7 @@ pub(crate) async fn claim(
     if claimed.rows_affected() == 1 {
         return Ok(Claim::Ours);
     }
-    let body = sqlx::query_scalar!("select body from turn_answers where key = $1", key.as_slice())
+    let body = sqlx::query_scalar!("select body from rejoinder.turn_answers where key = $1", key.as_slice())
         .fetch_one(&mut *transaction)
         .await?;
     Ok(body.map_or(Claim::Ours, Claim::Answered))
@@ -47,15 +47,19 @@ pub(crate) async fn claim(
 /// Writes the reply of a turn that this transaction has claimed.
 pub(crate) async fn save(transaction: &mut PgConnection, key: &TurnKey, body: &[u8]) -> sqlx::Result<()> {
     let Some(key) = &key.record else { return Ok(()) };
-    sqlx::query!("update turn_answers set body = $2 where key = $1", key.as_slice(), body)
-        .execute(transaction)
-        .await?;
+    sqlx::query!(
+        "update rejoinder.turn_answers set body = $2 where key = $1",
+        key.as_slice(),
+        body
+    )
+    .execute(transaction)
+    .await?;
     Ok(())
 }
 
 /// Deletes replies that are past their time.
 pub(crate) async fn delete_expired(executor: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result<u64> {
-    let deleted = sqlx::query!("delete from turn_answers where expires_at <= $1", now)
+    let deleted = sqlx::query!("delete from rejoinder.turn_answers where expires_at <= $1", now)
         .execute(executor)
         .await?;
     Ok(deleted.rows_affected())

@@ -45,10 +45,10 @@ pub(crate) async fn keep(
     let violations: Vec<&str> = events.iter().map(|(_, violations)| violations.as_str()).collect();
     sqlx::query!(
         "with surplus as (
-             delete from quarantined_events where id in
-                 (select id from quarantined_events order by received_at desc offset $9)
+             delete from rejoinder.quarantined_events where id in
+                 (select id from rejoinder.quarantined_events order by received_at desc offset $9)
          )
-         insert into quarantined_events (id, source, event_id, event_type, envelope, violations, received_at, expires_at)
+         insert into rejoinder.quarantined_events (id, source, event_id, event_type, envelope, violations, received_at, expires_at)
          select n.id, n.source, n.event_id, n.event_type, n.envelope::json, n.violations::json, $7, $8
          from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
              n (id, source, event_id, event_type, envelope, violations)
@@ -81,7 +81,7 @@ pub(crate) async fn list(
     let rows = sqlx::query!(
         r#"select id, source, event_id, event_type, envelope::text as "envelope!", violations::text as "violations!",
                received_at, expires_at
-           from quarantined_events
+           from rejoinder.quarantined_events
            where ($1::text is null or event_type = $1) and ($2::text is null or event_id = $2)
            order by received_at desc limit $3"#,
         event_type,
@@ -106,7 +106,7 @@ pub(crate) async fn list(
 
 /// Takes one out, in the transaction that appends it.
 pub(crate) async fn take(transaction: &mut PgConnection, id: Uuid) -> sqlx::Result<bool> {
-    let taken = sqlx::query!("delete from quarantined_events where id = $1", id)
+    let taken = sqlx::query!("delete from rejoinder.quarantined_events where id = $1", id)
         .execute(transaction)
         .await?;
     Ok(taken.rows_affected() > 0)
@@ -136,14 +136,14 @@ impl Unread<'_> {
         let headers = serde_json::to_string(&headers).map_err(|error| sqlx::Error::Encode(error.into()))?;
         sqlx::query!(
             "with surplus as (
-                 delete from quarantined_requests where id in (
+                 delete from rejoinder.quarantined_requests where id in (
                      select id from (
                          select id, row_number() over newest as place, sum(octet_length(body)) over newest as bytes
-                         from quarantined_requests window newest as (order by received_at desc, id)
+                         from rejoinder.quarantined_requests window newest as (order by received_at desc, id)
                      ) kept where place >= $9 or bytes > $10
                  )
              )
-             insert into quarantined_requests
+             insert into rejoinder.quarantined_requests
                  (id, source, digest, headers, body, violations, received_at, expires_at)
              values ($1, $2, $3, $4::text::json, $5, $6::text::json, $7, $8)
              on conflict (source, digest) do update
@@ -188,7 +188,7 @@ pub(crate) struct QuarantinedRequest {
 pub(crate) async fn requests(executor: impl PgExecutor<'_>, limit: i64) -> sqlx::Result<Vec<QuarantinedRequest>> {
     let rows = sqlx::query!(
         r#"select id, source, octet_length(body) as "bytes!", violations::text as "violations!", received_at, expires_at
-           from quarantined_requests order by received_at desc, id limit $1"#,
+           from rejoinder.quarantined_requests order by received_at desc, id limit $1"#,
         limit
     )
     .fetch_all(executor)
@@ -207,7 +207,7 @@ pub(crate) async fn requests(executor: impl PgExecutor<'_>, limit: i64) -> sqlx:
 /// Headers and body of a request; none where it is gone. It is locked until the end of the transaction.
 pub(crate) async fn request(transaction: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<(HeaderMap, Vec<u8>)>> {
     let row = sqlx::query!(
-        r#"select headers::text as "headers!", body from quarantined_requests where id = $1 for update"#,
+        r#"select headers::text as "headers!", body from rejoinder.quarantined_requests where id = $1 for update"#,
         id
     )
     .fetch_optional(transaction)
@@ -226,7 +226,7 @@ pub(crate) async fn request(transaction: &mut PgConnection, id: Uuid) -> sqlx::R
 
 /// Takes a request out, in the transaction that appends its events.
 pub(crate) async fn take_request(transaction: &mut PgConnection, id: Uuid) -> sqlx::Result<()> {
-    sqlx::query!("delete from quarantined_requests where id = $1", id)
+    sqlx::query!("delete from rejoinder.quarantined_requests where id = $1", id)
         .execute(transaction)
         .await?;
     Ok(())
@@ -234,10 +234,10 @@ pub(crate) async fn take_request(transaction: &mut PgConnection, id: Uuid) -> sq
 
 /// Deletes those that are past their time.
 pub(crate) async fn delete_expired(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<u64> {
-    let events = sqlx::query!("delete from quarantined_events where expires_at <= $1", now)
+    let events = sqlx::query!("delete from rejoinder.quarantined_events where expires_at <= $1", now)
         .execute(pool)
         .await?;
-    let requests = sqlx::query!("delete from quarantined_requests where expires_at <= $1", now)
+    let requests = sqlx::query!("delete from rejoinder.quarantined_requests where expires_at <= $1", now)
         .execute(pool)
         .await?;
     Ok(events.rows_affected() + requests.rows_affected())

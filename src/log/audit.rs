@@ -35,7 +35,7 @@ pub(crate) struct Audited {
 /// Adds an entry, in the transaction that does what it says.
 pub(crate) async fn write(transaction: &mut PgConnection, entry: &Entry<'_>, now: DateTime<Utc>) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into event_audit (at, actor, action, position, detail) values ($1, $2, $3, $4, $5)",
+        "insert into rejoinder.event_audit (at, actor, action, position, detail) values ($1, $2, $3, $4, $5)",
         now,
         entry.actor,
         entry.action,
@@ -57,7 +57,7 @@ pub(crate) async fn write_each(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into event_audit (at, actor, action, position, detail) select $1, $2, $3, p, $4 from unnest($5::bigint[]) p",
+        "insert into rejoinder.event_audit (at, actor, action, position, detail) select $1, $2, $3, p, $4 from unnest($5::bigint[]) p",
         now,
         actor,
         action,
@@ -77,7 +77,7 @@ pub(crate) async fn list(
 ) -> sqlx::Result<Vec<Audited>> {
     sqlx::query_as!(
         Audited,
-        "select at, actor, action, position, detail from event_audit
+        "select at, actor, action, position, detail from rejoinder.event_audit
          where $1::bigint is null or position = $1 order by id desc limit $2",
         position,
         limit
@@ -90,7 +90,7 @@ pub(crate) async fn list(
 pub(crate) async fn delete_old(executor: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result<()> {
     // Entries stand in order of time, so looking at the first ones is enough.
     sqlx::query!(
-        "delete from event_audit a using (select id, at from event_audit order by id limit $2) first
+        "delete from rejoinder.event_audit a using (select id, at from rejoinder.event_audit order by id limit $2) first
          where a.id = first.id and first.at < $1",
         now - KEPT,
         MAX_DELETED

@@ -17,7 +17,7 @@ impl Cursor {
     pub(crate) async fn read(executor: impl PgExecutor<'_>, partition: u8) -> sqlx::Result<Self> {
         let last = sqlx::query_as!(
             Self,
-            "select seq, position from event_cursors where partition = $1 order by seq desc limit 1",
+            "select seq, position from rejoinder.event_cursors where partition = $1 order by seq desc limit 1",
             i16::from(partition)
         )
         .fetch_optional(executor)
@@ -36,7 +36,7 @@ impl Cursor {
     ) -> sqlx::Result<Option<Self>> {
         let seq = self.seq + 1;
         let is_ours = sqlx::query_scalar!(
-            r#"select advance_cursor($1, $2, $3, $4) as "is_ours!""#,
+            r#"select rejoinder.advance_cursor($1, $2, $3, $4) as "is_ours!""#,
             i16::from(partition),
             seq,
             position,
@@ -59,11 +59,11 @@ pub(crate) async fn fence_all(transaction: &mut PgConnection) -> sqlx::Result<()
     .await?;
     // A statement of its own, and so a snapshot of its own, taken with the locks held.
     sqlx::query!(
-        "insert into event_cursors (partition, seq, position, worker)
+        "insert into rejoinder.event_cursors (partition, seq, position, worker)
          select p.partition, coalesce(c.seq, 0) + 1, coalesce(c.position, 0), $1
          from generate_series(0, 31) p (partition)
          left join lateral (
-             select c.seq, c.position from event_cursors c where c.partition = p.partition order by c.seq desc limit 1
+             select c.seq, c.position from rejoinder.event_cursors c where c.partition = p.partition order by c.seq desc limit 1
          ) c on true",
         Uuid::nil()
     )
@@ -75,7 +75,7 @@ pub(crate) async fn fence_all(transaction: &mut PgConnection) -> sqlx::Result<()
 /// Deletes rows that say nothing any more.
 pub(crate) async fn prune(executor: impl PgExecutor<'_>) -> sqlx::Result<u64> {
     let deleted = sqlx::query!(
-        "delete from event_cursors c using (select partition, max(seq) as last from event_cursors group by partition) l
+        "delete from rejoinder.event_cursors c using (select partition, max(seq) as last from rejoinder.event_cursors group by partition) l
          where c.partition = l.partition and c.seq < l.last"
     )
     .execute(executor)

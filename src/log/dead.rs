@@ -46,7 +46,7 @@ impl DeadLetters {
             return Ok(false);
         }
         let letters = sqlx::query_scalar!(
-            r#"select count(*) as "letters!" from (select from dead_letters limit $1) l"#,
+            r#"select count(*) as "letters!" from (select from rejoinder.dead_letters limit $1) l"#,
             MOST
         )
         .fetch_one(executor)
@@ -73,7 +73,7 @@ pub(crate) async fn bury(
 ) -> sqlx::Result<()> {
     let envelope = &event.envelope;
     sqlx::query!(
-        "insert into dead_letters (position, partition, entity_id, received_at, source, event_id, event_type, payload,
+        "insert into rejoinder.dead_letters (position, partition, entity_id, received_at, source, event_id, event_type, payload,
              attempts, error, died_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9, $10, $11)
          on conflict (position) do update
@@ -109,7 +109,7 @@ pub(crate) async fn list(
 ) -> sqlx::Result<Vec<DeadLetter>> {
     let rows = sqlx::query!(
         "select position, source, event_id, event_type, entity_id, payload::text as payload, attempts, error, died_at
-         from dead_letters where $1::text is null or event_id = $1 order by died_at desc, position desc limit $2",
+         from rejoinder.dead_letters where $1::text is null or event_id = $1 order by died_at desc, position desc limit $2",
         event_id,
         limit
     )
@@ -139,8 +139,8 @@ pub(crate) async fn redrive(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<i64>> {
     let redriven = sqlx::query_scalar!(
-        "with letters as (delete from dead_letters where position = any($1) returning *)
-         insert into parked_events (partition, entity_id, position, received_at, attempts, retry_at)
+        "with letters as (delete from rejoinder.dead_letters where position = any($1) returning *)
+         insert into rejoinder.parked_events (partition, entity_id, position, received_at, attempts, retry_at)
          select partition, entity_id, position, received_at, 0, $2 from letters
          returning position",
         positions,
@@ -155,8 +155,8 @@ pub(crate) async fn redrive(
 /// How many of these events, given back, find facts about their entity that a later event has set.
 pub(crate) async fn behind(executor: impl PgExecutor<'_>, positions: &[i64]) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
-        r#"select count(*) as "behind!" from parked_events p where p.position = any($1) and exists (
-               select from facts f where f.scope = 'entity' and f.subject = p.entity_id and f.position > p.position)"#,
+        r#"select count(*) as "behind!" from rejoinder.parked_events p where p.position = any($1) and exists (
+               select from rejoinder.facts f where f.scope = 'entity' and f.subject = p.entity_id and f.position > p.position)"#,
         positions
     )
     .fetch_one(executor)
@@ -172,7 +172,7 @@ pub(crate) async fn discard(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<i64>> {
     let discarded = sqlx::query_scalar!(
-        "delete from dead_letters where position = any($1) returning position",
+        "delete from rejoinder.dead_letters where position = any($1) returning position",
         positions
     )
     .fetch_all(&mut *transaction)

@@ -60,7 +60,7 @@ impl Leases {
     /// that are new, as bits.
     pub(crate) async fn beat(&self) -> sqlx::Result<u32> {
         let asked = Instant::now();
-        let partitions = sqlx::query_scalar!(r#"select share_partitions($1) as "partitions!""#, self.worker)
+        let partitions = sqlx::query_scalar!(r#"select rejoinder.share_partitions($1) as "partitions!""#, self.worker)
             .fetch_one(&self.pool)
             .await?
             .cast_unsigned();
@@ -74,7 +74,7 @@ impl Leases {
     /// Gives everything up, so that others need not wait.
     pub(crate) async fn release(&self) -> sqlx::Result<()> {
         self.held.send_modify(|held| held.partitions = 0);
-        sqlx::query!("delete from event_workers where id = $1", self.worker)
+        sqlx::query!("delete from rejoinder.event_workers where id = $1", self.worker)
             .execute(&self.pool)
             .await?;
         Ok(())

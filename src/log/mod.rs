@@ -72,7 +72,7 @@ impl Log {
         if self.week.load(Ordering::Relaxed) == week {
             return Ok(());
         }
-        sqlx::query!("select create_event_segment($1)", monday)
+        sqlx::query!("select rejoinder.create_event_segment($1)", monday)
             .execute(pool)
             .await?;
         self.week.store(week, Ordering::Relaxed);
@@ -103,7 +103,7 @@ pub(crate) async fn append(
     let times: Vec<DateTime<Utc>> = once.iter().map(|event| event.timestamp).collect();
     let rows = sqlx::query!(
         r#"select is_new as "is_new!", at_position as "position!"
-           from append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"#,
+           from rejoinder.append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"#,
         &partitions,
         &column(|event| &event.source) as &[&str],
         &column(|event| &event.event_id) as &[&str],
@@ -158,8 +158,8 @@ pub(crate) async fn read(
         Row,
         r#"select position, received_at, source, event_id, event_type, entity_id, user_id, schema_version, occurred_at,
                payload::text as payload, traceparent,
-               coalesce(received_at < (select by_position_until from event_names), false) as "is_named_by_position!"
-           from event_log where partition = $1 and position > $2 order by position limit $3"#,
+               coalesce(received_at < (select by_position_until from rejoinder.event_names), false) as "is_named_by_position!"
+           from rejoinder.event_log where partition = $1 and position > $2 order by position limit $3"#,
         i16::from(partition),
         position,
         limit
@@ -175,7 +175,7 @@ pub(crate) async fn types_of(
     event_ids: &[&str],
 ) -> sqlx::Result<HashMap<String, String>> {
     let rows = sqlx::query!(
-        "select event_id, event_type from event_log where source = $1 and event_id = any($2) order by position",
+        "select event_id, event_type from rejoinder.event_log where source = $1 and event_id = any($2) order by position",
         source,
         event_ids as &[&str]
     )
@@ -189,7 +189,7 @@ pub(crate) async fn types_of(
 pub(crate) async fn holds(executor: impl PgExecutor<'_>, event: &Logged) -> sqlx::Result<bool> {
     let envelope = &event.envelope;
     sqlx::query_scalar!(
-        r#"select exists (select from event_log where partition = $1 and position = $2 and received_at = $3
+        r#"select exists (select from rejoinder.event_log where partition = $1 and position = $2 and received_at = $3
                and source = $4 and event_id = $5) as "holds!""#,
         i16::from(envelope.partition()),
         event.position,
@@ -213,8 +213,8 @@ pub(crate) async fn at(
         Row,
         r#"select position, received_at, source, event_id, event_type, entity_id, user_id, schema_version, occurred_at,
                payload::text as payload, traceparent,
-               coalesce(received_at < (select by_position_until from event_names), false) as "is_named_by_position!"
-           from event_log where partition = $1 and position = any($2) order by position"#,
+               coalesce(received_at < (select by_position_until from rejoinder.event_names), false) as "is_named_by_position!"
+           from rejoinder.event_log where partition = $1 and position = any($2) order by position"#,
         i16::from(partition),
         positions
     )
@@ -255,20 +255,20 @@ pub(crate) async fn lag(executor: impl PgExecutor<'_>, limit: u32) -> sqlx::Resu
                    - case when min(head.first) < max(h.skipped_to) and max(last.position) > max(h.skipped_to)
                        then max(h.skipped_to) - greatest(max(h.skipped_from), min(head.first)) else 0 end
                ), 0)::bigint
-               + (select count(*) from (select from parked_events limit $1) parked) as "events!"
-           from position_history h cross join generate_series(0, 31) p (partition)
+               + (select count(*) from (select from rejoinder.parked_events limit $1) parked) as "events!"
+           from rejoinder.position_history h cross join generate_series(0, 31) p (partition)
            cross join lateral (
-               select coalesce((select c.position from event_cursors c where c.partition = p.partition
+               select coalesce((select c.position from rejoinder.event_cursors c where c.partition = p.partition
                                 order by c.seq desc limit 1), 0) as position
            ) done
            cross join lateral (
                select count(*) as events, min(l.position) as first, max(l.position) as last
-               from (select l.position from event_log l
+               from (select l.position from rejoinder.event_log l
                      where l.partition = p.partition and l.position > done.position
                      order by l.position limit 200) l
            ) head
            cross join lateral (
-               select max(l.position) as position from event_log l where l.partition = p.partition
+               select max(l.position) as position from rejoinder.event_log l where l.partition = p.partition
            ) last"#,
         i64::from(limit)
     )

@@ -64,7 +64,7 @@ pub(crate) fn wait_after(attempts: i32) -> Duration {
 /// The entities of a partition that are held up.
 pub(crate) async fn entities(executor: impl PgExecutor<'_>, partition: u8) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar!(
-        "select distinct entity_id from parked_events where partition = $1",
+        "select distinct entity_id from rejoinder.parked_events where partition = $1",
         i16::from(partition)
     )
     .fetch_all(executor)
@@ -75,7 +75,7 @@ pub(crate) async fn entities(executor: impl PgExecutor<'_>, partition: u8) -> sq
 pub(crate) async fn held_rules(executor: impl PgExecutor<'_>, partition: Option<u8>) -> sqlx::Result<Vec<HeldRule>> {
     sqlx::query_as!(
         HeldRule,
-        r#"select rule as "rule!", count(*) as "events!", max(error) as error from parked_events
+        r#"select rule as "rule!", count(*) as "events!", max(error) as error from rejoinder.parked_events
            where rule is not null and retry_at = 'infinity' and ($1::smallint is null or partition = $1)
            group by rule order by rule"#,
         partition.map(i16::from)
@@ -96,9 +96,9 @@ pub(crate) async fn due(
     sqlx::query_as!(
         Due,
         r#"with first as (
-               select p.entity_id, p.attempts, p.retry_at from parked_events p
+               select p.entity_id, p.attempts, p.retry_at from rejoinder.parked_events p
                where p.partition = $1 and p.retry_at <= $2 and not exists (
-                   select from parked_events before
+                   select from rejoinder.parked_events before
                    where before.partition = p.partition and before.entity_id = p.entity_id and before.position < p.position
                )
                order by p.attempts, p.retry_at limit $4
@@ -107,7 +107,7 @@ pub(crate) async fn due(
                run.attempts + coalesce(run.is_suspect and run.tried_with = 1, false)::integer as "attempts!",
                run.is_suspect as "is_suspect!", run.tried_with
            from first cross join lateral (
-               select p.*, p.tried_by is not null and p.tried_by <> $3 as is_suspect from parked_events p
+               select p.*, p.tried_by is not null and p.tried_by <> $3 as is_suspect from rejoinder.parked_events p
                where p.partition = $1 and p.entity_id = first.entity_id order by p.position limit $4
            ) run
            order by first.attempts, first.retry_at, run.entity_id, run.position limit $4"#,
@@ -129,7 +129,7 @@ pub(crate) async fn begin(pool: &PgPool, partition: u8, due: &[&Due], worker: Uu
     // A crash of this process does not take it back, and one of the database need not count: so nobody waits for the disk.
     sqlx::query!(
         "with unawaited as materialized (select set_config('synchronous_commit', 'off', true))
-         update parked_events p
+         update rejoinder.parked_events p
          set attempts = p.attempts + coalesce(p.tried_by <> $4 and p.tried_with = 1, false)::integer,
              tried_by = $4, tried_with = cardinality($3::bigint[])
          from unnest($2::text[], $3::bigint[]) d (entity_id, position), unawaited
@@ -160,7 +160,7 @@ pub(crate) async fn fail(transaction: &mut PgConnection, partition: u8, failed: 
     let errors: Vec<&str> = failed.iter().map(|failed| failed.error).collect();
     let rules: Vec<Option<&str>> = failed.iter().map(|failed| failed.rule).collect();
     sqlx::query!(
-        "insert into parked_events (partition, entity_id, position, received_at, attempts, retry_at, error, rule)
+        "insert into rejoinder.parked_events (partition, entity_id, position, received_at, attempts, retry_at, error, rule)
          select $1, f.entity_id, f.position, f.received_at, f.attempts, coalesce(f.retry_at, 'infinity'), f.error, f.rule
          from unnest($2::text[], $3::bigint[], $4::timestamptz[], $5::integer[], $6::timestamptz[], $7::text[], $8::text[])
              f (entity_id, position, received_at, attempts, retry_at, error, rule)
@@ -202,7 +202,7 @@ pub(crate) async fn doubt(
     add(transaction, partition, &behind, None).await?;
     let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
     sqlx::query!(
-        "update parked_events set tried_by = $3, tried_with = null where partition = $1 and position = any($2)",
+        "update rejoinder.parked_events set tried_by = $3, tried_with = null where partition = $1 and position = any($2)",
         i16::from(partition),
         &positions,
         Uuid::nil()
@@ -210,7 +210,7 @@ pub(crate) async fn doubt(
     .execute(&mut *transaction)
     .await?;
     sqlx::query!(
-        "delete from doubted_partitions where partition = $1",
+        "delete from rejoinder.doubted_partitions where partition = $1",
         i16::from(partition)
     )
     .execute(transaction)
@@ -221,7 +221,7 @@ pub(crate) async fn doubt(
 /// Whether the last worker of a partition ended without giving it up.
 pub(crate) async fn is_doubted(executor: impl PgExecutor<'_>, partition: u8) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
-        r#"select exists (select from doubted_partitions where partition = $1) as "is_doubted!""#,
+        r#"select exists (select from rejoinder.doubted_partitions where partition = $1) as "is_doubted!""#,
         i16::from(partition)
     )
     .fetch_one(executor)
@@ -231,8 +231,8 @@ pub(crate) async fn is_doubted(executor: impl PgExecutor<'_>, partition: u8) -> 
 /// Whatever of a partition this worker was trying has broken off: it is tried with care from now on.
 pub(crate) async fn broke_off(pool: &PgPool, partition: u8, worker: Uuid) -> sqlx::Result<()> {
     sqlx::query!(
-        "with broken as (update parked_events set tried_by = $3 where tried_by = $2 and partition = $1)
-         insert into doubted_partitions (partition) values ($1) on conflict do nothing",
+        "with broken as (update rejoinder.parked_events set tried_by = $3 where tried_by = $2 and partition = $1)
+         insert into rejoinder.doubted_partitions (partition) values ($1) on conflict do nothing",
         i16::from(partition),
         worker,
         Uuid::nil()
@@ -244,9 +244,12 @@ pub(crate) async fn broke_off(pool: &PgPool, partition: u8, worker: Uuid) -> sql
 
 /// Takes back from the record what a worker has begun to try and has given up in order.
 pub(crate) async fn give_up(pool: &PgPool, worker: Uuid) -> sqlx::Result<()> {
-    sqlx::query!("update parked_events set tried_by = null where tried_by = $1", worker)
-        .execute(pool)
-        .await?;
+    sqlx::query!(
+        "update rejoinder.parked_events set tried_by = null where tried_by = $1",
+        worker
+    )
+    .execute(pool)
+    .await?;
     Ok(())
 }
 
@@ -263,7 +266,7 @@ async fn add(
     let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
     let times: Vec<DateTime<Utc>> = events.iter().map(|event| event.received_at).collect();
     sqlx::query!(
-        "insert into parked_events (partition, entity_id, position, received_at, attempts, retry_at)
+        "insert into rejoinder.parked_events (partition, entity_id, position, received_at, attempts, retry_at)
          select $1, e.entity_id, e.position, e.received_at, 0, coalesce($5, 'infinity'::timestamptz)
          from unnest($2::text[], $3::bigint[], $4::timestamptz[]) e (entity_id, position, received_at)
          on conflict do nothing",
@@ -281,7 +284,7 @@ async fn add(
 /// Ends the attempt of those events of a partition that are still on record as being tried: others came before them.
 pub(crate) async fn end(transaction: &mut PgConnection, partition: u8, worker: Uuid) -> sqlx::Result<()> {
     sqlx::query!(
-        "update parked_events set tried_by = null where partition = $1 and tried_by = $2",
+        "update rejoinder.parked_events set tried_by = null where partition = $1 and tried_by = $2",
         i16::from(partition),
         worker
     )
@@ -304,7 +307,7 @@ pub(crate) async fn done(
     let entities: Vec<&str> = done.iter().map(|event| event.envelope.entity_id.as_str()).collect();
     let positions: Vec<i64> = done.iter().map(|event| event.position).collect();
     sqlx::query!(
-        "delete from parked_events p using unnest($2::text[], $3::bigint[]) d (entity_id, position)
+        "delete from rejoinder.parked_events p using unnest($2::text[], $3::bigint[]) d (entity_id, position)
          where p.partition = $1 and p.entity_id = d.entity_id and p.position = d.position",
         i16::from(partition),
         &entities as &[&str],
@@ -332,12 +335,12 @@ async fn next_is_due(
         r#"with next as (
                select e.entity_id, first.position from (select distinct unnest($2::text[]) as entity_id) e
                cross join lateral (
-                   select p.position from parked_events p where p.partition = $1 and p.entity_id = e.entity_id
+                   select p.position from rejoinder.parked_events p where p.partition = $1 and p.entity_id = e.entity_id
                    order by p.position limit 1
                ) first
            ),
            due as (
-               update parked_events p set retry_at = $3 from next
+               update rejoinder.parked_events p set retry_at = $3 from next
                where p.partition = $1 and p.entity_id = next.entity_id and p.position = next.position
                    and p.retry_at = 'infinity' and p.rule is null
            )
@@ -354,7 +357,7 @@ async fn next_is_due(
 pub(crate) async fn drop(pool: &PgPool, partition: u8, gone: &Due, now: DateTime<Utc>) -> sqlx::Result<()> {
     let mut transaction = pool.begin().await?;
     sqlx::query!(
-        "delete from parked_events where partition = $1 and entity_id = $2 and position = $3",
+        "delete from rejoinder.parked_events where partition = $1 and entity_id = $2 and position = $3",
         i16::from(partition),
         gone.entity_id,
         gone.position
@@ -372,7 +375,7 @@ pub(crate) async fn try_anew(
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
     let due = sqlx::query!(
-        "update parked_events set retry_at = $2, attempts = 0
+        "update rejoinder.parked_events set retry_at = $2, attempts = 0
          where partition = any($1) and (rule is not null or (attempts > 0 and retry_at < 'infinity'))",
         partitions,
         now
@@ -385,8 +388,8 @@ pub(crate) async fn try_anew(
 /// Makes due what waits for a rule that was held. What somebody is at work on is left to them.
 pub(crate) async fn release(executor: impl PgExecutor<'_>, rule: &str, now: DateTime<Utc>) -> sqlx::Result<u64> {
     let due = sqlx::query!(
-        "update parked_events p set retry_at = $2
-         from (select partition, entity_id, position from parked_events where rule = $1 and retry_at = 'infinity'
+        "update rejoinder.parked_events p set retry_at = $2
+         from (select partition, entity_id, position from rejoinder.parked_events where rule = $1 and retry_at = 'infinity'
                for update skip locked) held
          where p.partition = held.partition and p.entity_id = held.entity_id and p.position = held.position",
         rule,
@@ -405,8 +408,8 @@ pub(crate) async fn probe(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "update parked_events p set retry_at = $3
-         from (select partition, entity_id, position from parked_events
+        "update rejoinder.parked_events p set retry_at = $3
+         from (select partition, entity_id, position from rejoinder.parked_events
                where partition = any($1) and rule = $2 and retry_at = 'infinity' order by random() limit 1) one
          where p.partition = one.partition and p.entity_id = one.entity_id and p.position = one.position",
         partitions,

@@ -11,12 +11,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use tracing::{info, warn};
 
 use self::silence::unless_silent;
-pub use self::tables::{BadTables, MIGRATIONS};
+pub use self::tables::BadTables;
 use crate::clock::Clock;
 use crate::fail::Fail;
 
@@ -119,12 +120,8 @@ impl Database {
     /// When the primary cannot be reached, is behind a pooler, or its tables are not fit.
     pub async fn connect(settings: ConnectSettings) -> Result<Self, NotConnected> {
         // One connection first: a wrong address is told at once, not after the pool's patience.
-        // It need not say each time that the table of migrations is there.
-        let first = settings.primary.clone();
-        let first = first.options([("client_min_messages", "warning"), (MARK, "set")]);
-        let mut first = PgConnection::connect_with(&first)
-            .await
-            .map_err(NotConnected::Unreachable)?;
+        let marked = settings.primary.clone().options([(MARK, "set")]);
+        let (mut first, path) = tables::connect(marked).await.map_err(NotConnected::Unreachable)?;
         expect_no_pooler(&mut first).await?;
         let correction = ask_time(&mut first, &settings.clock)
             .await
@@ -137,12 +134,17 @@ impl Database {
         }
         tables::bring_up_to_date(&mut first).await?;
         first.close().await.map_err(NotConnected::Unreachable)?;
+        let finding = |options: PgConnectOptions| match &path {
+            Some(path) => options.options([("search_path", path)]),
+            None => options,
+        };
+        let primary = finding(settings.primary);
         let turns = |options| pool::of_turns(options, settings.pool_size, settings.patience);
         Ok(Self(Arc::new(Inner {
-            events: pool::of_events(settings.primary.clone(), settings.events_pool_size),
-            conversations: pool::of_conversations(settings.primary.clone()),
-            primary: turns(settings.primary),
-            replica: settings.replica.map(turns),
+            events: pool::of_events(primary.clone(), settings.events_pool_size),
+            conversations: pool::of_conversations(primary.clone()),
+            primary: turns(primary),
+            replica: settings.replica.map(finding).map(turns),
             silence: settings.silence,
             clock: settings.clock,
             up: AtomicBool::new(true),
@@ -227,6 +229,18 @@ impl Database {
             }
             tokio::time::sleep(PULSE).await;
         }
+    }
+
+    /// Brings the bot's tables up to date.
+    ///
+    /// # Errors
+    /// When a migration fails, or is not the one that was applied under its number.
+    pub(crate) async fn bring_up_to_date(&self, migrations: &Migrator) -> Result<(), BadTables> {
+        let unreadable = BadTables::Unreadable;
+        let options = self.0.primary.connect_options().as_ref().clone();
+        let (mut connection, _) = tables::connect(options).await.map_err(unreadable)?;
+        tables::bring_bots_up_to_date(&mut connection, migrations).await?;
+        connection.close().await.map_err(unreadable)
     }
 
     /// Loads data for a demonstration, unless its table holds anything.

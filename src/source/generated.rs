@@ -71,7 +71,7 @@ fn file_of(data_dir: &Path, source: &str) -> PathBuf {
 async fn find_or_make(pool: &PgPool, source: &str) -> anyhow::Result<SecretString> {
     let new = source::new_secret()?;
     let made = sqlx::query!(
-        "insert into source_secrets (source, secret) values ($1, $2) on conflict (source) do nothing",
+        "insert into rejoinder.source_secrets (source, secret) values ($1, $2) on conflict (source) do nothing",
         source,
         new.expose_secret()
     )
@@ -86,7 +86,7 @@ async fn find_or_make(pool: &PgPool, source: &str) -> anyhow::Result<SecretStrin
 /// Adds the secrets of a file to those that are kept: replicas may each have made one of their own.
 async fn take_over(pool: &PgPool, source: &str, secret: &SecretString) -> anyhow::Result<SecretString> {
     let taken = sqlx::query!(
-        r"insert into source_secrets as kept (source, secret) values ($1, $2)
+        r"insert into rejoinder.source_secrets as kept (source, secret) values ($1, $2)
           on conflict (source) do update set secret = kept.secret || E'\n' || excluded.secret
           where position(excluded.secret in kept.secret) = 0",
         source,
@@ -101,7 +101,7 @@ async fn take_over(pool: &PgPool, source: &str, secret: &SecretString) -> anyhow
 }
 
 async fn kept(pool: &PgPool, source: &str) -> anyhow::Result<SecretString> {
-    let secret = sqlx::query_scalar!("select secret from source_secrets where source = $1", source)
+    let secret = sqlx::query_scalar!("select secret from rejoinder.source_secrets where source = $1", source)
         .fetch_one(pool)
         .await?;
     Ok(secret.into())

@@ -99,11 +99,11 @@ impl TestBot {
 
     async fn has_work(&self) -> bool {
         sqlx::query_scalar(
-            "select exists (select from event_log l where l.position > coalesce(
-                    (select max(c.position) from event_cursors c where c.partition = l.partition), 0))
-                or exists (select from parked_events where retry_at <= $1)
-                or exists (select from event_joins where state = 'open' and deadline <= $1)
-                or exists (select from outbox where state in ('pending', 'held') and due_at <= $1)",
+            "select exists (select from rejoinder.event_log l where l.position > coalesce(
+                    (select max(c.position) from rejoinder.event_cursors c where c.partition = l.partition), 0))
+                or exists (select from rejoinder.parked_events where retry_at <= $1)
+                or exists (select from rejoinder.event_joins where state = 'open' and deadline <= $1)
+                or exists (select from rejoinder.outbox where state in ('pending', 'held') and due_at <= $1)",
         )
         .bind(self.clock.now())
         .fetch_one(self.pool())

@@ -28,7 +28,7 @@ fn gated(gate: &Gate) -> Bot {
 }
 
 async fn kept(bot: &TestBot) -> i64 {
-    sqlx::query_scalar("select count(*) from late_replies where taken_by is null")
+    sqlx::query_scalar("select count(*) from rejoinder.late_replies where taken_by is null")
         .fetch_one(bot.pool())
         .await
         .unwrap()

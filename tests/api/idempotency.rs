@@ -114,6 +114,11 @@ struct Booking {
     refuse: bool,
 }
 
+/// With a table to write to.
+fn booking_bot() -> Bot {
+    Bot::new().migrations(sqlx::migrate!("intents/migrations"))
+}
+
 /// Books a row of its own each time it runs.
 async fn book(Params(booking): Params<Booking>, mut tx: Tx, gate: Data<Gate>) -> Result<Reply, Fail> {
     let run = gate.pass().await;
@@ -138,7 +143,7 @@ async fn booked(bot: &TestBot) -> i64 {
 #[tokio::test]
 async fn transaction_happens_once_across_replicas_and_restarts() {
     let gate = Gate::opened();
-    let booking = || Bot::new().data(gate.clone()).intent("Book", book);
+    let booking = || booking_bot().data(gate.clone()).intent("Book", book);
     let first = TestBot::start(booking()).await;
     let second = TestBot::start_with(booking(), |settings| settings.database = Some(first.database())).await;
     let turn = es("r1", "Book", json!({}));
@@ -157,7 +162,7 @@ async fn transaction_happens_once_across_replicas_and_restarts() {
 
 #[tokio::test]
 async fn refused_transaction_leaves_nothing_and_may_be_tried_again() {
-    let bot = TestBot::start(Bot::new().data(Gate::opened()).intent("Book", book)).await;
+    let bot = TestBot::start(booking_bot().data(Gate::opened()).intent("Book", book)).await;
     let turn = es("r1", "Book", json!({"refuse": true}));
     assert_eq!(said(&bot.turn(&turn).await), "no");
     assert_eq!(booked(&bot).await, 0);
@@ -167,7 +172,7 @@ async fn refused_transaction_leaves_nothing_and_may_be_tried_again() {
 #[tokio::test]
 async fn slow_transaction_commits_once_and_its_reply_is_given_at_the_next_asking() {
     let gate = Gate::closed();
-    let bot = TestBot::start_with(Bot::new().data(gate.clone()).intent("Book", book), |settings| {
+    let bot = TestBot::start_with(booking_bot().data(gate.clone()).intent("Book", book), |settings| {
         settings.turns.answer_margin_ms = 4_700;
     })
     .await;
@@ -239,7 +244,7 @@ async fn fulfillments_that_differ_in_what_a_handler_sees_are_turns_of_their_own(
     #[case] turns: i64,
 ) {
     let gate = Gate::opened();
-    let writing = || Bot::new().data(gate.clone()).fallback(writes);
+    let writing = || booking_bot().data(gate.clone()).fallback(writes);
     let first = TestBot::start(writing()).await;
     let second = TestBot::start_with(writing(), |settings| settings.database = Some(first.database())).await;
     let mut other = one.clone();

@@ -148,7 +148,7 @@ async fn late_for_ada(gate: &Gate) -> (TestBot, TestBot) {
     assert_eq!(hear(&bot, "a", "Secret", json!({})).await, SLOW);
     gate.open();
     eventually("the late reply is kept", async || {
-        let count = "select count(*) = 1 from late_replies where identity = 'ada'";
+        let count = "select count(*) = 1 from rejoinder.late_replies where identity = 'ada'";
         sqlx::query_scalar(count).fetch_one(bot.pool()).await.unwrap()
     })
     .await;

@@ -22,4 +22,5 @@ mod slot_filling;
 mod structure;
 mod support;
 mod tables;
+mod upgrade;
 mod wire;

@@ -58,7 +58,7 @@ fn context(id: &str, lifespan: u32, parameters: Value) -> Value {
 }
 
 async fn kept(bot: &TestBot) -> i64 {
-    sqlx::query_scalar("select count(*) from late_replies where taken_by is null")
+    sqlx::query_scalar("select count(*) from rejoinder.late_replies where taken_by is null")
         .fetch_one(bot.pool())
         .await
         .unwrap()
@@ -161,7 +161,7 @@ async fn late_reply_waits_for_another_turn_where_the_conversation_has_been_moved
     eventually("the late reply is kept", async || kept(&bot).await == 1).await;
     sqlx::query(
         "with moved as (
-             insert into gotos (id, session, kind, name, parameters, position, created_at, expires_at)
+             insert into rejoinder.gotos (id, session, kind, name, parameters, position, created_at, expires_at)
              values (gen_random_uuid(), $1, 'context', 'subject', '{\"id\": \"10041\"}', 1, $2, $3)
          )
          select pg_notify('rejoinder_goto', $1)",
@@ -178,7 +178,7 @@ async fn late_reply_waits_for_another_turn_where_the_conversation_has_been_moved
     })
     .await;
     // The probe has taken it; now it is for the next turn.
-    sqlx::query("update gotos set taken_by = null")
+    sqlx::query("update rejoinder.gotos set taken_by = null")
         .execute(bot.pool())
         .await
         .unwrap();

@@ -170,7 +170,13 @@ async fn late_replies_of_handlers_that_outlive_the_connections_are_kept() {
     };
     let before = TestBot::start_with(gated(&gate), hurried).await;
     let database = before.database();
-    let kept = async || count(&database, "select count(*) from late_replies where taken_by is null").await;
+    let kept = async || {
+        count(
+            &database,
+            "select count(*) from rejoinder.late_replies where taken_by is null",
+        )
+        .await
+    };
     assert!(ask(&before, 0..20).await.iter().all(|said| said == SLOW));
     gate.let_pass(20);
     eventually("the first are kept", async || kept().await == 20).await;
@@ -207,7 +213,7 @@ async fn late_replies_of_handlers_that_outlive_the_connections_are_kept() {
 async fn service_that_stops_with_open_streams_gives_up_its_partitions_at_once() {
     let bot = TestBot::start_with(shop(), |settings| settings.events.events_pool_size = 4).await;
     let database = bot.database();
-    let workers = async || count(&database, "select count(*) from event_workers").await;
+    let workers = async || count(&database, "select count(*) from rejoinder.event_workers").await;
     eventually("it works", async || workers().await == 1).await;
     let session = "projects/p/agent/sessions/s";
     let streams = futures_util::future::join_all((0..20).map(|_| bot.stream_after(session, "0"))).await;

@@ -27,33 +27,34 @@ pub(crate) struct Faults {
 }
 
 /// Events of types of which each must have an outcome of its own.
-const ALONE: &str = "(select l.position, (select count(*) from event_outcomes o where o.position = l.position) as times
-    from event_log l where l.event_type like 'step.%') l";
+const ALONE: &str =
+    "(select l.position, (select count(*) from rejoinder.event_outcomes o where o.position = l.position) as times
+    from rejoinder.event_log l where l.event_type like 'step.%') l";
 
 /// Of each order, how many halves are known, how often it was settled, and whether in time.
 const ORDERS: &str = "(select o.name, o.halves,
-        (select count(*) from event_log l where l.entity_id = o.name and l.event_type = 'order.ready') as ready,
-        (select count(*) from event_log l where l.entity_id = o.name
+        (select count(*) from rejoinder.event_log l where l.entity_id = o.name and l.event_type = 'order.ready') as ready,
+        (select count(*) from rejoinder.event_log l where l.entity_id = o.name
             and l.event_type in ('order.late', 'order.punctual')) as settled
-    from (select payload->>'order' as name, count(distinct event_type) as halves from event_log
+    from (select payload->>'order' as name, count(distinct event_type) as halves from rejoinder.event_log
           where event_type in ('order.paid', 'order.packed') group by 1) o) o";
 
 /// Of each step, how often it was said.
-const SAID: &str = "(select l.position, count(m.id) as times from event_log l
-    left join chat_messages m on m.event_id = l.event_id and m.session = l.entity_id
-    where l.event_type = 'step.taken' and exists (select from follows f where f.entity_id = l.entity_id)
+const SAID: &str = "(select l.position, count(m.id) as times from rejoinder.event_log l
+    left join rejoinder.chat_messages m on m.event_id = l.event_id and m.session = l.entity_id
+    where l.event_type = 'step.taken' and exists (select from rejoinder.follows f where f.entity_id = l.entity_id)
     group by 1) s";
 
 impl Faults {
     /// Looks for them in what the processes of a site have left.
     pub(crate) async fn find(site: &Site, senders: &Senders) -> Self {
         // The questions below ask by entity, often.
-        site.run("create index if not exists event_log_entity_id on event_log (entity_id)")
+        site.run("create index if not exists event_log_entity_id on rejoinder.event_log (entity_id)")
             .await;
         let acknowledged = senders.acknowledged();
         let not_stored: i64 = sqlx::query_scalar(
             "select count(*) from unnest($1::text[]) id where not exists (
-                 select from event_log l where l.event_id = id and l.source = 'generic')",
+                 select from rejoinder.event_log l where l.event_id = id and l.source = 'generic')",
         )
         .bind(&acknowledged)
         .fetch_one(&site.pool)
@@ -68,14 +69,14 @@ impl Faults {
                 bool_and(n = at) as in_order from (
                     select entity_id, (payload->>'n')::bigint as n, row_number() over (
                         partition by entity_id, event_type order by position) as at, event_type
-                    from event_log where event_type in ('step.taken', 'step.counted')) l
+                    from rejoinder.event_log where event_type in ('step.taken', 'step.counted')) l
             group by entity_id, event_type) l";
         let heard = "(select session, bool_and(text::bigint = at) as in_order from (
                 select session, text, row_number() over (partition by session order by position) as at
-                from chat_messages) m group by session) m";
-        let remembered = "not exists (select from facts f where f.subject = l.entity_id and f.name = 'last'
+                from rejoinder.chat_messages) m group by session) m";
+        let remembered = "not exists (select from rejoinder.facts f where f.subject = l.entity_id and f.name = 'last'
                 and f.value::text::bigint = l.n)
-            or not exists (select from facts f where f.subject = l.entity_id and f.name = 'counted'
+            or not exists (select from rejoinder.facts f where f.subject = l.entity_id and f.name = 'counted'
                 and f.value::text::bigint = l.n)";
         Self {
             not_stored,
@@ -84,16 +85,16 @@ impl Faults {
                 + count(SAID, "times = 0").await
                 + uncalled,
             stored_twice: site
-                .number("select count(*) - count(distinct (source, event_id)) from event_log")
+                .number("select count(*) - count(distinct (source, event_id)) from rejoinder.event_log")
                 .await,
             applied_twice: count(ALONE, "times > 1").await,
             done_twice: count(ORDERS, "settled > 1 or ready > 1 or (halves = 1 and ready > 0)").await
                 + count(SAID, "times > 1").await
                 + called_twice,
-            out_of_order: count("facts", "name = 'gap'").await
+            out_of_order: count("rejoinder.facts", "name = 'gap'").await
                 + count(steps, &format!("not in_order or {remembered}")).await
                 + count(heard, "not in_order").await,
-            dead: count("dead_letters", "true").await,
+            dead: count("rejoinder.dead_letters", "true").await,
         }
     }
 
@@ -109,7 +110,7 @@ impl Faults {
             steps_of.entry(id).or_insert_with(BTreeSet::new).insert(step);
         }
         let wanted: Vec<String> = sqlx::query_scalar(
-            "select event_id from event_log where event_type = 'step.taken' and (payload->>'n')::bigint % 4 = 0",
+            "select event_id from rejoinder.event_log where event_type = 'step.taken' and (payload->>'n')::bigint % 4 = 0",
         )
         .fetch_all(&site.pool)
         .await

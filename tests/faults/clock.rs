@@ -51,8 +51,8 @@ async fn clock_that_is_stepped_loses_nothing_and_keeps_the_order() {
         }
         eventually("all is applied", async || {
             site.number(
-                "select count(*) from facts where name = 'last' and value::text::bigint = (select max(
-                (payload->>'n')::bigint) from event_log)",
+                "select count(*) from rejoinder.facts where name = 'last' and value::text::bigint = (select max(
+                (payload->>'n')::bigint) from rejoinder.event_log)",
             )
             .await
                 == entities.len() as i64

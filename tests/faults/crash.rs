@@ -26,9 +26,9 @@ async fn event_that_ends_its_process_five_times_alone_is_a_dead_letter_and_the_o
         count(format!("harmless {n}")).await;
     }
     // Whoever applies the deadly event waits for this fact, and is killed there.
-    site.run("insert into facts values ('entity', 'deadly', 'counted', '0', null, now())")
+    site.run("insert into rejoinder.facts values ('entity', 'deadly', 'counted', '0', null, now())")
         .await;
-    let deadly = "select from facts where subject = 'deadly' for update";
+    let deadly = "select from rejoinder.facts where subject = 'deadly' for update";
     for _ in 0..ENDS {
         let held = Held::take(&site, deadly).await;
         site.age_workers().await;
@@ -36,20 +36,23 @@ async fn event_that_ends_its_process_five_times_alone_is_a_dead_letter_and_the_o
         let caught = held.caught(&site).await;
         worker.kill();
         held.release(&site, &caught).await;
-        assert_eq!(site.number("select count(*) from dead_letters").await, 0);
+        assert_eq!(site.number("select count(*) from rejoinder.dead_letters").await, 0);
     }
     site.age_workers().await;
     let _worker = site.work().started().await;
     eventually("nothing waits any more", async || {
-        site.number("select count(*) from parked_events").await == 0
-            && site.number("select count(*) from facts where name = 'counted'").await == OTHERS + 1
+        site.number("select count(*) from rejoinder.parked_events").await == 0
+            && site
+                .number("select count(*) from rejoinder.facts where name = 'counted'")
+                .await
+                == OTHERS + 1
     })
     .await;
-    let dead = "select count(*) from dead_letters where event_id = 'deadly/1' and attempts = 5
+    let dead = "select count(*) from rejoinder.dead_letters where event_id = 'deadly/1' and attempts = 5
         and error = 'the process ended each time it was tried'";
     assert_eq!(site.number(dead).await, 1, "{}", site.log());
-    assert_eq!(site.number("select count(*) from dead_letters").await, 1);
-    let applied = "select count(*) from facts where name = 'counted' and value::text = '1'";
+    assert_eq!(site.number("select count(*) from rejoinder.dead_letters").await, 1);
+    let applied = "select count(*) from rejoinder.facts where name = 'counted' and value::text = '1'";
     assert_eq!(site.number(applied).await, OTHERS);
 }
 
@@ -61,18 +64,23 @@ async fn worker_that_ends_in_order_leaves_nothing_in_doubt() {
     let worker = site.work().started().await;
     senders.deliver(&Sent::step("entity", 1)).await;
     eventually("it is applied", async || {
-        site.number("select count(*) from facts where name = 'last'").await == 1
+        site.number("select count(*) from rejoinder.facts where name = 'last'")
+            .await
+            == 1
     })
     .await;
     worker.end();
     let worker = site.work().started().await;
     senders.deliver(&Sent::step("entity", 2)).await;
     eventually("the next is applied", async || {
-        site.number("select count(*) from facts where name = 'last' and value::text = '2'")
+        site.number("select count(*) from rejoinder.facts where name = 'last' and value::text = '2'")
             .await
             == 1
     })
     .await;
-    assert_eq!(site.number("select count(*) from doubted_partitions").await, 0);
+    assert_eq!(
+        site.number("select count(*) from rejoinder.doubted_partitions").await,
+        0
+    );
     worker.kill();
 }

@@ -56,11 +56,11 @@ async fn failover_to_a_standby_that_lags_skips_no_message_and_gives_no_id_to_two
             > 0
     };
     eventually("the last call is made", async || called()).await;
-    let seen = site.number("select max(position) from event_log").await;
+    let seen = site.number("select max(position) from rejoinder.event_log").await;
 
     standby.take_over(&site).await;
     proxy.lead_to(standby.sockets());
-    let lost: i64 = sqlx::query_scalar("select count(*) from event_log where event_type = 'step.taken'")
+    let lost: i64 = sqlx::query_scalar("select count(*) from rejoinder.event_log where event_type = 'step.taken'")
         .fetch_one(&standby.pool)
         .await
         .unwrap();
@@ -76,7 +76,7 @@ async fn failover_to_a_standby_that_lags_skips_no_message_and_gives_no_id_to_two
     bot.events_applied().await;
 
     let reused: i64 =
-        sqlx::query_scalar("select count(*) from event_log where position <= $1 and event_id like 'after/%'")
+        sqlx::query_scalar("select count(*) from rejoinder.event_log where position <= $1 and event_id like 'after/%'")
             .bind(seen)
             .fetch_one(&standby.pool)
             .await

@@ -117,19 +117,22 @@ async fn kill(times: u32) {
         ("requests refused (429, 503)", figures.refused.load(Relaxed) as i64),
         (
             "events in the log, emitted ones too",
-            site.number("select count(*) from event_log").await,
+            site.number("select count(*) from rejoinder.event_log").await,
         ),
-        ("messages said", site.number("select count(*) from chat_messages").await),
+        (
+            "messages said",
+            site.number("select count(*) from rejoinder.chat_messages").await,
+        ),
         ("calls made", distinct_calls as i64),
         ("calls repeated under their id", (calls.len() - distinct_calls) as i64),
         (
             "joins settled",
-            site.number("select count(*) from event_joins where state = 'done'")
+            site.number("select count(*) from rejoinder.event_joins where state = 'done'")
                 .await,
         ),
         (
             "joins timed out",
-            site.number("select count(*) from event_joins where state = 'timed_out'")
+            site.number("select count(*) from rejoinder.event_joins where state = 'timed_out'")
                 .await,
         ),
         (

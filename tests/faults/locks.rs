@@ -37,7 +37,7 @@ async fn lock(tables: &[&str], during: Duration) {
     for table in tables {
         load.goes_on().await;
         let (acknowledged, refused) = (load.senders.acknowledged().len(), load.refused());
-        let held = Held::take(&site, &format!("lock table {table} in access exclusive mode")).await;
+        let held = Held::take(&site, &format!("lock table rejoinder.{table} in access exclusive mode")).await;
         held.caught(&site).await;
         let answers = users.ask(during).await;
         held.release(&site, &[]).await;

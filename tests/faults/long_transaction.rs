@@ -28,10 +28,11 @@ async fn events_are_applied_while_a_transaction_is_held_open() {
         .execute(&mut *held_open)
         .await
         .unwrap();
-    let seen: (String, i64) = sqlx::query_as("select pg_current_xact_id()::text, (select count(*) from event_log)")
-        .fetch_one(&mut *held_open)
-        .await
-        .unwrap();
+    let seen: (String, i64) =
+        sqlx::query_as("select pg_current_xact_id()::text, (select count(*) from rejoinder.event_log)")
+            .fetch_one(&mut *held_open)
+            .await
+            .unwrap();
     assert_eq!(seen.1, 0);
 
     for n in 1..=STEPS {
@@ -44,7 +45,7 @@ async fn events_are_applied_while_a_transaction_is_held_open() {
     let sent = Instant::now();
     claims::hold(&site, &senders).await;
     assert!(sent.elapsed() < Duration::from_secs(10), "{:?}", sent.elapsed());
-    let still: i64 = sqlx::query_scalar("select count(*) from event_log")
+    let still: i64 = sqlx::query_scalar("select count(*) from rejoinder.event_log")
         .fetch_one(&mut *held_open)
         .await
         .unwrap();

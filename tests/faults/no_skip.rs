@@ -17,8 +17,8 @@ struct Log {
 }
 
 const OURS: Log = Log {
-    table: "event_log",
-    append: "select append_events(array[0::smallint], array['test'], array[$1], array['t'], array['e'], array[null],
+    table: "rejoinder.event_log",
+    append: "select rejoinder.append_events(array[0::smallint], array['test'], array[$1], array['t'], array['e'], array[null],
         array[1], array[now()], array['{}'], array[null], now(), now() - interval '8 days')",
 };
 
@@ -31,7 +31,7 @@ const NAIVE: Log = Log {
 #[tokio::test]
 async fn reader_of_the_log_sees_every_event_in_order() {
     let site = Site::start().await;
-    site.run("select create_event_segment(date_trunc('week', now() at time zone 'UTC')::date)")
+    site.run("select rejoinder.create_event_segment(date_trunc('week', now() at time zone 'UTC')::date)")
         .await;
     let (seen, stored) = follow(&site.pool, &OURS).await;
     assert_eq!(stored.len() as u64, APPENDERS * TIMES);

@@ -74,7 +74,7 @@ async fn what_a_crash_of_the_database_takes_back_was_not_acknowledged() {
         let (senders, url, second) = (Arc::clone(&senders), url.clone(), second.clone());
         async move { senders.post(&url, &second).await.unwrap().status() }
     });
-    let stored = "select count(*) from event_log";
+    let stored = "select count(*) from rejoinder.event_log";
     eventually("workers can see it", async || site.number(stored).await == 2).await;
     kill(Pid::from_raw(site.postmaster()), Signal::SIGKILL).unwrap();
     signal(Signal::SIGKILL);
@@ -102,15 +102,15 @@ async fn what_a_crash_takes_back_after_a_worker_has_read_it_is_not_applied() {
     };
     assert_eq!(send(1).await, 202);
     site.drain().await;
-    let held = Held::take(&site, "lock table event_cursors in share mode").await;
+    let held = Held::take(&site, "lock table rejoinder.event_cursors in share mode").await;
     assert_eq!(send(2).await, 202);
     let caught = held.caught(&site).await;
     // As if another event had been given its place since.
-    site.run("update event_log set event_id = 'another' where event_id = 'entity/2'")
+    site.run("update rejoinder.event_log set event_id = 'another' where event_id = 'entity/2'")
         .await;
     held.release(&site, &caught).await;
     site.drain().await;
-    let told: Vec<String> = sqlx::query_scalar("select event_id from chat_messages order by position")
+    let told: Vec<String> = sqlx::query_scalar("select event_id from rejoinder.chat_messages order by position")
         .fetch_all(&site.pool)
         .await
         .unwrap();
@@ -149,7 +149,7 @@ async fn disk_that_is_full_loses_nothing_and_is_no_fault_of_the_events() {
         "chat_messages",
     ] {
         site.run(&format!(
-            "create trigger disk_full before insert on {table} for each statement execute function disk_full()"
+            "create trigger disk_full before insert on rejoinder.{table} for each statement execute function disk_full()"
         ))
         .await;
         if table == "event_log" {
@@ -161,9 +161,9 @@ async fn disk_that_is_full_loses_nothing_and_is_no_fault_of_the_events() {
         }
         let refused = format!("no space is left for {table}");
         eventually(&refused, async || site.whole_log().contains(&refused)).await;
-        site.run(&format!("drop trigger disk_full on {table}")).await;
+        site.run(&format!("drop trigger disk_full on rejoinder.{table}")).await;
         load.goes_on().await;
     }
-    assert_eq!(site.number("select count(*) from parked_events").await, 0);
+    assert_eq!(site.number("select count(*) from rejoinder.parked_events").await, 0);
     load.end(&site).await;
 }

@@ -24,16 +24,16 @@ async fn entity_that_is_mended_catches_up_at_once_and_in_order() {
     }
     let _worker = site.work().started().await;
     eventually("all are parked", async || {
-        site.number("select count(*) from parked_events").await == EVENTS
+        site.number("select count(*) from rejoinder.parked_events").await == EVENTS
     })
     .await;
-    site.run("insert into facts values ('entity', 'brittle', 'mended', '0', null, now())")
+    site.run("insert into rejoinder.facts values ('entity', 'brittle', 'mended', '0', null, now())")
         .await;
     let mended = Instant::now();
     claims::hold(&site, &senders).await;
     // One a second is what polling alone would do.
     assert!(mended.elapsed() < Duration::from_secs(10), "{:?}", mended.elapsed());
-    let total = "select value::text::int from facts where subject = 'brittle' and name = 'total'";
+    let total = "select value::text::int from rejoinder.facts where subject = 'brittle' and name = 'total'";
     assert_eq!(site.number(total).await, EVENTS, "the last one was applied last");
 }
 
@@ -82,9 +82,8 @@ async fn parked_entities_drain_at_a_third_of_the_normal_rate_also_while_events_a
 }
 
 /// How many wait, of those that are stored before, and of those that are parked.
-const NEW: &str =
-    "(select count(*) from event_log where event_type = 'step.brittle') - (select count(*) from event_outcomes)";
-const PARKED: &str = "select count(*) from parked_events";
+const NEW: &str = "(select count(*) from rejoinder.event_log where event_type = 'step.brittle') - (select count(*) from rejoinder.event_outcomes)";
+const PARKED: &str = "select count(*) from rejoinder.parked_events";
 
 /// A service that takes in events of many entities.
 struct Bulk {
@@ -107,7 +106,7 @@ impl Bulk {
     async fn mend(&self, name: &str) {
         self.site
             .run(&format!(
-                "insert into facts select 'entity', '{name} ' || n, 'mended', '0', null, now()
+                "insert into rejoinder.facts select 'entity', '{name} ' || n, 'mended', '0', null, now()
                  from generate_series(0, {ENTITIES} - 1) n"
             ))
             .await;
@@ -146,7 +145,7 @@ impl Bulk {
 
     /// By how many fewer wait each second, from the first that is applied to the last.
     async fn measure(&self, waiting: &str) -> f64 {
-        const APPLIED: &str = "select count(*) from event_outcomes";
+        const APPLIED: &str = "select count(*) from rejoinder.event_outcomes";
         let before = self.site.number(APPLIED).await;
         eventually("the first is applied", async || {
             self.site.number(APPLIED).await > before

@@ -5,7 +5,7 @@ use crate::steps::Held;
 
 #[tokio::test]
 async fn two_that_make_a_segment_at_once_both_succeed() {
-    const MAKE: &str = "select create_event_segment('2030-01-07')";
+    const MAKE: &str = "select rejoinder.create_event_segment('2030-01-07')";
     let site = Site::start().await;
     let first = Held::take(&site, MAKE).await;
     let pool = site.pool.clone();

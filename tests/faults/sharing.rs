@@ -10,7 +10,7 @@ use crate::steps::Held;
 
 /// How many partitions each worker has, the most first.
 async fn shares(site: &Site) -> Vec<i64> {
-    sqlx::query_scalar("select count(*) from event_leases group by worker order by 1 desc")
+    sqlx::query_scalar("select count(*) from rejoinder.event_leases group by worker order by 1 desc")
         .fetch_all(&site.pool)
         .await
         .unwrap()
@@ -50,10 +50,10 @@ async fn worker_that_wakes_up_after_eight_seconds_applies_nothing_twice() {
 async fn without_the_fence_it_would() {
     let site = Site::start().await;
     site.run(
-        "create or replace function advance_cursor(in_partition smallint, new_seq bigint, new_position bigint,
+        "create or replace function rejoinder.advance_cursor(in_partition smallint, new_seq bigint, new_position bigint,
              by_worker uuid) returns boolean language plpgsql as $$ begin
-             insert into event_cursors select in_partition, 1 + coalesce(max(seq), 0), new_position, by_worker
-             from event_cursors where partition = in_partition on conflict do nothing;
+             insert into rejoinder.event_cursors select in_partition, 1 + coalesce(max(seq), 0), new_position, by_worker
+             from rejoinder.event_cursors where partition = in_partition on conflict do nothing;
              return true;
          end $$",
     )
@@ -77,7 +77,7 @@ async fn wake_up(site: &Site) -> Faults {
         .await
     };
 
-    let held = Held::take(site, "lock table facts in share mode").await;
+    let held = Held::take(site, "lock table rejoinder.facts in share mode").await;
     let sleeper = site.work().started().await;
     step(1).await;
     let caught = held.caught(site).await;

@@ -50,8 +50,9 @@ async fn connections_that_fall_silent_hold_events_up_for_a_while_and_not_for_eve
                 &serde_json::json!({"n": 1}),
             ))
             .await;
-        let applied =
-            format!("select count(*) from facts where scope = 'entity' and subject = '{last}' and name = 'last'");
+        let applied = format!(
+            "select count(*) from rejoinder.facts where scope = 'entity' and subject = '{last}' and name = 'last'"
+        );
         while site.number(&applied).await == 0 {
             assert!(began.elapsed() < BOUND, "still not applied: {}", site.log());
             tokio::time::sleep(Duration::from_millis(20)).await;

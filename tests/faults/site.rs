@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rejoinder::postgres::MIGRATIONS;
 use rejoinder::postgres::embedded::Embedded;
 use rejoinder::testing::{TestBot, TestSettings};
 use rejoinder::{Bot, Clock};
@@ -53,7 +53,13 @@ impl Site {
         let pool = PgPoolOptions::new()
             .max_connections(6)
             .connect_lazy_with(database.options().application_name("the test"));
-        MIGRATIONS.run(&pool).await.unwrap();
+        let migrated = Command::new(env!("CARGO_BIN_EXE_rejoinder"))
+            .arg("migrate")
+            .current_dir(home.path())
+            .env("DATABASE_URL", database.url())
+            .output()
+            .unwrap();
+        assert!(migrated.status.success(), "{migrated:?}");
         Self {
             url: database.url(),
             database,
@@ -140,9 +146,9 @@ impl Site {
     /// Has one user follow each entity, whom its steps are told in a conversation of the entity's name.
     pub(crate) async fn follow(&self, entities: &[String]) {
         for statement in [
-            "insert into follows select e, 'user of ' || e, now() from unnest($1::text[]) e",
-            "insert into conversations select e, 'user of ' || e, now() from unnest($1::text[]) e",
-            "insert into subscriptions select 'user of ' || e, 'steps', true, now() from unnest($1::text[]) e",
+            "insert into rejoinder.follows select e, 'user of ' || e, now() from unnest($1::text[]) e",
+            "insert into rejoinder.conversations select e, 'user of ' || e, now() from unnest($1::text[]) e",
+            "insert into rejoinder.subscriptions select 'user of ' || e, 'steps', true, now() from unnest($1::text[]) e",
         ] {
             sqlx::query(statement).bind(entities).execute(&self.pool).await.unwrap();
         }
@@ -154,7 +160,7 @@ impl Site {
         // As workers do that share out, so that neither waits for the other.
         for statement in [
             "select pg_advisory_xact_lock(hashtext('rejoinder event leases'))",
-            "update event_workers set seen_at = seen_at - interval '1 minute'",
+            "update rejoinder.event_workers set seen_at = seen_at - interval '1 minute'",
         ] {
             sqlx::query(statement).execute(&mut *transaction).await.unwrap();
         }
@@ -163,10 +169,12 @@ impl Site {
 
     /// As if the time had come for all that is to be tried again.
     pub(crate) async fn hurry(&self) {
-        self.run("update outbox set due_at = now() where state in ('pending', 'held') and due_at > now()")
+        self.run("update rejoinder.outbox set due_at = now() where state in ('pending', 'held') and due_at > now()")
             .await;
-        self.run("update parked_events set retry_at = now() where retry_at > now() and retry_at < 'infinity'")
-            .await;
+        self.run(
+            "update rejoinder.parked_events set retry_at = now() where retry_at > now() and retry_at < 'infinity'",
+        )
+        .await;
     }
 
     pub(crate) async fn run(&self, statement: &str) {
@@ -183,14 +191,14 @@ impl Site {
     async fn left(&self) -> [i64; 4] {
         [
             self.number(
-                "select count(*) from event_log l where l.position > coalesce(
-                     (select max(c.position) from event_cursors c where c.partition = l.partition), 0)",
+                "select count(*) from rejoinder.event_log l where l.position > coalesce(
+                     (select max(c.position) from rejoinder.event_cursors c where c.partition = l.partition), 0)",
             )
             .await,
-            self.number("select count(*) from parked_events").await,
-            self.number("select count(*) from outbox where state in ('pending', 'held')")
+            self.number("select count(*) from rejoinder.parked_events").await,
+            self.number("select count(*) from rejoinder.outbox where state in ('pending', 'held')")
                 .await,
-            self.number("select count(*) from event_joins where rule = 'punctual' and state = 'open'")
+            self.number("select count(*) from rejoinder.event_joins where rule = 'punctual' and state = 'open'")
                 .await,
         ]
     }
@@ -205,7 +213,7 @@ impl Site {
                 [0, 0, 0, 0] => return,
                 // One that is opened when its time is already over is given half a minute, in which nothing comes here.
                 [0, 0, 0, _] => {
-                    self.run("update event_joins set deadline = now() where rule = 'punctual' and deadline > now()")
+                    self.run("update rejoinder.event_joins set deadline = now() where rule = 'punctual' and deadline > now()")
                         .await;
                 }
                 _ => {}

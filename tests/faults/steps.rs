@@ -18,11 +18,17 @@ const LOG: &str = "select pg_advisory_xact_lock(hashtext('rejoinder event log'))
 
 /// The steps of applying events, in their order, and what holds a worker there.
 const APPLYING: [(&str, &str); 7] = [
-    ("before the cursor moves", "lock table event_cursors in share mode"),
-    ("while opening joins", "lock table event_joins in share mode"),
-    ("while writing facts", "lock table facts in share mode"),
-    ("while writing the outbox", "lock table outbox in share mode"),
-    ("while writing outcomes", "lock table event_outcomes in share mode"),
+    (
+        "before the cursor moves",
+        "lock table rejoinder.event_cursors in share mode",
+    ),
+    ("while opening joins", "lock table rejoinder.event_joins in share mode"),
+    ("while writing facts", "lock table rejoinder.facts in share mode"),
+    ("while writing the outbox", "lock table rejoinder.outbox in share mode"),
+    (
+        "while writing outcomes",
+        "lock table rejoinder.event_outcomes in share mode",
+    ),
     ("while emitting", LOG),
     (
         "while committing",
@@ -36,25 +42,31 @@ const SAYING: [(&str, &str); 2] = [
         "before saying anything",
         "select pg_advisory_xact_lock(hashtext('rejoinder chat'))",
     ),
-    ("while writing messages", "lock table chat_messages in share mode"),
+    (
+        "while writing messages",
+        "lock table rejoinder.chat_messages in share mode",
+    ),
 ];
 
 /// Makes a transaction that moves a cursor wait, at its commit, for who holds the lock above.
 const HOLD_COMMITS: [&str; 2] = [
     "create function hold_commit() returns trigger language plpgsql as $$
      begin perform pg_advisory_xact_lock_shared(hashtext('the commit')); return null; end $$",
-    "create constraint trigger hold_commit after insert on event_cursors deferrable initially deferred
+    "create constraint trigger hold_commit after insert on rejoinder.event_cursors deferrable initially deferred
      for each row execute function hold_commit()",
 ];
 
 #[tokio::test]
 async fn service_killed_while_it_stores_loses_nothing_and_stores_nothing_twice() {
     let test = Test::start().await;
-    for lock in [LOG, "lock table event_log in share mode"] {
+    for (step, lock) in [
+        ("before appending", LOG),
+        ("while appending", "lock table rejoinder.event_log in share mode"),
+    ] {
         let mut door = test.open_door().await;
         for n in 1..=KILLS {
             let held = Held::take(&test.site, lock).await;
-            let sending = test.send_steps(lock, n);
+            let sending = test.send_steps(step, n);
             let caught = held.caught(&test.site).await;
             door.kill();
             held.release(&test.site, &caught).await;
@@ -73,12 +85,12 @@ async fn service_killed_between_the_commit_and_the_answer_stores_nothing_twice()
         let held = Held::take(&test.site, LOG).await;
         let sending = test.send_steps("stored", n);
         let caught = held.caught(&test.site).await;
-        let before = test.site.number("select count(*) from event_log").await;
+        let before = test.site.number("select count(*) from rejoinder.event_log").await;
         // The database stores what it has been sent; the service does not learn of it.
         door.stop();
         held.release(&test.site, &caught).await;
         eventually("it is stored", async || {
-            test.site.number("select count(*) from event_log").await > before
+            test.site.number("select count(*) from rejoinder.event_log").await > before
         })
         .await;
         door.kill();
@@ -141,7 +153,7 @@ async fn worker_killed_while_it_calls_calls_again_under_the_same_id() {
             test.site.hurry().await;
             eventually("it calls", async || test.site.receiver.calls().len() > calls).await;
             if is_marking {
-                let held = Held::take(&test.site, "lock table outbox in share mode").await;
+                let held = Held::take(&test.site, "lock table rejoinder.outbox in share mode").await;
                 test.site.receiver.stall(false);
                 let caught = held.caught(&test.site).await;
                 worker.kill();
@@ -155,7 +167,7 @@ async fn worker_killed_while_it_calls_calls_again_under_the_same_id() {
                 test.site
                     .number(
                         "select count(*) from pg_stat_activity where application_name = 'rejoinder events'
-                             and query like 'update outbox%' and state = 'active'",
+                             and query like 'update rejoinder.outbox%' and state = 'active'",
                     )
                     .await
                     == 0
@@ -163,7 +175,7 @@ async fn worker_killed_while_it_calls_calls_again_under_the_same_id() {
             .await;
             if test
                 .site
-                .number("select count(*) from outbox where state = 'pending' and channel = 'call'")
+                .number("select count(*) from rejoinder.outbox where state = 'pending' and channel = 'call'")
                 .await
                 == 0
             {
@@ -188,24 +200,25 @@ async fn worker_killed_while_it_retries_a_parked_event_applies_it_once() {
         }
         let parks = test.work().await;
         eventually("they are parked", async || {
-            test.site.number("select count(*) from parked_events").await == 3
+            test.site.number("select count(*) from rejoinder.parked_events").await == 3
         })
         .await;
         parks.kill();
         test.site
             .run(&format!(
-                "insert into facts values ('entity', '{entity}', 'mended', '0', null, now())"
+                "insert into rejoinder.facts values ('entity', '{entity}', 'mended', '0', null, now())"
             ))
             .await;
         test.site.hurry().await;
-        test.kill_worker_at("lock table parked_events in share mode").await;
+        test.kill_worker_at("lock table rejoinder.parked_events in share mode")
+            .await;
         let _mends = test.work().await;
         test.site.drain().await;
     }
     test.claims_hold().await;
     assert_eq!(
         test.site
-            .number("select count(*) from event_log where event_type = 'order.mended'")
+            .number("select count(*) from rejoinder.event_log where event_type = 'order.mended'")
             .await,
         3 * i64::try_from(KILLS).unwrap()
     );
@@ -220,23 +233,24 @@ async fn worker_killed_while_a_join_times_out_times_it_out_once() {
         let opens = test.work().await;
         eventually("it waits", async || {
             test.site
-                .number("select count(*) from event_joins where rule = 'punctual' and state = 'open'")
+                .number("select count(*) from rejoinder.event_joins where rule = 'punctual' and state = 'open'")
                 .await
                 == 1
         })
         .await;
         opens.kill();
         test.site
-            .run("update event_joins set deadline = now() where rule = 'punctual' and state = 'open'")
+            .run("update rejoinder.event_joins set deadline = now() where rule = 'punctual' and state = 'open'")
             .await;
-        test.kill_worker_at("lock table event_joins in share mode").await;
+        test.kill_worker_at("lock table rejoinder.event_joins in share mode")
+            .await;
         let _times_out = test.work().await;
         test.site.drain().await;
     }
     test.claims_hold().await;
     assert_eq!(
         test.site
-            .number("select count(*) from event_log where event_type = 'order.late'")
+            .number("select count(*) from rejoinder.event_log where event_type = 'order.late'")
             .await,
         i64::try_from(KILLS).unwrap()
     );

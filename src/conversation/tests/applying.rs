@@ -45,7 +45,7 @@ async fn event_that_is_applied_again_sets_no_newer_fact_back() {
 async fn fact_about_followers_is_set_for_each_user() {
     let stage = Stage::set().await;
     stage
-        .sql("insert into follows (entity_id, user_id, followed_at) values ('10042', 'ada', now()), ('10042', 'bob', now())")
+        .sql("insert into rejoinder.follows (entity_id, user_id, followed_at) values ('10042', 'ada', now()), ('10042', 'bob', now())")
         .await;
     let effect = Effect::Remember {
         about: Recipient::Followers("10042".to_owned()),
@@ -68,9 +68,9 @@ async fn only_those_are_told_who_want_to_and_where_they_can_read_it() {
     let stage = Stage::set().await.with_ada().await;
     stage
         .sql(
-            "insert into follows (entity_id, user_id, followed_at)
+            "insert into rejoinder.follows (entity_id, user_id, followed_at)
                  select '10042', u, now() from unnest(array['ada', 'bob', 'cleo', 'projects/p/agent/sessions/eve']) u;
-             insert into subscriptions (user_id, topic, opted_in, set_at) values
+             insert into rejoinder.subscriptions (user_id, topic, opted_in, set_at) values
                  ('bob', 'orders', false, now()), ('cleo', 'orders', true, now()),
                  ('projects/p/agent/sessions/eve', 'orders', true, now())",
         )
@@ -128,7 +128,7 @@ async fn more_in_an_hour_than_the_user_wants_is_not_sent() {
     stage.clock.advance(TimeDelta::minutes(61));
     stage.apply(5, &[notify(ada(), "chat", "news")]).await;
     stage
-        .sql("insert into preferences (user_id, per_hour) values ('ada', 1)")
+        .sql("insert into rejoinder.preferences (user_id, per_hour) values ('ada', 1)")
         .await;
     stage.apply(6, &[notify(ada(), "chat", "news")]).await;
     assert_eq!(stage.outbox().await[4..], [state("pending", None), rate]);
@@ -139,7 +139,7 @@ async fn message_in_quiet_hours_is_sent_when_they_end() {
     let stage = Stage::set().await.with_ada().await;
     // It is 14:00 there.
     stage
-        .sql("insert into preferences (user_id, time_zone, quiet_from, quiet_until) values ('ada', 'Europe/Berlin', '13:00', '15:30')")
+        .sql("insert into rejoinder.preferences (user_id, time_zone, quiet_from, quiet_until) values ('ada', 'Europe/Berlin', '13:00', '15:30')")
         .await;
     stage.apply(1, &[notify(ada(), "chat", "shipped")]).await;
     assert_eq!(stage.outbox().await, [state("held", Some("quiet hours"))]);
@@ -154,7 +154,7 @@ async fn message_in_quiet_hours_is_sent_when_they_end() {
 async fn messages_of_a_digest_are_sent_as_one() {
     let stage = Stage::set().await.with_ada().await;
     stage
-        .sql("insert into preferences (user_id, digest_minutes) values ('ada', 30)")
+        .sql("insert into rejoinder.preferences (user_id, digest_minutes) values ('ada', 30)")
         .await;
     // More than the rate allows: they are one message.
     for position in 1..=5 {
@@ -182,20 +182,20 @@ async fn cost_of_a_notification_does_not_grow_with_what_was_decided_before() {
         let stage = Stage::set().await.with_ada().await;
         stage
             .sql(
-                "insert into outbox (id, position, rule, channel, user_id, body, state, reason, due_at, created_at)
+                "insert into rejoinder.outbox (id, position, rule, channel, user_id, body, state, reason, due_at, created_at)
                      select gen_random_uuid(), n, 'r', 'chat', 'ada', '{}',
                          (array['sent', 'suppressed', 'suppressed'])[1 + n % 3], 'rate', t, t
                      from generate_series(1, 30000) n,
                          -- all of eight days, and what was suppressed in the last hour
                          lateral (select timestamptz '2026-09-21T12:00:00Z' - case n % 3
                              when 2 then interval '10 minutes' else n * interval '20 seconds' + interval '1 hour' end) s (t);
-                 insert into outbox (id, position, rule, channel, user_id, body, state, reason, due_at, created_at)
+                 insert into rejoinder.outbox (id, position, rule, channel, user_id, body, state, reason, due_at, created_at)
                      select gen_random_uuid(), 40000 + n, 'r', 'chat', 'ada', '{}', 'held', 'digest',
                          '2026-09-21T12:20:00Z', '2026-09-21T10:50:00Z'
                      from generate_series(1, 1000) n",
             )
             .await;
-        let prefer = format!("insert into preferences (user_id, {preference}) values ('ada', 30)");
+        let prefer = format!("insert into rejoinder.preferences (user_id, {preference}) values ('ada', 30)");
         sqlx::query(AssertSqlSafe(prefer)).execute(stage.pool()).await.unwrap();
         let event = logged(50_000, stage.clock.now());
         let mut transaction = stage.pool().begin().await.unwrap();
@@ -240,7 +240,7 @@ async fn event_that_was_applied_when_positions_were_names_is_known_by_its_positi
         &[notify(ada(), "chat", "shipped")],
     )
     .await;
-    let id: String = sqlx::query_scalar("select id::text from outbox")
+    let id: String = sqlx::query_scalar("select id::text from rejoinder.outbox")
         .fetch_one(stage.pool())
         .await
         .unwrap();

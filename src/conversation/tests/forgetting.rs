@@ -12,14 +12,14 @@ const SECRET: &str = "Lovelace Street 1";
 async fn traces(stage: &Stage, sought: &str) -> Vec<String> {
     let tables: Vec<String> = sqlx::query_scalar(
         "select table_name::text from information_schema.tables
-         where table_schema = 'public' and table_name not like '\\_%' order by 1",
+         where table_schema = 'rejoinder' and table_name not like '\\_%' order by 1",
     )
     .fetch_all(stage.pool())
     .await
     .unwrap();
     let mut found = Vec::new();
     for table in tables {
-        let sql = format!("select count(*) from {table} t where t::text like '%' || $1 || '%'");
+        let sql = format!("select count(*) from rejoinder.{table} t where t::text like '%' || $1 || '%'");
         let count: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
             .bind(sought)
             .fetch_one(stage.pool())
@@ -37,29 +37,29 @@ async fn nothing_of_a_forgotten_user_is_left() {
     let stage = Stage::set().await.with_ada().await;
     stage
         .sql(
-            "select create_event_segment('2026-09-21');
-             select append_events(array[12, 12, 3]::smallint[], array['s','s','s'], array['e1','e2','e3'],
+            "select rejoinder.create_event_segment('2026-09-21');
+             select rejoinder.append_events(array[12, 12, 3]::smallint[], array['s','s','s'], array['e1','e2','e3'],
                  array['t','t','t'], array['10042','10042','bob'], array['ada', null, 'bob'], array[1,1,1],
                  array_fill('2026-09-21T12:00:00Z'::timestamptz, array[3]),
                  array['{\"to\":\"Lovelace Street 1\"}', '{\"to\":\"Lovelace Street 1\"}', '{\"to\":\"Bob Road\"}'],
                  array[null, null, null]::text[], '2026-09-21T12:00:00Z', '2026-09-14T12:00:00Z');
-             insert into event_outcomes values (1, '2026-09-21T12:00:00Z', now(), '[\"Lovelace Street 1\"]');
-             insert into dead_letters values (2, 12, '10042', now(), 's', 'e2', 't', '{\"to\":\"Lovelace Street 1\"}', 5,
+             insert into rejoinder.event_outcomes values (1, '2026-09-21T12:00:00Z', now(), '[\"Lovelace Street 1\"]');
+             insert into rejoinder.dead_letters values (2, 12, '10042', now(), 's', 'e2', 't', '{\"to\":\"Lovelace Street 1\"}', 5,
                  'no such street: Lovelace Street 1', now());
-             insert into quarantined_events values (gen_random_uuid(), 's', 'e9', 't',
+             insert into rejoinder.quarantined_events values (gen_random_uuid(), 's', 'e9', 't',
                  '{\"user_id\":\"ada\",\"payload\":{\"to\":\"Lovelace Street 1\"}}', '[]', now(), now());
-             insert into event_joins (rule, key, partition, seen, state, deadline, changed_at) values
+             insert into rejoinder.event_joins (rule, key, partition, seen, state, deadline, changed_at) values
                  ('r', '10042', 12,
                  '{\"t\":{\"position\":1,\"payload\":{\"to\":\"Lovelace Street 1\"}},\"u\":{\"position\":3,\"payload\":{\"to\":\"Bob Road\"}}}',
                  'open', now(), now());
-             insert into late_replies (key, body, expires_at, session) values
+             insert into rejoinder.late_replies (key, body, expires_at, session) values
                  (decode(repeat('00', 32), 'hex'), 'to Lovelace Street 1', now(), 'projects/p/agent/sessions/ada');
-             insert into turn_answers (key, body, expires_at, session) values
+             insert into rejoinder.turn_answers (key, body, expires_at, session) values
                  (decode(repeat('00', 32), 'hex'), 'to Lovelace Street 1', now(), 'projects/p/agent/sessions/ada');
-             insert into chat_messages values (1, gen_random_uuid(), 'projects/p/agent/sessions/ada', 'orders',
+             insert into rejoinder.chat_messages values (1, gen_random_uuid(), 'projects/p/agent/sessions/ada', 'orders',
                  'sent to Lovelace Street 1', 'e1', now());
-             insert into preferences (user_id) values ('ada');
-             insert into follows values ('10042', 'ada', now()), ('bob', 'bob', now())",
+             insert into rejoinder.preferences (user_id) values ('ada');
+             insert into rejoinder.follows values ('10042', 'ada', now()), ('bob', 'bob', now())",
         )
         .await;
     let remember = |about| Effect::Remember {
@@ -122,7 +122,7 @@ async fn nothing_of_a_forgotten_user_is_left() {
     assert_eq!(again, Forgotten::default());
     assert_eq!(
         stage
-            .count("select count(*) from event_audit where action = 'forget'")
+            .count("select count(*) from rejoinder.event_audit where action = 'forget'")
             .await,
         2
     );

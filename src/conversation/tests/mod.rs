@@ -65,8 +65,8 @@ impl Stage {
     /// Ada, in one conversation, who wants to hear of orders.
     pub(super) async fn with_ada(self) -> Self {
         self.sql(
-            "insert into conversations (session, user_id, seen_at) values ('projects/p/agent/sessions/ada', 'ada', now());
-             insert into subscriptions (user_id, topic, opted_in, set_at) values ('ada', 'orders', true, now())",
+            "insert into rejoinder.conversations (session, user_id, seen_at) values ('projects/p/agent/sessions/ada', 'ada', now());
+             insert into rejoinder.subscriptions (user_id, topic, opted_in, set_at) values ('ada', 'orders', true, now())",
         )
         .await;
         self
@@ -80,7 +80,7 @@ impl Stage {
 
     /// The states and reasons in the outbox, in order.
     pub(super) async fn outbox(&self) -> Vec<(String, Option<String>)> {
-        sqlx::query_as("select state, reason from outbox order by position, id")
+        sqlx::query_as("select state, reason from rejoinder.outbox order by position, id")
             .fetch_all(self.pool())
             .await
             .unwrap()

@@ -139,7 +139,7 @@ async fn goto_that_cannot_be_read_in_time_is_left_for_the_next_turn() {
     goto(&bot, SESSION, GotoKind::Context, "parcel").await;
     learned(&bot, SESSION).await;
     let mut held = bot.pool().begin().await.unwrap();
-    let lock = "select id from gotos for update";
+    let lock = "select id from rejoinder.gotos for update";
     sqlx::query(lock).execute(&mut *held).await.unwrap();
     let began = Instant::now();
     assert_eq!(bot.turn(&turn("r1", "Parcel")).await["fulfillmentText"], "none");

@@ -45,7 +45,7 @@ impl Stage {
     }
 
     async fn state(&self) -> (String, i32, Option<String>) {
-        sqlx::query_as("select state, attempts, reason from outbox order by position limit 1")
+        sqlx::query_as("select state, attempts, reason from rejoinder.outbox order by position limit 1")
             .fetch_one(self.pool())
             .await
             .unwrap()
@@ -92,7 +92,7 @@ async fn webhook_is_signed_as_the_standard_says() {
         panic!("{requests:?}")
     };
     let header = |name| request.headers.get(name).unwrap().to_str().unwrap();
-    let id: Uuid = sqlx::query_scalar("select id from outbox")
+    let id: Uuid = sqlx::query_scalar("select id from rejoinder.outbox")
         .fetch_one(stage.pool())
         .await
         .unwrap();
@@ -137,7 +137,7 @@ async fn channel_whose_file_is_new_or_changed_is_used_without_a_restart() {
     stage
         .apply(1, &[notify(ada(), "crm", "shipped"), notify(ada(), "sms", "shipped")])
         .await;
-    let sent = "select count(*) from outbox where state = 'sent'";
+    let sent = "select count(*) from rejoinder.outbox where state = 'sent'";
     eventually("both are sent", async || stage.count(sent).await == 2).await;
     assert_eq!(old.received_requests().await.unwrap().len(), 0);
     assert_eq!(new.received_requests().await.unwrap().len(), 2);
@@ -155,7 +155,7 @@ async fn receiver_that_is_gone_is_not_tried_again() {
         stage.state().await,
         ("failed".to_owned(), 1, Some("status 410".to_owned()))
     );
-    let audited = "select count(*) from event_audit where action = 'failed' and position = 1";
+    let audited = "select count(*) from rejoinder.event_audit where action = 'failed' and position = 1";
     assert_eq!(stage.count(audited).await, 1);
 }
 
@@ -177,7 +177,7 @@ async fn receiver_that_is_busy_is_tried_again_when_it_says() {
     let mut running = JoinSet::new();
     stage.sender(&mut running, &server.uri());
     // Whoever takes a row puts its time off first; this is the time after the refusal.
-    let waits = "select count(*) from outbox where attempts = 1 and due_at >= '2026-09-21T12:02:00Z'";
+    let waits = "select count(*) from rejoinder.outbox where attempts = 1 and due_at >= '2026-09-21T12:02:00Z'";
     eventually("it waits", async || stage.count(waits).await == 1).await;
     stage.clock.advance(TimeDelta::seconds(121));
     eventually("it is sent", async || stage.state().await.0 == "sent").await;
@@ -204,7 +204,7 @@ async fn eighth_failure_is_the_last() {
     for failures in 1..8 {
         let leased_until = stage.clock.now() + TimeDelta::minutes(1);
         eventually("it waits for the next attempt", async || {
-            let row = sqlx::query_as("select attempts, due_at from outbox").fetch_one(stage.pool());
+            let row = sqlx::query_as("select attempts, due_at from rejoinder.outbox").fetch_one(stage.pool());
             let (attempts, due_at): (i32, DateTime<Utc>) = row.await.unwrap();
             attempts == failures && due_at != leased_until
         })
@@ -231,7 +231,7 @@ async fn private_address_is_not_called_and_no_redirect_leads_to_one() {
     stage.apply(3, &[call(&outside.uri(), true)]).await;
     let mut running = JoinSet::new();
     stage.sender(&mut running, &inside.uri());
-    let tried = "select count(*) from outbox where state = 'failed'
+    let tried = "select count(*) from rejoinder.outbox where state = 'failed'
         or (attempts = 1 and due_at < '2026-09-21T12:00:30Z')";
     eventually("all are tried", async || stage.count(tried).await == 3).await;
     assert_eq!(stage.state().await.2.as_deref(), Some("127.0.0.1 is no public address"));
@@ -243,7 +243,7 @@ async fn private_address_is_not_called_and_no_redirect_leads_to_one() {
 async fn several_senders_send_each_message_once_and_a_reader_skips_none() {
     let stage = Stage::set().await.with_ada().await;
     stage
-        .sql("insert into preferences (user_id, per_hour) values ('ada', 1000)")
+        .sql("insert into rejoinder.preferences (user_id, per_hour) values ('ada', 1000)")
         .await;
     let crm = receiver(ResponseTemplate::new(200)).await;
     let mut running = JoinSet::new();
@@ -273,7 +273,7 @@ async fn several_senders_send_each_message_once_and_a_reader_skips_none() {
     let mut texts: Vec<i64> = read.iter().map(|message| message.text.parse().unwrap()).collect();
     texts.sort_unstable();
     assert_eq!(texts, (1..=100).collect::<Vec<_>>());
-    let sent = "select count(*) from outbox where state = 'sent'";
+    let sent = "select count(*) from rejoinder.outbox where state = 'sent'";
     eventually("all are sent", async || stage.count(sent).await == 200).await;
     let requests = crm.received_requests().await.unwrap();
     let mut ids: Vec<_> = requests
@@ -292,8 +292,8 @@ async fn message_of_a_later_position_is_not_seen_before_an_earlier_one() {
     let mut first = stage.pool().begin().await.unwrap();
     sqlx::raw_sql(
         "select pg_advisory_xact_lock(hashtext('rejoinder chat'));
-         insert into chat_messages (position, id, session, text, event_id, sent_at) values
-             (nextval('chat_positions'), gen_random_uuid(), 'projects/p/agent/sessions/ada', 'first', 'e', now())",
+         insert into rejoinder.chat_messages (position, id, session, text, event_id, sent_at) values
+             (nextval('rejoinder.chat_positions'), gen_random_uuid(), 'projects/p/agent/sessions/ada', 'first', 'e', now())",
     )
     .execute(&mut *first)
     .await
@@ -335,9 +335,9 @@ async fn backlog() -> Stage {
     let stage = Stage::set().await;
     stage
         .sql(
-            "alter table outbox set (autovacuum_enabled = off);
-             analyze outbox;
-             insert into outbox (id, position, rule, channel, body, state, due_at, created_at)
+            "alter table rejoinder.outbox set (autovacuum_enabled = off);
+             analyze rejoinder.outbox;
+             insert into rejoinder.outbox (id, position, rule, channel, body, state, due_at, created_at)
                  select gen_random_uuid(), n, 'r', 'call', '{}', 'pending', '2026-09-21T12:00:00Z', '2026-09-21T12:00:00Z'
                  from generate_series(1, 20000) n",
         )
@@ -368,13 +368,13 @@ async fn what_came_of_calls_is_written_without_reading_the_backlog() {
     let read = read_of_outbox(&mut transaction).await - before;
     assert!(read <= 60, "{read} rows were read to write 30");
     let states: Vec<(String, i64)> =
-        sqlx::query_as("select state, count(*) from outbox where attempts = 1 group by state order by state")
+        sqlx::query_as("select state, count(*) from rejoinder.outbox where attempts = 1 group by state order by state")
             .fetch_all(&mut *transaction)
             .await
             .unwrap();
     let ten = |state: &str| (state.to_owned(), 10);
     assert_eq!(states, [ten("failed"), ten("pending"), ten("sent")]);
-    let audited: i64 = sqlx::query_scalar("select count(*) from event_audit where action = 'failed'")
+    let audited: i64 = sqlx::query_scalar("select count(*) from rejoinder.event_audit where action = 'failed'")
         .fetch_one(&mut *transaction)
         .await
         .unwrap();
@@ -417,9 +417,11 @@ async fn calls_that_come_back_together_are_written_together() {
     stage.apply(1, &calls).await;
     let mut running = JoinSet::new();
     stage.sender(&mut running, &server.uri());
-    let sent = "select count(*) from outbox where state = 'sent'";
+    let sent = "select count(*) from rejoinder.outbox where state = 'sent'";
     eventually("all are sent", async || stage.count(sent).await == 160).await;
-    let transactions = stage.count("select count(distinct xmin::text) from outbox").await;
+    let transactions = stage
+        .count("select count(distinct xmin::text) from rejoinder.outbox")
+        .await;
     assert!(transactions <= 80, "{transactions} transactions for 160 calls");
     assert_eq!(server.received_requests().await.unwrap().len(), 160);
 }

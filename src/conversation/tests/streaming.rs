@@ -69,8 +69,8 @@ async fn with_ada() -> TestBot {
     })
     .await;
     sqlx::raw_sql(
-        "insert into conversations (session, user_id, seen_at) values ('projects/p/agent/sessions/ada', 'ada', now());
-         insert into subscriptions (user_id, topic, opted_in, set_at) values ('ada', 'orders', true, now())",
+        "insert into rejoinder.conversations (session, user_id, seen_at) values ('projects/p/agent/sessions/ada', 'ada', now());
+         insert into rejoinder.subscriptions (user_id, topic, opted_in, set_at) values ('ada', 'orders', true, now())",
     )
     .execute(bot.pool())
     .await
@@ -116,8 +116,8 @@ async fn window_goes_on_where_it_was_at_another_replica() {
 async fn more_than_is_read_at_once_comes_in_order() {
     let bot = with_ada().await;
     sqlx::raw_sql(
-        "insert into chat_messages (position, id, session, text, event_id, sent_at)
-         select nextval('chat_positions'), gen_random_uuid(), 'projects/p/agent/sessions/ada', n::text, 'e', now()
+        "insert into rejoinder.chat_messages (position, id, session, text, event_id, sent_at)
+         select nextval('rejoinder.chat_positions'), gen_random_uuid(), 'projects/p/agent/sessions/ada', n::text, 'e', now()
          from generate_series(1, 250) n",
     )
     .execute(bot.pool())
@@ -134,7 +134,10 @@ async fn lock_on_a_table_of_events_keeps_nothing_from_being_heard() {
     let bot = with_ada().await;
     let mut window = Window::open(&bot, SESSION, None).await;
     let mut lock = bot.pool().begin().await.unwrap();
-    sqlx::query("lock table event_log").execute(&mut *lock).await.unwrap();
+    sqlx::query("lock table rejoinder.event_log")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
     eventually("all connections of events wait for it", async || {
         let waiting: i64 = sqlx::query_scalar(
             "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'

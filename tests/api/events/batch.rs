@@ -12,7 +12,7 @@ fn statuses(answer: &Value) -> Vec<&str> {
 }
 
 async fn numbers_in_the_log(bot: &TestBot) -> Vec<String> {
-    sqlx::query_scalar("select payload ->> 'tracking_number' from event_log order by position")
+    sqlx::query_scalar("select payload ->> 'tracking_number' from rejoinder.event_log order by position")
         .fetch_all(bot.pool())
         .await
         .unwrap()
@@ -115,7 +115,7 @@ async fn partial_failure_is_told_event_by_event() {
         "{answer}"
     );
     assert_eq!(numbers_in_the_log(&bot).await, ["good", "also good"]);
-    assert_eq!(count(&bot, "quarantined_events").await, 2);
+    assert_eq!(count(&bot, "rejoinder.quarantined_events").await, 2);
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn batch_with_nothing_good_is_422_and_an_empty_one_stores_nothing() {
     assert_eq!(statuses(&answer), ["quarantined"; 2]);
     let (status, answer) = bot.post_event("generic", &json!([])).await;
     assert_eq!((status, answer), (200, json!({"events": []})));
-    assert_eq!(count(&bot, "event_log").await, 0);
+    assert_eq!(count(&bot, "rejoinder.event_log").await, 0);
 }
 
 #[tokio::test]
@@ -144,5 +144,5 @@ async fn batch_beyond_the_sources_limit_is_413() {
     let (status, answer) = bot.post_event("small", &json!([event(), event(), event()])).await;
     assert_eq!(status, 413);
     assert_eq!(answer["error"]["message"], "found 3 events, expected at most 2");
-    assert_eq!(count(&bot, "event_log").await, 2);
+    assert_eq!(count(&bot, "rejoinder.event_log").await, 2);
 }

@@ -19,7 +19,7 @@ async fn event_that_would_take_all_memory_fails_and_others_are_applied(#[case] v
     assert_eq!(bot.send("order.shipped", "10042", shipped("1Z%d")).await.0, 202);
     bot.events_applied().await;
     assert_eq!(status_of(&bot, "10042").await, "shipped 1Z%d");
-    let error: String = sqlx::query_scalar("select error from parked_events")
+    let error: String = sqlx::query_scalar("select error from rejoinder.parked_events")
         .fetch_one(bot.pool())
         .await
         .unwrap();

@@ -41,7 +41,7 @@ async fn event_of_version_1_reaches_a_rule_that_is_written_for_version_2() {
     assert_eq!(bot.post_event("generic", &event).await.0, 202);
     bot.events_applied().await;
     assert_eq!(status_of(&bot, "10042").await, "shipped old 1Z");
-    let stored: Value = sqlx::query_scalar("select payload from event_log")
+    let stored: Value = sqlx::query_scalar("select payload from rejoinder.event_log")
         .fetch_one(bot.pool())
         .await
         .unwrap();

@@ -255,7 +255,7 @@ async fn version_that_would_kill_the_events_of_the_one_before_does_not_go_into_f
     bot.events_applied().await;
     assert_eq!(status_of(&bot, "10042").await, "shipped 2Z");
     assert_eq!(
-        count(&bot, "dead_letters").await + count(&bot, "parked_events").await,
+        count(&bot, "rejoinder.dead_letters").await + count(&bot, "rejoinder.parked_events").await,
         0
     );
 }

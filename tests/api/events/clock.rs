@@ -30,9 +30,9 @@ async fn event_that_is_sent_to_two_machines_with_different_clocks_is_stored_once
             ];
             assert_eq!(answers, expected, "{days} days apart");
         }
-        assert_eq!(count(&machines[0], "event_log").await, 1);
+        assert_eq!(count(&machines[0], "rejoinder.event_log").await, 1);
         let apart: f64 =
-            sqlx::query_scalar("select abs(extract(epoch from now() - received_at))::float8 from event_log")
+            sqlx::query_scalar("select abs(extract(epoch from now() - received_at))::float8 from rejoinder.event_log")
                 .fetch_one(machines[0].pool())
                 .await
                 .unwrap();

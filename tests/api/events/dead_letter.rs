@@ -30,7 +30,7 @@ async fn event_that_fails_five_times_is_listed_mended_and_redriven() {
     let bot = shop::open().await;
     pay_nothing(&bot, "77001").await;
     for tries in 1..=4 {
-        let parked: i32 = sqlx::query_scalar("select attempts from parked_events")
+        let parked: i32 = sqlx::query_scalar("select attempts from rejoinder.parked_events")
             .fetch_one(bot.pool())
             .await
             .unwrap();
@@ -71,7 +71,7 @@ async fn event_that_fails_five_times_is_listed_mended_and_redriven() {
     assert_eq!(times_confirmed(&bot, "77001").await, 1);
     assert_eq!(status_of(&bot, "77001").await, "confirmed -");
     assert_eq!(
-        count(&bot, "dead_letters").await + count(&bot, "parked_events").await,
+        count(&bot, "rejoinder.dead_letters").await + count(&bot, "rejoinder.parked_events").await,
         0
     );
     let audit = run(&bot, &["events", "audit"]).await.out;
@@ -107,7 +107,7 @@ async fn redriven_event_is_counted_and_sets_nothing_back_which_is_told() {
     bot.events_applied().await;
     give_up(&bot).await;
     let fact = async |name: &str| -> Value {
-        sqlx::query_scalar("select value from facts where subject = '10042' and name = $1")
+        sqlx::query_scalar("select value from rejoinder.facts where subject = '10042' and name = $1")
             .bind(name)
             .fetch_one(bot.pool())
             .await
@@ -117,7 +117,7 @@ async fn redriven_event_is_counted_and_sets_nothing_back_which_is_told() {
         (fact("count").await, fact("trace").await),
         (json!(2), json!(["one", "two"]))
     );
-    sqlx::query("insert into facts values ('entity', '10042', 'mended', '0', null, now())")
+    sqlx::query("insert into rejoinder.facts values ('entity', '10042', 'mended', '0', null, now())")
         .execute(bot.pool())
         .await
         .unwrap();
@@ -161,7 +161,7 @@ async fn redriven_event_is_counted_and_sets_nothing_back_which_is_told() {
 async fn where_dead_letters_are_full_an_event_stays_parked_until_there_is_room() {
     let bot = shop::open().await;
     sqlx::query(
-        "insert into dead_letters (position, partition, entity_id, received_at, source, event_id, event_type, attempts,
+        "insert into rejoinder.dead_letters (position, partition, entity_id, received_at, source, event_id, event_type, attempts,
              error, died_at)
          select -n, 0, 'old', now(), 'generic', 'old-' || n, 'order.shipped', 5, 'no', now()
          from generate_series(1, 10000) n",
@@ -171,8 +171,8 @@ async fn where_dead_letters_are_full_an_event_stays_parked_until_there_is_room()
     .unwrap();
     pay_nothing(&bot, "77003").await;
     give_up(&bot).await;
-    assert_eq!(count(&bot, "dead_letters").await, 10_000);
-    assert_eq!(count(&bot, "parked_events").await, 1);
+    assert_eq!(count(&bot, "rejoinder.dead_letters").await, 10_000);
+    assert_eq!(count(&bot, "rejoinder.parked_events").await, 1);
     let discarded = run(&bot, &["events", "discard", "--all", "--reason", "an old mistake"]).await;
     assert_eq!(
         (discarded.code, discarded.out.as_str()),
@@ -182,7 +182,7 @@ async fn where_dead_letters_are_full_an_event_stays_parked_until_there_is_room()
     );
     bot.clock().advance(TimeDelta::seconds(17));
     bot.events_applied().await;
-    assert_eq!(count(&bot, "parked_events").await, 0);
+    assert_eq!(count(&bot, "rejoinder.parked_events").await, 0);
     let letters: Value = serde_json::from_str(&run(&bot, &["events", "dead", "--json"]).await.out).unwrap();
     assert_eq!(letters[0]["event_id"], "pay-77003");
     assert_eq!(letters[0]["attempts"], 6);
@@ -200,7 +200,7 @@ async fn dead_letter_is_discarded_only_with_a_reason_and_the_audit_keeps_it() {
     ] {
         assert_eq!(run(&bot, arguments).await.code, 2, "{arguments:?}");
     }
-    assert_eq!(count(&bot, "dead_letters").await, 1);
+    assert_eq!(count(&bot, "rejoinder.dead_letters").await, 1);
     let ran = run(&bot, &["events", "discard", "pay-77002", "--reason", "a test order"]).await;
     assert_eq!((ran.code, ran.out.as_str()), (0, "1 discarded\n"), "{}", ran.err);
     assert_eq!(run(&bot, &["events", "dead"]).await.out, "no dead letters\n");
@@ -228,19 +228,19 @@ async fn failing_event_holds_up_its_entity_in_order_and_nothing_else() {
     bot.send("order.shipped", neighbour, json!({"tracking_number": "other"}))
         .await;
     bot.events_applied().await;
-    let partitions: i64 = sqlx::query_scalar("select count(distinct partition) from event_log")
+    let partitions: i64 = sqlx::query_scalar("select count(distinct partition) from rejoinder.event_log")
         .fetch_one(bot.pool())
         .await
         .unwrap();
     assert_eq!(partitions, 1);
     assert_eq!(status_of(&bot, neighbour).await, "shipped other");
     assert_eq!(status_of(&bot, &order).await, "- -");
-    assert_eq!(count(&bot, "parked_events").await, 3);
+    assert_eq!(count(&bot, "rejoinder.parked_events").await, 3);
     give_up(&bot).await;
     assert_eq!(status_of(&bot, &order).await, "shipped second");
-    assert_eq!(count(&bot, "parked_events").await, 0);
+    assert_eq!(count(&bot, "rejoinder.parked_events").await, 0);
     let order_of_work: Vec<i64> = sqlx::query_scalar(
-        "select o.position from event_outcomes o join event_log l using (position)
+        "select o.position from rejoinder.event_outcomes o join rejoinder.event_log l using (position)
          where l.entity_id = $1 and l.event_type = 'order.shipped' order by o.ctid",
     )
     .bind(&order)

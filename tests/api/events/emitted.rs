@@ -26,7 +26,7 @@ async fn event_that_a_rule_emits_is_applied_to_the_entity_it_names() {
     assert_eq!(bot.send("order.shipped", "10042", shipped("1Z")).await.0, 202);
     bot.events_applied().await;
     assert_eq!(status_of(&bot, "parcel-10042").await, "- 1Z");
-    assert_eq!(count(&bot, "event_log where source = 'rejoinder'").await, 1);
+    assert_eq!(count(&bot, "rejoinder.event_log where source = 'rejoinder'").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -49,8 +49,8 @@ async fn rules_that_emit_in_a_circle_end_as_a_dead_letter() {
         bot.clock().advance(TimeDelta::seconds(9));
     }
     bot.events_applied().await;
-    assert_eq!(count(&bot, "event_log").await, 17);
-    assert_eq!(count(&bot, "dead_letters").await, 1);
+    assert_eq!(count(&bot, "rejoinder.event_log").await, 17);
+    assert_eq!(count(&bot, "rejoinder.dead_letters").await, 1);
     let dead = run(&bot, &["events", "dead"]).await.out;
     assert!(dead.contains("is emitted in a circle"), "{dead}");
 }

@@ -128,7 +128,7 @@ async fn event_is_found_in_a_full_quarantine() {
     let bot = shop::open().await;
     let id = sent(&bot, "order.lost", "10042", json!({"where": "at sea"})).await;
     sqlx::query(
-        "insert into quarantined_events
+        "insert into rejoinder.quarantined_events
              (id, source, event_id, event_type, envelope, violations, received_at, expires_at)
          select gen_random_uuid(), 'generic', 'later ' || n, 'x', '{}', '[]', now() + interval '1 minute', now()
          from generate_series(1, 10000) n",
@@ -145,7 +145,7 @@ async fn outcome_of_long_values_is_short_and_still_compared() {
     let long = "1Z".repeat(5_000);
     let id = sent(&bot, "order.shipped", "10042", shipped(&long)).await;
     assert_eq!(shop::status_of(&bot, "10042").await, format!("shipped {long}"));
-    let kept: i32 = sqlx::query_scalar("select octet_length(outcome::text) from event_outcomes")
+    let kept: i32 = sqlx::query_scalar("select octet_length(outcome::text) from rejoinder.event_outcomes")
         .fetch_one(bot.pool())
         .await
         .unwrap();

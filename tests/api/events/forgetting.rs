@@ -18,20 +18,20 @@ const MARK: &str = "Zxqv77";
 
 /// Where the mark is found: table and column, of all tables.
 async fn places(bot: &TestBot) -> Vec<String> {
-    let columns: Vec<(String, String)> = sqlx::query_as(
-        "select c.table_name::text, c.column_name::text from information_schema.columns c
+    let columns: Vec<(String, String, String)> = sqlx::query_as(
+        "select c.table_schema::text, c.table_name::text, c.column_name::text from information_schema.columns c
          join information_schema.tables t using (table_schema, table_name)
-         where c.table_schema = 'public' and t.table_type = 'BASE TABLE'",
+         where c.table_schema in ('public', 'rejoinder') and t.table_type = 'BASE TABLE'",
     )
     .fetch_all(bot.pool())
     .await
     .unwrap();
     assert!(columns.len() > 80, "{} columns", columns.len());
     let mut found = Vec::new();
-    for (table, column) in columns {
+    for (schema, table, column) in columns {
         // A column of bytes is searched for the mark's bytes.
         let sql = format!(
-            "select exists (select from \"{table}\" where position(lower($1) in lower(\"{column}\"::text)) > 0
+            "select exists (select from \"{schema}\".\"{table}\" where position(lower($1) in lower(\"{column}\"::text)) > 0
                  or position(encode($1::bytea, 'hex') in \"{column}\"::text) > 0)"
         );
         let is_found: bool = sqlx::query_scalar(AssertSqlSafe(sql))
@@ -66,10 +66,10 @@ fn session() -> String {
 /// The user has a conversation, follows order 10046 and hears of orders.
 async fn know_the_user(bot: &TestBot) {
     for sql in [
-        "insert into conversations (session, user_id, seen_at) values ($2, $1, now())",
-        "insert into follows (entity_id, user_id, followed_at) select '10046', $1, now() where $2 <> ''",
-        "insert into subscriptions (user_id, topic, opted_in, set_at) select $1, 'orders', true, now() where $2 <> ''",
-        "insert into late_replies (key, body, expires_at, session)
+        "insert into rejoinder.conversations (session, user_id, seen_at) values ($2, $1, now())",
+        "insert into rejoinder.follows (entity_id, user_id, followed_at) select '10046', $1, now() where $2 <> ''",
+        "insert into rejoinder.subscriptions (user_id, topic, opted_in, set_at) select $1, 'orders', true, now() where $2 <> ''",
+        "insert into rejoinder.late_replies (key, body, expires_at, session)
          select sha256($1::bytea), convert_to($1, 'utf8'), now() + interval '1 day', $2",
     ] {
         sqlx::query(sql)
@@ -87,7 +87,7 @@ async fn forget_while(bot: &TestBot, meanwhile: impl Future<Output = ()>) -> Ran
     let waits_or_is_done = async || {
         let waits = "select exists (select from pg_locks where locktype = 'advisory' and not granted
                 and database = (select oid from pg_database where datname = current_database()))
-            or exists (select from event_audit where action = 'forget')";
+            or exists (select from rejoinder.event_audit where action = 'forget')";
         sqlx::query_scalar(waits).fetch_one(bot.pool()).await.unwrap()
     };
     let meanwhile = async {
@@ -115,7 +115,7 @@ async fn what_is_being_applied_while_a_user_is_forgotten_is_forgotten_too() {
     // A fact that somebody else is writing holds the event up: whom it concerns is known, and not written yet.
     let mut other = bot.pool().begin().await.unwrap();
     sqlx::query(
-        "insert into facts (scope, subject, name, value, set_at) values ('entity', '10046', 'status', '1', now())",
+        "insert into rejoinder.facts (scope, subject, name, value, set_at) values ('entity', '10046', 'status', '1', now())",
     )
     .execute(&mut *other)
     .await
@@ -142,17 +142,22 @@ async fn user_is_forgotten_while_events_of_theirs_are_applied_and_told() {
     let bot = shop::open_with(|settings| settings.notifications.notifications_per_hour = 10_000).await;
     for _ in 0..3 {
         know_the_user(&bot).await;
-        let is_forgotten_by = count(&bot, "event_audit where action = 'forget'").await + 1;
+        let is_forgotten_by = count(&bot, "rejoinder.event_audit where action = 'forget'").await + 1;
         let events = async {
             // Until it is done, and a little longer.
-            while count(&bot, "event_audit where action = 'forget'").await < is_forgotten_by {
+            while count(&bot, "rejoinder.event_audit where action = 'forget'").await < is_forgotten_by {
                 join_all((0..8).map(|_| bot.send("order.shipped", "10046", shipped("1Z")))).await;
             }
             join_all((0..8).map(|_| bot.send("order.shipped", "10046", shipped("1Z")))).await;
         };
         let forgetting = async {
             eventually("messages are told", async || {
-                count(&bot, &format!("chat_messages where session = '{}'", session())).await > 20
+                count(
+                    &bot,
+                    &format!("rejoinder.chat_messages where session = '{}'", session()),
+                )
+                .await
+                    > 20
             })
             .await;
             let ran = run(&bot, &["forget", &user()]).await;
@@ -184,7 +189,7 @@ async fn handler_that_is_late_when_its_user_is_forgotten_leaves_no_reply() {
         settings.turns.answer_margin_ms = 4_700;
     })
     .await;
-    sqlx::query("insert into conversations (session, user_id, seen_at) values ($1, $2, now())")
+    sqlx::query("insert into rejoinder.conversations (session, user_id, seen_at) values ($1, $2, now())")
         .bind(session())
         .bind(user())
         .execute(bot.pool())
@@ -257,7 +262,7 @@ async fn nothing_of_a_forgotten_user_is_in_any_table() {
         bot.clock().advance(TimeDelta::seconds(9));
         bot.events_applied().await;
     }
-    assert_eq!(count(&bot, "dead_letters").await, 1);
+    assert_eq!(count(&bot, "rejoinder.dead_letters").await, 1);
     assert_eq!(
         tell(&bot, "payment.failed", "10046", &json!({"reason": MARK})).await,
         202
@@ -288,8 +293,11 @@ async fn nothing_of_a_forgotten_user_is_in_any_table() {
     let ran = run(&bot, &["forget", &user]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(places(&bot).await, Vec::<String>::new());
-    assert!(count(&bot, "event_log").await >= 5, "that events came is still known");
-    assert_eq!(count(&bot, "event_audit where action = 'forget'").await, 1);
+    assert!(
+        count(&bot, "rejoinder.event_log").await >= 5,
+        "that events came is still known"
+    );
+    assert_eq!(count(&bot, "rejoinder.event_audit where action = 'forget'").await, 1);
     is_forgotten(&bot).await;
     assert_eq!(status_of(&bot, "10046").await, "- -");
 }

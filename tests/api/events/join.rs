@@ -66,9 +66,9 @@ async fn what_comes_of_a_time_out_carries_the_trace_of_the_event_that_came() {
     bot.clock().advance(TimeDelta::minutes(16));
     bot.events_applied().await;
     assert_eq!(messages(&bot).await, ["Your order #10042 is delayed"]);
-    let of_message = sqlx::query_scalar("select traceparent from outbox").fetch_one(bot.pool());
+    let of_message = sqlx::query_scalar("select traceparent from rejoinder.outbox").fetch_one(bot.pool());
     assert_eq!(of_message.await.ok(), Some(TRACEPARENT.to_owned()));
-    let of_event = sqlx::query_scalar("select traceparent from event_log where event_type = 'order.stalled'");
+    let of_event = sqlx::query_scalar("select traceparent from rejoinder.event_log where event_type = 'order.stalled'");
     assert_eq!(of_event.fetch_one(bot.pool()).await.ok(), Some(TRACEPARENT.to_owned()));
 }
 
@@ -91,7 +91,10 @@ async fn one_without_the_other_in_time_gives_the_time_out_once_and_the_late_one_
     assert_eq!(messages(&bot).await, ["Your order #10042 is delayed"]);
     assert_eq!(times_confirmed(&bot, "10042").await, 0);
     assert_eq!(status_of(&bot, "10042").await, "delayed -");
-    assert_eq!(count(&bot, "event_log where event_type = 'order.stalled'").await, 1);
+    assert_eq!(
+        count(&bot, "rejoinder.event_log where event_type = 'order.stalled'").await,
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -103,7 +106,10 @@ async fn time_that_passes_while_no_service_runs_gives_the_time_out_once() {
     let bot = restarted(bot, TimeDelta::hours(3)).await;
     bot.events_applied().await;
     assert_eq!(messages(&bot).await, ["Your order #10042 is delayed"]);
-    assert_eq!(count(&bot, "event_log where event_type = 'order.stalled'").await, 1);
+    assert_eq!(
+        count(&bot, "rejoinder.event_log where event_type = 'order.stalled'").await,
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -114,7 +120,7 @@ async fn time_out_that_the_database_refuses_counts_for_its_join_and_no_other() {
          [[join.on_timeout]]\nremember = { name = 'late', value = 'yes' }\n",
     );
     let bot = shop::open_with(|settings| directory.set(settings)).await;
-    sqlx::query("alter table facts add constraint refused check (subject <> 'x3' or name <> 'late')")
+    sqlx::query("alter table rejoinder.facts add constraint refused check (subject <> 'x3' or name <> 'late')")
         .execute(bot.pool())
         .await
         .unwrap();
@@ -128,7 +134,7 @@ async fn time_out_that_the_database_refuses_counts_for_its_join_and_no_other() {
     bot.clock().advance(TimeDelta::seconds(61));
     bot.events_applied().await;
     let attempts: Vec<(String, i32)> =
-        sqlx::query_as("select key, attempts from event_joins where rule = 'slow' and attempts > 0")
+        sqlx::query_as("select key, attempts from rejoinder.event_joins where rule = 'slow' and attempts > 0")
             .fetch_all(bot.pool())
             .await
             .unwrap();
@@ -138,12 +144,20 @@ async fn time_out_that_the_database_refuses_counts_for_its_join_and_no_other() {
         bot.events_applied().await;
     }
     assert_eq!(
-        count(&bot, "event_joins where rule = 'slow' and state = 'timed_out'").await,
+        count(
+            &bot,
+            "rejoinder.event_joins where rule = 'slow' and state = 'timed_out'"
+        )
+        .await,
         8
     );
-    assert_eq!(count(&bot, "facts where name = 'late'").await, 7);
+    assert_eq!(count(&bot, "rejoinder.facts where name = 'late'").await, 7);
     assert_eq!(
-        count(&bot, "event_audit where detail like 'time-out of rule slow: %'").await,
+        count(
+            &bot,
+            "rejoinder.event_audit where detail like 'time-out of rule slow: %'"
+        )
+        .await,
         1
     );
 }

@@ -95,8 +95,8 @@ async fn what_was_not_sent_and_why_is_listed_and_explained() {
         assert!(explained.contains(text), "{explained}");
     }
     sqlx::query(
-        "insert into preferences (user_id, quiet_from, quiet_until)
-         select user_id, ($1::timestamp - interval '1 hour')::time, ($1::timestamp + interval '1 hour')::time from conversations
+        "insert into rejoinder.preferences (user_id, quiet_from, quiet_until)
+         select user_id, ($1::timestamp - interval '1 hour')::time, ($1::timestamp + interval '1 hour')::time from rejoinder.conversations
          where session = $2",
     )
     .bind(bot.clock().now().naive_utc())

@@ -24,7 +24,7 @@ async fn event_sent_twice_is_a_duplicate_and_acts_once() {
     bot.clock().advance(TimeDelta::days(7));
     assert_eq!(bot.post_event("generic", &event).await.0, 200);
     bot.events_applied().await;
-    assert_eq!(count(&bot, "event_log").await, 1);
+    assert_eq!(count(&bot, "rejoinder.event_log").await, 1);
     assert_eq!(messages(&bot).await, ["Your order #10042 has shipped"]);
 }
 
@@ -36,7 +36,7 @@ async fn same_id_from_another_source_is_another_event() {
     assert_eq!(bot.post_event("generic", &event).await.0, 202);
     assert_eq!(bot.post_event("other", &event).await.0, 202);
     assert_eq!(bot.post_event("other", &event).await.0, 200);
-    assert_eq!(count(&bot, "event_log").await, 2);
+    assert_eq!(count(&bot, "rejoinder.event_log").await, 2);
 }
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn event_that_stands_twice_in_a_batch_is_stored_once() {
     assert_eq!(status, 202);
     assert_eq!(answer["events"][0]["status"], "stored");
     assert_eq!(answer["events"][1]["status"], "duplicate");
-    assert_eq!(count(&bot, "event_log").await, 1);
+    assert_eq!(count(&bot, "rejoinder.event_log").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -58,7 +58,7 @@ async fn event_sent_by_many_at_once_is_stored_for_one_of_them() {
     let stored = answers.iter().filter(|(status, _)| *status == 202).count();
     let duplicate = answers.iter().filter(|(status, _)| *status == 200).count();
     assert_eq!((stored, duplicate), (1, 15));
-    assert_eq!(count(&bot, "event_log").await, 1);
+    assert_eq!(count(&bot, "rejoinder.event_log").await, 1);
 }
 
 #[tokio::test]
@@ -69,8 +69,14 @@ async fn event_of_another_week_goes_to_a_segment_of_its_own() {
         bot.clock().advance(TimeDelta::weeks(1));
     }
     bot.events_applied().await;
-    assert_eq!(count(&bot, "(select distinct tableoid from event_log) s").await, 3);
-    assert_eq!(count(&bot, "(select distinct tableoid from event_outcomes) s").await, 3);
+    assert_eq!(
+        count(&bot, "(select distinct tableoid from rejoinder.event_log) s").await,
+        3
+    );
+    assert_eq!(
+        count(&bot, "(select distinct tableoid from rejoinder.event_outcomes) s").await,
+        3
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -84,8 +90,8 @@ async fn position_that_is_given_out_anew_names_no_other_event() {
         assert_eq!(bot.send("order.shipped", "10042", shipped("1Z")).await.0, 202);
         bot.events_applied().await;
         let names: Vec<String> = sqlx::query_scalar(
-            "select id::text from outbox union all select id::text from gotos
-             union all select event_id from event_log where source = 'rejoinder' and position = 2",
+            "select id::text from rejoinder.outbox union all select id::text from rejoinder.gotos
+             union all select event_id from rejoinder.event_log where source = 'rejoinder' and position = 2",
         )
         .fetch_all(bot.pool())
         .await
@@ -97,8 +103,8 @@ async fn position_that_is_given_out_anew_names_no_other_event() {
     // As after a failover to a standby that had nothing of it yet.
     sqlx::raw_sql(
         "begin;
-         truncate event_log, event_outcomes, event_cursors, outbox, gotos, facts;
-         alter sequence event_positions restart;
+         truncate rejoinder.event_log, rejoinder.event_outcomes, rejoinder.event_cursors, rejoinder.outbox, rejoinder.gotos, rejoinder.facts;
+         alter sequence rejoinder.event_positions restart;
          commit",
     )
     .execute(bot.pool())

@@ -20,7 +20,7 @@ async fn is_in_the_log(bot: &TestBot, answer: &Value) -> bool {
     let alone = std::slice::from_ref(answer);
     for item in answer["events"].as_array().map_or(alone, Vec::as_slice) {
         if matches!(item["status"].as_str(), Some("stored" | "duplicate")) {
-            let found: bool = sqlx::query_scalar("select exists (select from event_log where event_id = $1)")
+            let found: bool = sqlx::query_scalar("select exists (select from rejoinder.event_log where event_id = $1)")
                 .bind(item["event_id"].as_str().unwrap())
                 .fetch_one(bot.pool())
                 .await
@@ -57,7 +57,7 @@ async fn odd_body_is_the_senders_fault_or_taken_and_the_service_goes_on(#[case] 
     bot.events_applied().await;
     assert_eq!(shop::status_of(&bot, "10042").await, "shipped 1Z");
     assert_eq!(
-        count(&bot, "dead_letters").await + count(&bot, "parked_events").await,
+        count(&bot, "rejoinder.dead_letters").await + count(&bot, "rejoinder.parked_events").await,
         0
     );
 }

@@ -25,7 +25,7 @@ mod refusal;
 mod reload;
 mod replay;
 mod secret;
-mod shop;
+pub(crate) mod shop;
 mod source;
 mod story;
 

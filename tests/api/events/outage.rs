@@ -37,7 +37,7 @@ async fn event_that_cannot_be_stored_is_503_with_retry_after_and_is_taken_once_i
         sqlx::query("select 1").execute(bot.pool()).await.is_ok()
     })
     .await;
-    assert_eq!(count(&bot, "event_log").await, 2);
+    assert_eq!(count(&bot, "rejoinder.event_log").await, 2);
     eventually("applied", async || status_of(&bot, "10042").await == "shipped after").await;
 }
 
@@ -47,7 +47,7 @@ async fn event_that_the_database_refuses_holds_up_no_other() {
     sqlx::raw_sql(
         "create function refuse() returns trigger language plpgsql as
          $$ begin raise exception using errcode = '22023', message = 'no'; end $$;
-         create trigger refuse before insert on event_log for each row when (new.entity_id = 'refused')
+         create trigger refuse before insert on rejoinder.event_log for each row when (new.entity_id = 'refused')
              execute function refuse()",
     )
     .execute(bot.pool())
@@ -127,7 +127,7 @@ async fn worker_that_cannot_say_that_it_lives_is_not_ready_until_it_can() {
         line.unwrap().parse().unwrap()
     };
     assert_eq!(ready().await.0, 200);
-    sqlx::query("alter function share_partitions rename to share_nothing")
+    sqlx::query("alter function rejoinder.share_partitions rename to share_nothing")
         .execute(bot.pool())
         .await
         .unwrap();
@@ -135,7 +135,7 @@ async fn worker_that_cannot_say_that_it_lives_is_not_ready_until_it_can() {
     let reason = ready().await.1;
     assert!(reason.contains("events are not applied"), "{reason}");
     assert!(age().await > 3.0);
-    sqlx::query("alter function share_nothing rename to share_partitions")
+    sqlx::query("alter function rejoinder.share_nothing rename to share_partitions")
         .execute(bot.pool())
         .await
         .unwrap();

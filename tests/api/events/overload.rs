@@ -93,7 +93,7 @@ async fn events_that_are_parked_count_as_waiting() {
     .await;
     assert_eq!(admitted(&bot).await, [true, true, true]);
     sqlx::query(
-        "insert into parked_events (partition, entity_id, position, received_at, attempts, retry_at)
+        "insert into rejoinder.parked_events (partition, entity_id, position, received_at, attempts, retry_at)
          select 0, 'hot', n, now(), 0, 'infinity' from generate_series(1000, 1099) n",
     )
     .execute(bot.pool())
@@ -113,7 +113,7 @@ async fn what_is_stored_counts_although_the_backlog_cannot_be_measured() {
     .await;
     assert_eq!(admitted(&bot).await, [true, true, true]);
     let mut lock = bot.pool().begin().await.unwrap();
-    sqlx::query("lock table event_cursors")
+    sqlx::query("lock table rejoinder.event_cursors")
         .execute(&mut *lock)
         .await
         .unwrap();

@@ -46,7 +46,7 @@ async fn pass(bot: &TestBot) {
 
 /// How many transactions have applied anything.
 async fn transactions(bot: &TestBot) -> i64 {
-    let all = "select sum(seq)::bigint from (select max(seq) as seq from event_cursors group by partition) c";
+    let all = "select sum(seq)::bigint from (select max(seq) as seq from rejoinder.event_cursors group by partition) c";
     sqlx::query_scalar(all).fetch_one(bot.pool()).await.unwrap()
 }
 
@@ -58,12 +58,12 @@ async fn rule_that_fails_for_most_is_held_and_all_that_waited_is_applied_in_batc
     let bot = shop::open_with(|settings| directory.set(settings)).await;
     send_all(&bot, EACH).await;
     pass(&bot).await;
-    assert_eq!(count(&bot, "dead_letters").await, 0);
-    assert_eq!(count(&bot, "parked_events").await, ENTITIES * EACH);
+    assert_eq!(count(&bot, "rejoinder.dead_letters").await, 0);
+    assert_eq!(count(&bot, "rejoinder.parked_events").await, ENTITIES * EACH);
     // Only those count that failed before it was known that most do.
-    assert!(count(&bot, "parked_events where attempts > 0").await < 5);
+    assert!(count(&bot, "rejoinder.parked_events where attempts > 0").await < 5);
     assert!(metrics(&bot).await.contains(HELD));
-    let first: String = sqlx::query_scalar("select event_id from event_log order by position limit 1")
+    let first: String = sqlx::query_scalar("select event_id from rejoinder.event_log order by position limit 1")
         .fetch_one(bot.pool())
         .await
         .unwrap();
@@ -75,21 +75,24 @@ async fn rule_that_fails_for_most_is_held_and_all_that_waited_is_applied_in_batc
 
     let before = transactions(&bot).await;
     directory.write("reactions/carrier.toml", MENDED);
-    eventually("all are applied", async || count(&bot, "parked_events").await == 0).await;
+    eventually("all are applied", async || {
+        count(&bot, "rejoinder.parked_events").await == 0
+    })
+    .await;
     let took = transactions(&bot).await - before;
     assert!(
         took < ENTITIES * 4,
         "{took} transactions for {} events",
         ENTITIES * EACH
     );
-    let counts = format!("facts where name = 'count' and value::text = '{EACH}'");
+    let counts = format!("rejoinder.facts where name = 'count' and value::text = '{EACH}'");
     assert_eq!(count(&bot, &counts).await, ENTITIES);
     let last = format!(
-        "facts where name = 'tracking_number' and value::text = '\"{}\"'",
+        "rejoinder.facts where name = 'tracking_number' and value::text = '\"{}\"'",
         EACH - 1
     );
     assert_eq!(count(&bot, &last).await, ENTITIES);
-    assert_eq!(count(&bot, "dead_letters").await, 0);
+    assert_eq!(count(&bot, "rejoinder.dead_letters").await, 0);
     assert!(!metrics(&bot).await.contains("rejoinder_rules_held{"));
 }
 
@@ -112,20 +115,20 @@ async fn held_rule_stays_held_after_a_restart_and_one_event_now_and_then_finds_o
     })
     .await;
     pass(&bot).await;
-    assert_eq!(count(&bot, "dead_letters").await, 0);
-    assert_eq!(count(&bot, "parked_events").await, 3 * ENTITIES);
+    assert_eq!(count(&bot, "rejoinder.dead_letters").await, 0);
+    assert_eq!(count(&bot, "rejoinder.parked_events").await, 3 * ENTITIES);
     sqlx::query(
-        "insert into facts select 'entity', 'e' || n, 'mended', '0', null, now() from generate_series(0, 11) n",
+        "insert into rejoinder.facts select 'entity', 'e' || n, 'mended', '0', null, now() from generate_series(0, 11) n",
     )
     .execute(bot.pool())
     .await
     .unwrap();
     eventually("all are applied", async || {
         bot.clock().advance(TimeDelta::seconds(31));
-        count(&bot, "parked_events").await == 0
+        count(&bot, "rejoinder.parked_events").await == 0
     })
     .await;
-    assert_eq!(count(&bot, "dead_letters").await, 0);
+    assert_eq!(count(&bot, "rejoinder.dead_letters").await, 0);
     assert!(!metrics(&bot).await.contains("rules_held{"));
 }
 
@@ -142,8 +145,8 @@ async fn rule_that_fails_for_single_events_makes_dead_letters_of_them() {
     }
     bot.events_applied().await;
     pass(&bot).await;
-    assert_eq!(count(&bot, "dead_letters").await, 8);
-    assert_eq!(count(&bot, "parked_events").await, 0);
+    assert_eq!(count(&bot, "rejoinder.dead_letters").await, 8);
+    assert_eq!(count(&bot, "rejoinder.parked_events").await, 0);
     assert!(!metrics(&bot).await.contains("rejoinder_rules_held{"));
 }
 

@@ -21,12 +21,12 @@ async fn invalid_payload_is_422_with_every_violation_and_kept() {
         .collect();
     pointers.sort_unstable();
     assert_eq!(pointers, ["/payload/amount", "/payload/currency"], "{answer}");
-    let kept: Value = sqlx::query_scalar("select envelope from quarantined_events")
+    let kept: Value = sqlx::query_scalar("select envelope from rejoinder.quarantined_events")
         .fetch_one(bot.pool())
         .await
         .unwrap();
     assert_eq!(kept["payload"], bad);
-    assert_eq!(count(&bot, "event_log").await, 0);
+    assert_eq!(count(&bot, "rejoinder.event_log").await, 0);
 }
 
 #[tokio::test]
@@ -40,7 +40,7 @@ async fn unknown_type_and_unknown_version_are_422_at_their_fields() {
     let (status, answer) = bot.post_event("generic", &event).await;
     assert_eq!(status, 422);
     assert_eq!(answer["violations"][0]["pointer"], "/schema_version", "{answer}");
-    assert_eq!(count(&bot, "quarantined_events").await, 2);
+    assert_eq!(count(&bot, "rejoinder.quarantined_events").await, 2);
 }
 
 #[tokio::test]
@@ -50,7 +50,7 @@ async fn event_that_comes_again_is_kept_once() {
     for _ in 0..3 {
         assert_eq!(bot.post_event("generic", &event).await.0, 422);
     }
-    assert_eq!(count(&bot, "quarantined_events").await, 1);
+    assert_eq!(count(&bot, "rejoinder.quarantined_events").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -81,7 +81,10 @@ async fn kept_event_is_released_once_its_schema_exists() {
         "{released:?}"
     );
     bot.events_applied().await;
-    assert_eq!(count(&bot, "event_log where event_type = 'order.lost'").await, 1);
+    assert_eq!(
+        count(&bot, "rejoinder.event_log where event_type = 'order.lost'").await,
+        1
+    );
     assert_eq!(
         run(&bot, &["events", "quarantine"]).await.out,
         "no event is in quarantine\n"
@@ -99,7 +102,7 @@ async fn kept_event_is_released_once_its_schema_exists() {
 async fn quarantine_is_bounded_and_the_oldest_goes() {
     let bot = shop::open().await;
     sqlx::query(
-        "insert into quarantined_events
+        "insert into rejoinder.quarantined_events
              (id, source, event_id, event_type, envelope, violations, received_at, expires_at)
          select gen_random_uuid(), 'generic', 'old ' || n, 'x', '{}', '[]', now() - n * interval '1 minute', now()
          from generate_series(1, 10000) n",
@@ -110,12 +113,15 @@ async fn quarantine_is_bounded_and_the_oldest_goes() {
     for _ in 0..3 {
         assert_eq!(bot.send("order.lost", "10042", json!({})).await.0, 422);
     }
-    assert_eq!(count(&bot, "quarantined_events").await, 10_000);
+    assert_eq!(count(&bot, "rejoinder.quarantined_events").await, 10_000);
     assert_eq!(
-        count(&bot, "quarantined_events where event_type = 'order.lost'").await,
+        count(&bot, "rejoinder.quarantined_events where event_type = 'order.lost'").await,
         3
     );
-    assert_eq!(count(&bot, "quarantined_events where event_id = 'old 10000'").await, 0);
+    assert_eq!(
+        count(&bot, "rejoinder.quarantined_events where event_id = 'old 10000'").await,
+        0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,6 +140,6 @@ async fn release_counts_what_it_has_stored() {
         released.out, "0 stored, 1 in the log already, 0 still refused by their schema\n",
         "{released:?}"
     );
-    assert_eq!(count(&bot, "event_log").await, 1);
-    assert_eq!(count(&bot, "quarantined_events").await, 0);
+    assert_eq!(count(&bot, "rejoinder.event_log").await, 1);
+    assert_eq!(count(&bot, "rejoinder.quarantined_events").await, 0);
 }

@@ -57,7 +57,7 @@ async fn body_that_is_not_the_one_that_was_signed_is_401() {
     *request.body_mut() = Some(event.replace("1Z", "2Z").into());
     let (status, error) = error(bot.http().execute(request).await.unwrap()).await;
     assert_eq!((status, &error["code"]), (401, &json!("bad_signature")));
-    assert_eq!(count(&bot, "event_log").await, 0);
+    assert_eq!(count(&bot, "rejoinder.event_log").await, 0);
 }
 
 #[rstest]

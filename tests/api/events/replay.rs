@@ -38,7 +38,7 @@ async fn everything(bot: &TestBot) -> Vec<i64> {
         "event_audit",
         "gotos",
     ] {
-        rows.push(count(bot, table).await);
+        rows.push(count(bot, &format!("rejoinder.{table}")).await);
     }
     rows
 }
@@ -115,7 +115,10 @@ async fn newer_facts_stay_and_joins_do_not_act_again() {
     assert_eq!(status_of(&bot, "10042").await, "shipped new");
     assert_eq!(shop::times_confirmed(&bot, "10041").await, 1);
     assert_eq!(messages(&bot).await, sent);
-    assert_eq!(count(&bot, "event_log where event_type = 'order.confirmed'").await, 1);
+    assert_eq!(
+        count(&bot, "rejoinder.event_log where event_type = 'order.confirmed'").await,
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -175,7 +178,7 @@ async fn interrupted_replay_says_where_it_stands_is_audited_and_goes_on_there() 
     );
     let (from, to) = (from.to_rfc3339(), to.to_rfc3339());
     let mut held = bot.pool().begin().await.unwrap();
-    sqlx::query("lock table event_outcomes in share mode")
+    sqlx::query("lock table rejoinder.event_outcomes in share mode")
         .execute(&mut *held)
         .await
         .unwrap();
@@ -191,7 +194,7 @@ async fn interrupted_replay_says_where_it_stands_is_audited_and_goes_on_there() 
     eventually("the replay is at its first events", async || {
         count(
             &bot,
-            "pg_stat_activity where wait_event_type = 'Lock' and query like 'insert into event_outcomes%'",
+            "pg_stat_activity where wait_event_type = 'Lock' and query like 'insert into rejoinder.event_outcomes%'",
         )
         .await
             == 1

@@ -82,7 +82,7 @@ async fn old_secret_is_taken_and_counted_and_rotation_needs_no_restart() {
 
 /// What is kept for the source `generic`.
 async fn kept(bot: &TestBot) -> String {
-    sqlx::query_scalar("select secret from source_secrets where source = 'generic'")
+    sqlx::query_scalar("select secret from rejoinder.source_secrets where source = 'generic'")
         .fetch_one(bot.pool())
         .await
         .unwrap()
@@ -111,7 +111,7 @@ async fn made_secret_is_one_for_all_replicas_and_outlives_their_disks() {
     let more = [r#"{"tracking_number": "2Z"}"#, "--url", url.as_str()];
     let sent = run(&first, &[&arguments[..], &more[..]].concat()).await;
     assert!(sent.code == 0 && sent.out.starts_with("202 Accepted"), "{sent:?}");
-    assert_eq!(count(&first, "event_log").await, 2);
+    assert_eq!(count(&first, "rejoinder.event_log").await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -38,6 +38,7 @@ async fn confirm(event: Event, mut tx: Tx) -> anyhow::Result<()> {
 
 pub(crate) fn shop() -> Bot {
     Bot::new()
+        .migrations(sqlx::migrate!("intents/migrations"))
         .demo_data("customers", include_str!("../../../intents/demo.sql"))
         .intent("Order Status", status)
         .reaction("confirm_order", confirm)
@@ -87,7 +88,7 @@ pub(crate) async fn count(bot: &TestBot, table: &str) -> i64 {
 
 /// The texts of the messages that were sent to the chat, in order.
 pub(crate) async fn messages(bot: &TestBot) -> Vec<String> {
-    sqlx::query_scalar("select text from chat_messages where session = $1 order by position")
+    sqlx::query_scalar("select text from rejoinder.chat_messages where session = $1 order by position")
         .bind(SESSION)
         .fetch_all(bot.pool())
         .await

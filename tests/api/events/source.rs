@@ -73,7 +73,7 @@ async fn copied_delivery_of_github_is_no_new_event_whatever_its_headers_say() {
             "{event} {answer}"
         );
     }
-    let types: Vec<String> = sqlx::query_scalar("select event_type from event_log")
+    let types: Vec<String> = sqlx::query_scalar("select event_type from rejoinder.event_log")
         .fetch_all(bot.pool())
         .await
         .unwrap();
@@ -103,7 +103,7 @@ async fn copied_delivery_of_shopify_is_no_new_event_whatever_its_headers_say() {
         let (status, answer) = post(&bot, "shopify", &headers, &body).await;
         assert_eq!((status, answer["status"].as_str().unwrap()), wanted, "{topic} {answer}");
     }
-    assert_eq!(count(&bot, "event_log").await, 1);
+    assert_eq!(count(&bot, "rejoinder.event_log").await, 1);
 }
 
 #[tokio::test]
@@ -135,11 +135,11 @@ async fn source_sends_only_the_types_that_its_file_lists() {
             "{message}"
         );
     }
-    assert_eq!(count(&bot, "event_log").await, 1);
+    assert_eq!(count(&bot, "rejoinder.event_log").await, 1);
 
     let (status, answer) = bot.send("stripe.charge.succeeded", "ch_1", json!({})).await;
     assert_eq!(status, 422, "a provider's types are its own: {answer}");
-    assert_eq!(count(&bot, "event_log").await, 1);
+    assert_eq!(count(&bot, "rejoinder.event_log").await, 1);
 }
 
 const ACME: &str = "format = 'mapped'\n[secret]\nenv = 'NO_SUCH_SECRET'\ngenerated = true\n\
@@ -209,7 +209,7 @@ async fn changed_source_is_in_force_without_a_restart_and_a_wrong_one_changes_no
     assert_eq!(
         count(
             &bot,
-            "event_log where event_type = 'acme.order_paid' and event_id = '4'"
+            "rejoinder.event_log where event_type = 'acme.order_paid' and event_id = '4'"
         )
         .await,
         1
@@ -225,11 +225,12 @@ async fn request_that_the_file_cannot_read_is_kept_and_read_again_once_it_can() 
         assert_eq!((status, &answer["status"]), (422, &json!("invalid")), "{answer}");
     }
     assert_eq!(post_to_acme(&bot, "2").await.0, 422);
-    assert_eq!(count(&bot, "quarantined_requests").await, 2);
-    let headers: String = sqlx::query_scalar("select string_agg(headers::text, '') from quarantined_requests")
-        .fetch_one(bot.pool())
-        .await
-        .unwrap();
+    assert_eq!(count(&bot, "rejoinder.quarantined_requests").await, 2);
+    let headers: String =
+        sqlx::query_scalar("select string_agg(headers::text, '') from rejoinder.quarantined_requests")
+            .fetch_one(bot.pool())
+            .await
+            .unwrap();
     assert!(headers.contains("x-acme-kind"), "{headers}");
     assert!(
         !headers.contains(TOKEN) && !headers.contains("marked-signature"),
@@ -257,10 +258,10 @@ async fn request_that_the_file_cannot_read_is_kept_and_read_again_once_it_can() 
             .contains("2 requests read, 2 events of them stored, 0 refused"),
         "{released:?}"
     );
-    let types = "event_log where event_type = 'acme.order_paid' and entity_id = '10042'";
+    let types = "rejoinder.event_log where event_type = 'acme.order_paid' and entity_id = '10042'";
     assert_eq!(count(&bot, types).await, 2);
     assert_eq!(command("quarantine").await.out, "no event is in quarantine\n");
-    assert_eq!(count(&bot, "event_audit where action = 'release'").await, 2);
+    assert_eq!(count(&bot, "rejoinder.event_audit where action = 'release'").await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -270,5 +271,5 @@ async fn request_that_is_kept_is_gone_once_its_user_is_forgotten() {
     assert_eq!(post_to_acme(&bot, "of-ada").await.0, 422);
     assert_eq!(post_to_acme(&bot, "of-bob").await.0, 422);
     assert_eq!(run_in(&bot, directory.path(), &["forget", "of-ada"]).await.code, 0);
-    assert_eq!(count(&bot, "quarantined_requests").await, 1);
+    assert_eq!(count(&bot, "rejoinder.quarantined_requests").await, 1);
 }

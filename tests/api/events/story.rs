@@ -113,7 +113,7 @@ async fn window_that_comes_back_hears_only_what_it_missed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn user_who_has_opted_out_is_not_told() {
     let bot = shop::open().await;
-    sqlx::query("update subscriptions set opted_in = false where user_id = '12345'")
+    sqlx::query("update rejoinder.subscriptions set opted_in = false where user_id = '12345'")
         .execute(bot.pool())
         .await
         .unwrap();
