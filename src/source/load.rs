@@ -12,6 +12,7 @@ use toml::Spanned;
 use super::file::{EventTable, FormatName, HandshakeTable, LimitsTable, SchemeTable, SourceFile};
 use super::handshake::Asks;
 use super::mapping::Mapping;
+use super::providers::PROVIDERS;
 use super::scheme::Scheme;
 use super::secret::{self, Reading};
 use super::surroundings::Surroundings;
@@ -33,7 +34,7 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// Reads the files of `dir`, and inside a tokio runtime starts to watch the files of secrets. A source whose file is
+    /// Reads the files of `dir`, and of the program those that are not in it, and inside a tokio runtime starts to watch the files of secrets. A source whose file is
     /// as it was in `before` is taken from there, with the keys and certificates that it has fetched.
     ///
     /// What is wrong is told with it; a source whose file is wrong is not among them. A secret that is not set is not
@@ -44,13 +45,24 @@ impl Sources {
             found.errors.push(error);
             Vec::new()
         });
+        let before = |name: &str| before.and_then(|before| before.get(name));
+        let of_the_program = PROVIDERS.iter().filter_map(|(name, text)| {
+            let path = dir.join(name).with_extension("toml");
+            (!files.contains(&path)).then_some((path, *text))
+        });
+        let of_the_program: Vec<_> = of_the_program.collect();
         for path in files {
-            let before = |name: &str| before.and_then(|before| before.get(name));
             match file::text(&path) {
                 Ok(text) => found.read(path, &text, surroundings, before),
                 Err(error) => found.errors.push(error),
             }
         }
+        let warned = found.errors.len();
+        for (path, text) in of_the_program {
+            found.read(path, text, surroundings, before);
+        }
+        // What is to be said of these is in the manual.
+        found.errors.truncate(warned);
         found.check_types();
         let by_name = found
             .sources

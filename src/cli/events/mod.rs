@@ -9,6 +9,7 @@ mod list;
 mod quarantine;
 mod replay;
 mod send;
+mod source;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,7 @@ enum Command<B: Args> {
     Replay(Box<replay::Replay<B>>),
     Audit(audit::Audit),
     Check(check::Check<B>),
+    Source(source::Source),
 }
 
 impl<B: Args> Events<B> {
@@ -65,6 +67,7 @@ impl<B: Args> Events<B> {
                 Command::Replay(replay) => replay.run(bot).await,
                 Command::Audit(audit) => audit.run().await,
                 Command::Check(check) => check.run(bot).await,
+                Command::Source(source) => source.print(),
             }
         });
         done.unwrap_or_else(|error| failed(&error, ExitCode::from(2)))

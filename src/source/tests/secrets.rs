@@ -24,7 +24,6 @@ async fn source_without_its_variables_is_loaded_and_says_what_is_missing() {
     assert_eq!(source.missing(), ["SECRET", "URL"]);
     assert_eq!(verify(source, &[], b"{}").await, Err(Refused::NotConfigured));
     assert!(sources.get("other").is_none());
-    assert_eq!(sources.iter().count(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,18 +7,25 @@ use rejoinder::testing::TestBot;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use super::command::run_in;
-use super::directory::{Directory, package};
+use super::command::{Ran, run_in};
+use super::directory::Directory;
 use super::shop::{self, count, shipped};
 use crate::support::eventually;
 
 /// A bearer token, as long as one must be.
 const TOKEN: &str = "a-token-that-is-long-enough-to-be-one";
 
+/// The file of a source that comes in the program.
+fn of_the_program(source: &str) -> Ran {
+    let mut command = crate::serve::rejoinder();
+    command.args(["events", "source", source]);
+    super::command::ran(command)
+}
+
 /// A directory where this source's secret is set by the test.
 fn with_secret_of(source: &str) -> Directory {
     let file = format!("sources/{source}.toml");
-    let shipped = std::fs::read_to_string(package().join(&file)).unwrap();
+    let shipped = of_the_program(source).out;
     let (before, after) = shipped.split_once("\nenv = ").unwrap();
     let directory = Directory::copied().with(&file, &format!("{before}\ngenerated = true\nenv = {after}"));
     directory.secrets(source, &[TOKEN]);
@@ -40,6 +47,25 @@ async fn post(bot: &TestBot, source: &str, headers: &[(&str, &str)], body: &str)
     let response = post.body(body.to_owned()).send().await.unwrap();
     let status = response.status().as_u16();
     (status, response.json().await.unwrap())
+}
+
+#[tokio::test]
+async fn source_of_the_program_takes_events_where_no_file_says_otherwise() {
+    let bot = shop::open().await;
+    let (status, answer) = post(&bot, "stripe", &[], "{}").await;
+    // Its variable is not set in a test.
+    assert_eq!(status, 503, "{answer}");
+    assert_eq!(post(&bot, "strype", &[], "{}").await.0, 404);
+
+    let directory = Directory::copied().with("sources/stripe.toml", &mapped("body.kind"));
+    directory.secrets("stripe", &[TOKEN]);
+    let bot = shop::open_with(|settings| directory.set(settings)).await;
+    let authorization = format!("Bearer {TOKEN}");
+    let (status, answer) = post(&bot, "stripe", &[("authorization", &authorization)], "{}").await;
+    assert_eq!(status, 422, "it is read by the directory's file: {answer}");
+    let unknown = of_the_program("strype");
+    assert_eq!(unknown.code, 1);
+    assert!(unknown.err.contains("did you mean stripe?"), "{unknown:?}");
 }
 
 #[tokio::test]
