@@ -21,8 +21,6 @@ mod stories;
 mod tests;
 mod verify_identity;
 
-use std::process::ExitCode;
-
 use mimalloc::MiMalloc;
 use rejoinder::Bot;
 
@@ -57,6 +55,4 @@ fn bot(settings: &Settings) -> Bot {
         .intent("Default Welcome Intent", fallback::welcome).fallback(fallback::handle)
 }
 
-fn main() -> ExitCode {
-    rejoinder::run(bot)
-}
+rejoinder::main!(bot);

@@ -51,10 +51,14 @@ pub mod testing;
 mod turn;
 mod upstream;
 
+/// The crates whose types the framework's API speaks, in the versions that it was built with.
+pub use {anyhow, chrono, clap, reqwest, serde_json, sqlx};
+
 pub use crate::bot::{BadBot, Bot, By, Intent, Texts};
 pub use crate::cache::Cache;
-pub use crate::cli::run;
+pub use crate::cli::{Program, run};
 pub use crate::clock::Clock;
+pub use crate::config::NoSettings;
 pub use crate::fail::Fail;
 pub use crate::handler::reaction::Event;
 pub use crate::handler::{
@@ -65,3 +69,35 @@ pub use crate::lang::Lang;
 pub use crate::reply::{Answer, FollowUp, Kept, Message, Platform, Reply};
 pub use crate::turn::{ActiveContext, Api, FormParameter, Page, Sentiment, Turn};
 pub use crate::upstream::{MAX_ANSWER, Upstream};
+
+/// Writes the `main` of a bot's program, which runs its command line: `serve`, `replay`, `events`, `migrate` and the others.
+///
+/// It takes a function that makes the bot of its settings, which derive `clap::Args`. The program speaks in the name of the
+/// package that this stands in.
+///
+/// ```
+/// use rejoinder::{Bot, Fail, Reply};
+///
+/// async fn hello() -> Result<Reply, Fail> {
+///     Ok(Reply::text("Hello!"))
+/// }
+///
+/// fn bot(_: &rejoinder::NoSettings) -> Bot {
+///     Bot::new().intent("Hello", hello)
+/// }
+///
+/// rejoinder::main!(bot);
+/// ```
+#[macro_export]
+macro_rules! main {
+    ($bot:path) => {
+        fn main() -> ::std::process::ExitCode {
+            let program = $crate::Program {
+                name: ::std::env!("CARGO_PKG_NAME"),
+                version: ::std::env!("CARGO_PKG_VERSION"),
+                about: ::std::env!("CARGO_PKG_DESCRIPTION"),
+            };
+            $crate::run(program, $bot)
+        }
+    };
+}

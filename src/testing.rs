@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::bot::Bot;
 use crate::clock::Clock;
 use crate::config::{
-    self, AuthSettings, EventSettings, NotificationSettings, ServerSettings, Settings, TurnSettings,
+    self, AuthSettings, EventSettings, NoSettings, NotificationSettings, ServerSettings, Settings, TurnSettings,
 };
 use crate::postgres::embedded::{Embedded, EmbeddedError};
 use crate::postgres::{ConnectSettings, Database, SILENCE, tables};
@@ -226,10 +226,6 @@ impl TestBot {
 pub fn default_settings<B: clap::Args>() -> B {
     config::defaults::<B>().bot
 }
-
-/// A bot with no settings of its own.
-#[derive(Debug, Clone, clap::Args)]
-struct NoSettings {}
 
 /// A database of the test's own, migrated.
 pub(crate) async fn new_database() -> PgConnectOptions {

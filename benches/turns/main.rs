@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
-use rejoinder::{Bot, Fail, Reply};
+use rejoinder::{Bot, Fail, NoSettings, Program, Reply};
 
 use self::shared::options::Options;
 
@@ -55,7 +55,14 @@ enum Part {
 fn main() -> anyhow::Result<ExitCode> {
     // Contestant (b) is a deployment like any other, command line included.
     if std::env::args().nth(1).as_deref() == Some("serve") {
-        return Ok(rejoinder::run(|_: &NoSettings| Bot::new().intent("Noop", noop)));
+        let program = Program {
+            name: "turns",
+            version: "0",
+            about: "",
+        };
+        return Ok(rejoinder::run(program, |_: &NoSettings| {
+            Bot::new().intent("Noop", noop)
+        }));
     }
     let line = Line::parse();
     match line.part {
@@ -71,10 +78,6 @@ fn main() -> anyhow::Result<ExitCode> {
 async fn noop() -> Result<Reply, Fail> {
     Ok(Reply::text("Done."))
 }
-
-/// A bot with no settings of its own.
-#[derive(Clone, Debug, clap::Args)]
-struct NoSettings {}
 
 fn judge(options: &Options) -> anyhow::Result<ExitCode> {
     let figures = measure::measure(options.quick, options.pg_bindir.as_deref())?;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
 use super::out;
@@ -18,8 +18,7 @@ pub(super) struct Completions {
 }
 
 impl Completions {
-    pub(super) fn print<L: CommandFactory>(&self) -> anyhow::Result<ExitCode> {
-        let mut command = L::command();
+    pub(super) fn print(&self, mut command: Command) -> anyhow::Result<ExitCode> {
         let name = command.get_name().to_owned();
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut command, name, &mut script);

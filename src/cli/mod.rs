@@ -1,5 +1,5 @@
 //! The command line: `serve` (also with no command), `routes`, `replay`, `record`, `events`, `work`, `forget`, `health`,
-//! `migrate`, `completions`.
+//! `migrate`, `init`, `prepare`, `completions`.
 
 mod actor;
 mod completions;
@@ -7,8 +7,11 @@ mod database;
 mod events;
 mod forget;
 mod health;
+mod init;
 mod migrate;
 mod out;
+mod prepare;
+mod program;
 mod progress;
 mod record;
 mod replay;
@@ -20,14 +23,14 @@ mod work;
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
+pub use self::program::Program;
 use crate::bot::Bot;
 use crate::config::{self, Settings};
 
-/// Answers a chatbot's turns from Postgres, in time.
 #[derive(Parser)]
-#[command(name = "rejoinder", version, args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Line<B: Args> {
     #[command(subcommand)]
     command: Option<Command<B>>,
@@ -48,12 +51,17 @@ enum Command<B: Args> {
     Forget(forget::Forget),
     Health(health::Health),
     Migrate(migrate::Migrate<B>),
+    Init(init::Init),
+    Prepare(prepare::Prepare),
     Completions(completions::Completions),
 }
 
-/// Runs the command line for the bot that `bot` makes of its settings: the whole `main` of a deployment.
-pub fn run<B: Args>(bot: impl FnOnce(&B) -> Bot) -> ExitCode {
-    let line = config::read::<Line<B>>();
+/// Runs the command line of a program for the bot that `bot` makes of its settings. [`main!`](crate::main) does it for a
+/// whole `main`.
+pub fn run<B: Args>(program: Program, bot: impl FnOnce(&B) -> Bot) -> ExitCode {
+    program.begin();
+    let command = program.speak(Line::<B>::command());
+    let line = config::read::<Line<B>>(command.clone());
     let done = match line.command {
         None => serve::serve(line.serve, bot),
         Some(Command::Serve(settings)) => serve::serve(*settings, bot),
@@ -65,7 +73,9 @@ pub fn run<B: Args>(bot: impl FnOnce(&B) -> Bot) -> ExitCode {
         Some(Command::Forget(forget)) => forget.run(),
         Some(Command::Health(health)) => health.run(),
         Some(Command::Migrate(migrate)) => migrate.run(bot),
-        Some(Command::Completions(completions)) => completions.print::<Line<B>>(),
+        Some(Command::Init(init)) => init.run(),
+        Some(Command::Prepare(prepare)) => prepare.run(),
+        Some(Command::Completions(completions)) => completions.print(command),
     };
     done.unwrap_or_else(|error| failed(&error, ExitCode::FAILURE))
 }
@@ -75,6 +85,6 @@ fn failed(error: &anyhow::Error, code: ExitCode) -> ExitCode {
     if out::is_closed(error) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("rejoinder: {error:#}");
+    eprintln!("{}: {error:#}", program::name());
     code
 }

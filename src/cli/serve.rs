@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::out;
+use super::{out, program};
 use crate::bot::Bot;
 use crate::clock::Clock;
 use crate::config::{DatabaseSettings, Environment, LogFormat, Settings};
@@ -205,7 +205,7 @@ async fn connect<B: Args>(settings: &Settings<B>, private: Option<PgConnectOptio
 /// Where it serves, and a line to try it.
 fn greet(service: &Service, is_open: bool, example: Option<&str>) {
     let url = format!("http://{}", service.address());
-    out::announce(format_args!("Rejoinder serves on {url}"));
+    out::announce(format_args!("{} serves on {url}", program::name()));
     if let Some(turn) = example {
         let credentials = if is_open { "" } else { " -H 'Authorization: …'" };
         out::announce(format_args!(

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use super::database::Reached;
-use super::out;
+use super::{out, program};
 use crate::auth::{Auth, Exposure};
 use crate::bot::Bot;
 use crate::config::{
@@ -114,9 +114,12 @@ impl<B: Args> Work<B> {
         let url = server.as_ref().map(|server| format!("http://{}", server.address()));
         match (self.log.log_format, url) {
             (LogFormat::Json, url) => info!(url, "applying events"),
-            (LogFormat::Text, None) => out::announce("Rejoinder applies events"),
+            (LogFormat::Text, None) => out::announce(format_args!("{} applies events", program::name())),
             (LogFormat::Text, Some(url)) => {
-                out::announce(format_args!("Rejoinder applies events, and tells how it is on {url}"));
+                out::announce(format_args!(
+                    "{} applies events, and tells how it is on {url}",
+                    program::name()
+                ));
             }
         }
         tokio::select! {

@@ -57,17 +57,20 @@ pub struct Settings<B: Args> {
     pub bot: B,
 }
 
-/// Reads the command line of `P`, with settings from the environment; on a wrong one prints it and ends the process.
-pub(crate) fn read<P: Parser>() -> P {
+/// A bot has no settings of its own.
+#[derive(Clone, Debug, Default, Args)]
+pub struct NoSettings {}
+
+/// Reads a command line, which is that of `P`, with settings from the environment; on a wrong one prints it and ends the
+/// process.
+pub(crate) fn read<P: Parser>(mut command: Command) -> P {
     // A missing file is fine: all settings have defaults.
     if let Err(error) = dotenvy::dotenv()
         && !error.not_found()
     {
-        P::command()
-            .error(clap::error::ErrorKind::Io, unreadable_env(error))
-            .exit();
+        command.error(clap::error::ErrorKind::Io, unreadable_env(error)).exit();
     }
-    let command = without_empty_variables(P::command());
+    let command = without_empty_variables(command);
     P::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
 }
 

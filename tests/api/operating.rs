@@ -136,7 +136,7 @@ async fn database_that_comes_a_little_later_than_the_service_is_waited_for() {
             tokio::spawn(async move { tokio::io::copy_bidirectional(&mut from, &mut to).await.ok() });
         }
     });
-    service.says("Rejoinder serves on").await;
+    service.says("rejoinder serves on").await;
 }
 
 #[test]

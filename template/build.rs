@@ -1,0 +1,5 @@
+//! `sqlx::migrate!` reads the migrations.
+
+fn main() {
+    println!("cargo:rerun-if-changed=migrations");
+}
