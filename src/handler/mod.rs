@@ -49,6 +49,13 @@ use crate::upstream::Upstream;
 /// Its arguments, up to ten, are extracted in order and each implements [`FromTurn`]; the first that fails ends the
 /// turn. It returns `Result<Reply, Fail>` or `Result<FollowUp, Fail>`. It must not block its thread: for work that
 /// does, use `tokio::task::spawn_blocking`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler of turns",
+    label = "one of its arguments, or what it returns, is not a handler's",
+    note = "a handler is an async fn of up to ten arguments that returns Result<Reply, Fail> or Result<FollowUp, Fail>",
+    note = "its arguments are Params<T> and Context<T> of a T that implements serde::Deserialize, Session, Lang, Db, Tx, Memory, \
+            Verified, Cache, Upstream, Deadline, Raw, Data<T>, Arc<Turn>, Clock, or an Option of one of them"
+)]
 pub trait Handler<Args>: Clone + Send + Sync + 'static {
     /// Answers one turn.
     fn call(self, scope: Scope) -> BoxFuture<'static, Result<Answer, Fail>>;
@@ -60,8 +67,8 @@ pub trait Handler<Args>: Clone + Send + Sync + 'static {
 /// Something a handler can ask for.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be extracted from a turn",
-    note = "arguments of a handler are Params<T>, Context<T>, Session, Lang, Db, Tx, Memory, Verified, Cache, Upstream, \
-            Deadline, Raw, Data<T>, Turn, Clock, or an Option of one of them"
+    note = "arguments of a handler are Params<T> and Context<T> of a T that implements serde::Deserialize, Session, Lang, Db, Tx, \
+            Memory, Verified, Cache, Upstream, Deadline, Raw, Data<T>, Arc<Turn>, Clock, or an Option of one of them"
 )]
 pub trait FromTurn: Sized + Send {
     /// What it can read of the turn: all, unless it says otherwise.
