@@ -60,7 +60,7 @@ impl Bot {
         Self::default()
     }
 
-    /// Answers the intent of this display name.
+    /// Answers the intent of this display name; in CX also fulfillments that have it as their tag.
     #[must_use]
     pub fn intent<A: 'static, H: Handler<A>>(self, display_name: &str, handler: H) -> Self {
         self.add(By::Intent, display_name, handler)

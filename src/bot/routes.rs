@@ -16,13 +16,15 @@ pub(crate) struct Routes {
 impl Routes {
     /// The intent that answers `turn`.
     ///
-    /// In CX by tag, intent, event; in ES by intent, action, event (whose name ES puts into the query text); else the
-    /// fallback.
+    /// In CX by tag (also where it is the name of an intent), intent, event; in ES by intent, action, event (whose name ES
+    /// puts into the query text); else the fallback.
     pub(crate) fn find(&self, turn: &Turn) -> Option<&Arc<Intent>> {
         let by_tag = || self.named(By::Tag, &turn.tag);
         let by_intent = || self.named(By::Intent, &turn.intent);
         let matched = match turn.api {
             Api::CxV3 => by_tag()
+                // A form may be filled in turns that match no intent, or another one.
+                .or_else(|| self.named(By::Intent, &turn.tag))
                 .or_else(by_intent)
                 .or_else(|| self.named(By::Event, &turn.event)),
             Api::EsV2 | Api::EsV2beta1 => by_intent()

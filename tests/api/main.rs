@@ -16,6 +16,7 @@ mod overload;
 mod printing;
 mod question;
 mod restart;
+mod routing;
 mod serve;
 mod settings;
 mod slot_filling;
