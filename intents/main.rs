@@ -47,10 +47,13 @@ fn bot(settings: &Settings) -> Bot {
             .prompt("from_currency", exchange_rate::FROM).prompt("to_currency", exchange_rate::TO)
         .intent("Book Appointment", book_appointment::handle).prompt("date_time", book_appointment::WHEN)
             .prompt("customer", book_appointment::WHO).prompt("date", book_appointment::DATE).prompt("time", book_appointment::TIME)
+        .intent("Book Appointment - choice", book_appointment::handle).prompt("date_time", book_appointment::WHEN)
+            .prompt("customer", book_appointment::WHO)
         .intent("Verify Identity", verify_identity::handle).prompt("user_id", account::WHOSE).prompt("pin", verify_identity::PIN)
         .intent("Notifications - on", notify_me::on).intent("Notifications - off", notify_me::off)
         .intent("Quiet Hours", do_not_disturb::handle).prompt("time_zone", do_not_disturb::ZONE)
             .prompt("from", do_not_disturb::FROM).prompt("until", do_not_disturb::UNTIL)
+        .intent("Quiet Hours - off", do_not_disturb::handle).prompt("from", do_not_disturb::FROM)
         .reaction("confirm_order", orders::confirm)
         .intent("Default Welcome Intent", fallback::welcome).fallback(fallback::handle)
 }

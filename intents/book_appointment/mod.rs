@@ -122,7 +122,7 @@ pub(crate) async fn handle(
             ("en", format!("Your appointment is booked for {when}.")),
             ("de", format!("Ihr Termin ist gebucht: {when}.")),
         ]);
-        return Ok(Reply::text(text).forget::<Offer>());
+        return Ok(booked(text));
     } else {
         lang.pick([
             ("en", "That time is already taken."),
@@ -131,6 +131,14 @@ pub(crate) async fn handle(
     };
     let slots = free(&mut tx, wanted.max(now)).await?;
     Ok(offered(refused, Offer { slots, customer }, &lang))
+}
+
+/// A reply that also takes what was asked for out of the session's parameters, where CX would keep it for the next one.
+fn booked(text: String) -> Reply {
+    let reply = Reply::text(text).forget::<Offer>();
+    ["date_time", "date", "time", "choice"]
+        .into_iter()
+        .fold(reply, |reply, parameter| reply.set(parameter, Value::Null))
 }
 
 /// The moment that is asked for, or the question for it.
@@ -183,6 +191,7 @@ fn offered(refused: &str, offer: Offer, lang: &Lang) -> Reply {
             quick_replies: buttons,
         }))
         .keep(offer)
+        .set("choice", Value::Null)
 }
 
 /// Books the slot; false when another has it. It is no second booking when this conversation has it already.

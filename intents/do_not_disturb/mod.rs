@@ -51,10 +51,12 @@ pub(crate) async fn handle(Params(query): Params<Query>, lang: Lang, memory: Mem
     let said = memory.preferences().await?;
     if let Some(Cancel::Off) = query.cancel {
         memory.prefer(Preferences { quiet: None, ..said }).await?;
-        return Ok(Reply::text(lang.pick([
+        let reply = Reply::text(lang.pick([
             ("en", "All right, I will tell you news at any time again."),
             ("de", "Gut, ich melde mich wieder zu jeder Zeit."),
-        ])));
+        ]));
+        // Where CX would keep it, for the next time that the user wants quiet hours.
+        return Ok(reply.set("cancel", Value::Null));
     }
     let zone: Option<Tz> = match query.time_zone {
         Some(name) => Some(name.parse().map_err(|_| Fail::missing("time_zone"))?),
