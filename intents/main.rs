@@ -1,6 +1,8 @@
 //! The demo bot: what this deployment can do.
 
 mod account;
+#[cfg(test)]
+mod agents;
 mod book_appointment;
 mod day;
 mod do_not_disturb;

@@ -7,6 +7,7 @@
 
 mod address;
 mod admission;
+mod agent;
 mod apply;
 pub mod auth;
 mod backoff;

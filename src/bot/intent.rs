@@ -100,6 +100,11 @@ impl Intent {
         self.prompts.get(parameter).map(|texts| text(texts, lang))
     }
 
+    /// The parameters for which it has words to ask.
+    pub(crate) fn asks_for(&self) -> impl Iterator<Item = &'static str> {
+        self.prompts.keys().copied()
+    }
+
     pub(crate) fn slow_text(&self, lang: &Lang) -> String {
         self.slow
             .map_or_else(|| fail::slow_text(lang), |texts| text(texts, lang).to_owned())

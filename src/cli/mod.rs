@@ -1,7 +1,8 @@
-//! The command line: `serve` (also with no command), `routes`, `replay`, `record`, `events`, `work`, `forget`, `health`,
-//! `migrate`, `init`, `prepare`, `completions`.
+//! The command line: `serve` (also with no command), `routes`, `replay`, `record`, `agent`, `events`, `work`, `forget`,
+//! `health`, `migrate`, `init`, `prepare`, `completions`.
 
 mod actor;
+mod agent;
 mod completions;
 mod database;
 mod events;
@@ -46,6 +47,7 @@ enum Command<B: Args> {
     Routes(routes::Routes<B>),
     Replay(replay::Replay),
     Record(record::Record),
+    Agent(agent::Agent<B>),
     Events(Box<events::Events<B>>),
     Work(Box<work::Work<B>>),
     Forget(forget::Forget),
@@ -68,6 +70,7 @@ pub fn run<B: Args>(program: Program, bot: impl FnOnce(&B) -> Bot) -> ExitCode {
         Some(Command::Routes(routes)) => routes.print(bot),
         Some(Command::Replay(replay)) => Ok(replay.run()),
         Some(Command::Record(record)) => record.run(),
+        Some(Command::Agent(agent)) => Ok(agent.run(bot)),
         Some(Command::Events(events)) => Ok(events.run(bot)),
         Some(Command::Work(work)) => work.run(bot),
         Some(Command::Forget(forget)) => forget.run(),

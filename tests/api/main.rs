@@ -1,6 +1,7 @@
 //! Black-box tests of the running service.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod agents;
 mod budget;
 mod callers;
 mod connections;
