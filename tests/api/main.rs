@@ -5,6 +5,7 @@ mod agents;
 mod budget;
 mod callers;
 mod connections;
+mod dialogflow_fulfillment;
 mod events;
 mod idempotency;
 mod identity;
