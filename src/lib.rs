@@ -38,6 +38,7 @@ mod log;
 mod nearest;
 mod operate;
 pub mod postgres;
+mod progress;
 mod reactions;
 mod recorded;
 pub mod reply;

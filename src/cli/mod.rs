@@ -13,7 +13,6 @@ mod migrate;
 mod out;
 mod prepare;
 mod program;
-mod progress;
 mod record;
 mod replay;
 mod routes;

@@ -9,7 +9,6 @@ use serde_json::value::RawValue;
 
 use super::super::actor::Actor;
 use super::super::database::{CONNECTIONS, Reached};
-use super::super::progress::Progress;
 use super::super::{out, table};
 use crate::apply::list;
 use crate::bot::Bot;
@@ -17,6 +16,7 @@ use crate::config::{DatabaseSettings, EventSettings};
 use crate::intake::quarantine::{self, Quarantined, QuarantinedRequest};
 use crate::intake::release::{Released, release};
 use crate::intake::reread::{self, ReadAgain};
+use crate::progress::Progress;
 use crate::rulebook::{Edition, Rulebook};
 use crate::source::Surroundings;
 

@@ -13,13 +13,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::super::actor::Actor;
 use super::super::database::{CONNECTIONS, Reached};
 use super::super::out;
-use super::super::progress::Progress;
 use super::effect;
 use crate::apply::replay::{self, Difference, Place, Range, Step};
 use crate::bot::Bot;
 use crate::config::{DatabaseSettings, EventSettings, NotificationSettings};
 use crate::events;
 use crate::log::audit::{self, Entry};
+use crate::progress::Progress;
 
 /// Apply old events again, through the rules as they are now
 ///
