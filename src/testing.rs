@@ -1,7 +1,7 @@
 //! A bot under test: the whole service on a port of its own, with a database of its own and a clock the test holds.
 //!
-//! Needs PostgreSQL's server programs, nothing else: one private PostgreSQL runs for all tests of a process and ends
-//! with it. Panics are how a test kit reports.
+//! Needs PostgreSQL's server programs, which are fetched where there are none: one private PostgreSQL runs for all tests
+//! of a process and ends with it. Panics are how a test kit reports.
 #![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 mod events;
@@ -276,20 +276,20 @@ fn postgres() -> &'static Embedded {
         fresh(&beside.join("postgres").join(name))
             // Another process runs the same binary's tests: a directory of our own.
             .or_else(|_| fresh(&std::env::temp_dir().join(format!("rejoinder-test-{}", std::process::id()))))
-            .expect("a private PostgreSQL")
+            .unwrap_or_else(|error| panic!("no private PostgreSQL: {error}"))
     })
 }
 
 /// Starts on a new cluster: faster than dropping the databases of an old one. That it starts on the old one shows that
 /// nobody else runs there.
 fn fresh(dir: &Path) -> Result<Embedded, EmbeddedError> {
-    let bindir = config::pg_bindir();
-    let old = Embedded::start(dir, bindir.as_deref())?;
+    let programs = config::ProgramSettings::from_environment();
+    let old = Embedded::start(dir, &programs)?;
     if old.first_start() {
         return Ok(old);
     }
     drop(old);
     let cluster = std::fs::canonicalize(dir.join("postgres")).expect("the cluster's directory");
     std::fs::remove_dir_all(cluster).expect("an old cluster that can be removed");
-    Embedded::start(dir, bindir.as_deref())
+    Embedded::start(dir, &programs)
 }

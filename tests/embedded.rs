@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
+use rejoinder::config::ProgramSettings;
 use rejoinder::postgres::embedded::{Embedded, EmbeddedError};
 use sqlx::{Connection, Executor, PgConnection};
 use tempfile::TempDir;
@@ -40,11 +41,11 @@ impl DataDir {
     }
 
     fn start(&self) -> Embedded {
-        Embedded::start(self.path(), None).unwrap()
+        Embedded::start(self.path(), &programs()).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    fn refusal(&self, bindir: Option<&Path>) -> EmbeddedError {
-        Embedded::start(self.path(), bindir).unwrap_err()
+    fn refusal(&self, programs: &ProgramSettings) -> EmbeddedError {
+        Embedded::start(self.path(), programs).unwrap_err()
     }
 
     /// The command, run by the account that the server runs as.
@@ -70,6 +71,10 @@ impl Drop for DataDir {
             fs::remove_dir_all(elsewhere).unwrap();
         }
     }
+}
+
+fn programs() -> ProgramSettings {
+    ProgramSettings::from_environment()
 }
 
 async fn connect(server: &Embedded) -> PgConnection {
@@ -151,7 +156,7 @@ async fn server_is_durable_and_listens_on_no_port() {
 async fn url_leads_to_the_same_server() {
     let dir = DataDir::new();
     let odd = dir.path().join("a b&c=%d");
-    let server = Embedded::start(&odd, None).unwrap();
+    let server = Embedded::start(&odd, &programs()).unwrap();
     write(&server, "here").await;
     let mut connection = PgConnection::connect(&server.url()).await.unwrap();
     let found: String = sqlx::query_scalar("select text from note")
@@ -165,7 +170,7 @@ async fn url_leads_to_the_same_server() {
 async fn deep_directory_works() {
     let dir = DataDir::new();
     let deep = dir.path().join("d".repeat(60)).join("e".repeat(60));
-    let server = Embedded::start(&deep, None).unwrap();
+    let server = Embedded::start(&deep, &programs()).unwrap();
     assert_eq!(setting(&server, "port").await, "5432");
     let sockets = setting(&server, "unix_socket_directories").await;
     drop(server);
@@ -176,7 +181,7 @@ async fn deep_directory_works() {
 fn second_instance_is_refused() {
     let dir = DataDir::new();
     let _first = dir.start();
-    let error = dir.refusal(None);
+    let error = dir.refusal(&programs());
     assert!(matches!(error, EmbeddedError::InUse { .. }));
     let text = error.to_string();
     assert!(
@@ -236,7 +241,7 @@ async fn server_ends_with_its_parent() {
 async fn server_outlives_the_thread_that_started_it() {
     let dir = DataDir::new();
     let path = dir.path().to_owned();
-    let server = std::thread::spawn(move || Embedded::start(&path, None).unwrap())
+    let server = std::thread::spawn(move || Embedded::start(&path, &programs()).unwrap())
         .join()
         .unwrap();
     write(&server, "kept").await;
@@ -287,7 +292,7 @@ async fn lock_file_with_the_id_of_another_process_is_stale() {
     let rest = written.split_once('\n').unwrap().1;
     fs::write(&lock_file, format!("{}\n{rest}", bystander.id())).unwrap();
 
-    let started = Embedded::start(dir.path(), None);
+    let started = Embedded::start(dir.path(), &programs());
     assert!(bystander.try_wait().unwrap().is_none(), "it is left alone");
     drop(bystander.stdin.take());
     bystander.wait().unwrap();
@@ -313,7 +318,13 @@ async fn unreachable_directory_works_for_root() {
 fn missing_binaries_say_how_to_get_them() {
     let dir = DataDir::new();
     let empty = tempfile::tempdir().unwrap();
-    let text = dir.refusal(Some(empty.path())).to_string();
+    let text = dir
+        .refusal(&ProgramSettings {
+            pg_bindir: Some(empty.path().to_owned()),
+            ..programs()
+        })
+        .to_string();
+    assert_eq!(text.lines().count(), 3, "{text}");
     assert!(text.contains(empty.path().to_str().unwrap()), "{text}");
     let ways = [
         "apt-get install postgresql",
@@ -340,7 +351,7 @@ fn cluster_of_another_major_version_is_refused() {
     let version = dir.cluster().join("PG_VERSION");
     let ours = fs::read_to_string(&version).unwrap();
     fs::write(&version, "9\n").unwrap();
-    let error = dir.refusal(None);
+    let error = dir.refusal(&programs());
     assert!(matches!(error, EmbeddedError::WrongMajor { made_by: 9, .. }), "{error}");
     assert!(
         error.to_string().contains(&format!("only PostgreSQL {}", ours.trim())),
@@ -394,7 +405,7 @@ impl Parent {
 )]
 async fn parent() {
     let dir = std::env::var_os(PARENT).expect("the data directory");
-    let server = Embedded::start(Path::new(&dir), None).unwrap();
+    let server = Embedded::start(Path::new(&dir), &programs()).unwrap();
     write(&server, "from the parent").await;
     println!("the server is up");
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();

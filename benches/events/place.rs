@@ -10,8 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use rejoinder::postgres::embedded::Embedded;
 
 use crate::shared::contestant::{self, Contestant, default_settings, this_program};
-use crate::shared::empty_dir;
 use crate::shared::load::{Ask, SECRET};
+use crate::shared::{empty_dir, programs};
 
 /// As the file that is delivered, but of a priority that is never sent away: the load sends more than is applied.
 const SOURCE: &str = concat!(
@@ -64,7 +64,7 @@ impl Place {
             fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         }
-        let postgres = Embedded::start(&dir.join("data"), pg_bindir)?;
+        let postgres = Embedded::start(&dir.join("data"), &programs(pg_bindir))?;
         Ok(Self {
             url: postgres.url(),
             dir,

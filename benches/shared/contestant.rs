@@ -142,10 +142,11 @@ pub(crate) fn this_program() -> anyhow::Result<Command> {
 /// Whatever is set where the bench runs, also in a `.env` file: the contestants have the defaults.
 #[expect(
     clippy::disallowed_methods,
-    reason = "PATH and the place of PostgreSQL's programs are the machine's"
+    reason = "PATH and the places of PostgreSQL's programs are the machine's"
 )]
 pub(crate) fn default_settings(command: &mut Command) -> &mut Command {
-    let machine = ["PATH", "PG_BINDIR"].map(|name| (name, std::env::var_os(name).unwrap_or_default()));
+    let machine =
+        ["PATH", "PG_BINDIR", "HOME", "XDG_CACHE_HOME"].map(|name| (name, std::env::var_os(name).unwrap_or_default()));
     command
         .env_clear()
         .envs(machine)

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use rejoinder::config::ProgramSettings;
 
 pub(crate) mod contestant;
 pub(crate) mod load;
@@ -24,4 +25,12 @@ pub(crate) fn empty_dir(name: &str) -> anyhow::Result<PathBuf> {
     }
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     Ok(dir)
+}
+
+/// Where PostgreSQL's programs come from.
+pub(crate) fn programs(pg_bindir: Option<&Path>) -> ProgramSettings {
+    ProgramSettings {
+        pg_bindir: pg_bindir.map(Path::to_owned),
+        ..ProgramSettings::from_environment()
+    }
 }

@@ -9,10 +9,10 @@ use rejoinder::postgres::embedded::Embedded;
 
 use crate::figures::{Figures, Memory};
 use crate::shared::contestant::{Contestant, Place, child, default_settings, machine, memory_mb, this_program};
-use crate::shared::empty_dir;
 use crate::shared::load::{Ask, CONNECTIONS};
 use crate::shared::progress::Progress;
 use crate::shared::slice::{Series, Slice};
+use crate::shared::{empty_dir, programs};
 
 /// How much of everything.
 struct Extent {
@@ -54,7 +54,7 @@ pub(crate) fn measure(quick: bool, pg_bindir: Option<&Path>) -> anyhow::Result<F
         runs: 0,
     };
     run.progress.tell("starting PostgreSQL and the contestants");
-    let postgres = Embedded::start(&run.data_dir, pg_bindir)?;
+    let postgres = Embedded::start(&run.data_dir, &programs(pg_bindir))?;
     let url = postgres.url();
     let noop = run.noop("b", &url)?;
     let bare = run.bare(&noop.answer)?;

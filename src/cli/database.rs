@@ -46,7 +46,7 @@ impl Reached {
                 _private: None,
             });
         }
-        let private = Embedded::start(&settings.data_dir, settings.pg_bindir.as_deref())
+        let private = Embedded::start(&settings.data_dir, &settings.programs)
             .with_context(|| format!("DATA_DIR: no private PostgreSQL in {}", settings.data_dir.display()))?;
         Ok(Self {
             database: connect(private.options(), connections).await?,

@@ -38,7 +38,7 @@ impl<B: Args> Migrate<B> {
             let options = match (settings.primary()?, Embedded::running(&settings.data_dir)) {
                 (Some(options), _) | (None, Some(options)) => options,
                 (None, None) => private
-                    .insert(Embedded::start(&settings.data_dir, settings.pg_bindir.as_deref())?)
+                    .insert(Embedded::start(&settings.data_dir, &settings.programs)?)
                     .options(),
             };
             let (mut connection, _) = tables::connect(options)

@@ -46,7 +46,7 @@ impl Prepare {
         }
         let written = work.join("sqlx");
         fs::create_dir_all(&written).with_context(|| format!("{} cannot be made", written.display()))?;
-        let private = Embedded::start(&work, self.database.pg_bindir.as_deref()).context("no private PostgreSQL")?;
+        let private = Embedded::start(&work, &self.database.programs).context("no private PostgreSQL")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(migrate(&private, &directory.join("migrations")))?;
         // What has not changed is not compiled again, and would write nothing.

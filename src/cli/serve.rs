@@ -58,7 +58,7 @@ struct Private {
 
 impl Private {
     fn start(settings: &DatabaseSettings) -> anyhow::Result<Self> {
-        let embedded = Embedded::start(&settings.data_dir, settings.pg_bindir.as_deref())
+        let embedded = Embedded::start(&settings.data_dir, &settings.programs)
             .with_context(|| format!("DATA_DIR: no private PostgreSQL in {}", settings.data_dir.display()))?;
         info!(data_dir = %settings.data_dir.display(), url = embedded.url(), "private PostgreSQL is running");
         let options = embedded.options();

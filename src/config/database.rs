@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
 
-use super::whole_number;
+use super::{ProgramSettings, whole_number};
 
 /// Where the database is. With no URL the service runs a private PostgreSQL of its own.
 #[derive(Clone, Debug, clap::Args)]
@@ -26,9 +26,9 @@ pub struct DatabaseSettings {
     /// Directory of the private PostgreSQL, made when it is missing
     #[arg(long, env = "DATA_DIR", default_value = ".data")]
     pub data_dir: PathBuf,
-    /// Directory of PostgreSQL's server programs (initdb, postgres); unset: looked for where systems keep them
-    #[arg(long, env = "PG_BINDIR")]
-    pub pg_bindir: Option<PathBuf>,
+    /// Where the private PostgreSQL's programs come from.
+    #[command(flatten)]
+    pub programs: ProgramSettings,
 }
 
 /// A setting that is no database's address. It may hold a password, so it is not repeated.

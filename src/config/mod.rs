@@ -7,6 +7,7 @@ mod database;
 mod events;
 mod log;
 mod notifications;
+mod programs;
 mod server;
 mod turn;
 
@@ -22,6 +23,8 @@ pub use self::database::{BadDatabaseUrl, DatabaseSettings};
 pub use self::events::EventSettings;
 pub use self::log::{LogFormat, LogSettings};
 pub use self::notifications::NotificationSettings;
+pub use self::programs::{Fetch, ProgramSettings};
+pub(crate) use self::programs::{cache_home, cache_in_home};
 pub use self::server::ServerSettings;
 pub(crate) use self::server::address;
 pub use self::turn::{NoBudget, TurnSettings};
@@ -193,14 +196,6 @@ pub(crate) fn local_url(settings: &[&str]) -> String {
 pub(crate) fn variable(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "this is the module the lint points to")]
     std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-/// `PG_BINDIR` for the test kit, which has no command line.
-pub(crate) fn pg_bindir() -> Option<std::path::PathBuf> {
-    #[expect(clippy::disallowed_methods, reason = "this is the module the lint points to")]
-    std::env::var_os("PG_BINDIR")
-        .filter(|path| !path.is_empty())
-        .map(Into::into)
 }
 
 /// A variable that is set and empty (`AUTH_BASIC=` in a file) is one that is not set.

@@ -1,12 +1,15 @@
-//! The private PostgreSQL that serves while no `DATABASE_URL` is set, run from the system's own binaries.
+//! The private PostgreSQL that serves while no `DATABASE_URL` is set, run from the system's own binaries, or from
+//! fetched ones.
 //!
 //! Everything lives in `<data dir>/postgres`: `cluster/` (the data), `run/` (the socket, the only way in),
 //! `postgres.log` and `lock`. Settings that matter are given on the command line, so neither
 //! `postgresql.conf` nor `ALTER SYSTEM` can turn durability off.
 
 mod account;
+mod archive;
 mod binaries;
 mod error;
+mod fetched;
 mod home;
 mod postmaster;
 
@@ -23,6 +26,7 @@ pub use self::error::EmbeddedError;
 use self::error::at;
 use self::home::Home;
 use self::postmaster::Postmaster;
+use crate::config::ProgramSettings;
 
 /// The role that serves: whoever speaks SQL as it reaches neither files nor programs of the server's account.
 const USER: &str = "rejoinder";
@@ -71,19 +75,19 @@ pub struct Embedded {
 impl Embedded {
     /// Starts the server of `data_dir`, creating the cluster when there is none, and returns when it takes
     /// connections. Blocks: about a second the first time, a tenth of that afterwards, at most a minute
-    /// when it recovers from a crash.
+    /// when it recovers from a crash; longer where PostgreSQL is fetched.
     ///
-    /// With `bindir` only that directory is searched for `initdb` and `postgres`. As root the server runs as
+    /// `programs` says where `initdb` and `postgres` come from. As root the server runs as
     /// `postgres`, `_postgres` or `nobody`; where that account cannot reach `data_dir`, the cluster is in
     /// `/var/lib/rejoinder` and `<data_dir>/postgres` is a symbolic link to it.
     ///
     /// However this process ends, the server ends with it: on Linux at once, elsewhere the next start ends
     /// the one that was left behind.
-    pub fn start(data_dir: &Path, bindir: Option<&Path>) -> Result<Self, EmbeddedError> {
+    pub fn start(data_dir: &Path, programs: &ProgramSettings) -> Result<Self, EmbeddedError> {
         let home = Home::open(data_dir)?;
         let lock = home.lock()?;
         let made_by = home.major();
-        let bindir = binaries::find(bindir, made_by, &home.cluster())?;
+        let bindir = binaries::find(programs, &home)?;
         if made_by.is_none() {
             create_cluster(&home, &bindir)?;
         }

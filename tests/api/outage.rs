@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
+use rejoinder::config::ProgramSettings;
 use rejoinder::postgres::embedded::Embedded;
 use rejoinder::testing::TestBot;
 use rejoinder::{Bot, Db, Fail, Reply};
@@ -19,7 +20,7 @@ async fn asks_the_database(db: Db) -> Result<Reply, Fail> {
 async fn database_that_goes_away_is_answered_for_in_time_and_recovered_from() {
     let home = tempfile::tempdir().unwrap();
     std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let mut postgres = Embedded::start(home.path(), None).unwrap();
+    let mut postgres = Embedded::start(home.path(), &ProgramSettings::from_environment()).unwrap();
     let options = postgres.options();
     let bot = Bot::new().intent("Ask", asks_the_database);
     let bot = TestBot::start_with(bot, |settings| settings.database = Some(options)).await;
@@ -52,7 +53,7 @@ async fn database_that_goes_away_is_answered_for_in_time_and_recovered_from() {
     assert!(said(&reply).starts_with("I cannot reach the information"), "{reply}");
 
     drop(postgres);
-    let _postgres = Embedded::start(home.path(), None).unwrap();
+    let _postgres = Embedded::start(home.path(), &ProgramSettings::from_environment()).unwrap();
     eventually("ready again", async || ready().await == 200).await;
     let mut n = 2;
     eventually("answered from the database again", async || {

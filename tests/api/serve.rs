@@ -12,13 +12,23 @@ use tempfile::TempDir;
 
 use crate::support::{es, eventually};
 
+/// Where programs, PostgreSQL's among them, are or come from.
+const MACHINE: [&str; 6] = [
+    "PATH",
+    "HOME",
+    "XDG_CACHE_HOME",
+    "PG_BINDIR",
+    "PG_FETCH",
+    "PG_FETCH_URL",
+];
+
 /// The program with no settings but those of the test.
-#[expect(clippy::disallowed_methods, reason = "the test hands its PATH on")]
+#[expect(clippy::disallowed_methods, reason = "the test hands the machine's own on")]
 pub(crate) fn rejoinder() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rejoinder"));
     command
         .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap())
+        .envs(MACHINE.map(|name| (name, std::env::var_os(name).unwrap_or_default())))
         .current_dir(env!("CARGO_TARGET_TMPDIR"));
     command
 }

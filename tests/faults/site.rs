@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rejoinder::config::ProgramSettings;
 use rejoinder::postgres::embedded::Embedded;
 use rejoinder::testing::{TestBot, TestSettings};
 use rejoinder::{Bot, Clock};
@@ -49,7 +50,7 @@ impl Site {
         let receiver = Receiver::start().await;
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/events");
         copy(&from, &home.path().join("events"), &receiver.url);
-        let database = Embedded::start(home.path(), None).unwrap();
+        let database = Embedded::start(home.path(), &ProgramSettings::from_environment()).unwrap();
         let pool = PgPoolOptions::new()
             .max_connections(6)
             .connect_lazy_with(database.options().application_name("the test"));

@@ -1,12 +1,18 @@
-//! Finds `initdb` and `postgres`, wherever the system keeps them.
+//! Finds `initdb` and `postgres`, wherever the system keeps them, or has them fetched.
 
 use std::ffi::OsStr;
 use std::fs;
-use std::iter::once_with;
+use std::iter::{once, once_with};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use secrecy::ExposeSecret as _;
+
+use super::archive;
 use super::error::EmbeddedError;
+use super::fetched::Fetched;
+use super::home::Home;
+use crate::config::{Fetch, ProgramSettings};
 
 /// Directories named for the major version: where, what precedes the number, what follows in the path.
 const VERSIONED: [(&str, &str, &str); 11] = [
@@ -23,18 +29,39 @@ const VERSIONED: [(&str, &str, &str); 11] = [
     ("/opt/local/lib", "postgresql", "bin"),                     // MacPorts
 ];
 
-/// The directory to use for the cluster in `cluster`, which PostgreSQL `made_by` made (`None`: not made yet, so
-/// any will do). Only `bindir` is looked at when it is given.
-pub(super) fn find(bindir: Option<&Path>, made_by: Option<u32>, cluster: &Path) -> Result<PathBuf, EmbeddedError> {
-    let Some(bindir) = bindir else {
-        let searched = "the usual places and PATH".to_owned();
-        return choose(usual(made_by), made_by, cluster, searched);
-    };
-    let only = Candidate {
-        dir: bindir.to_owned(),
-        major: None,
-    };
-    choose([only].into_iter(), made_by, cluster, bindir.display().to_string())
+/// The directory to use for the cluster of `home`: only that of `PG_BINDIR` where it is set, else a usual one, else one
+/// that was fetched or is fetched now. A cluster takes the major version that made it, a new one any.
+pub(super) fn find(settings: &ProgramSettings, home: &Home) -> Result<PathBuf, EmbeddedError> {
+    let (made_by, cluster) = (home.major(), home.cluster());
+    if let Some(bindir) = &settings.pg_bindir {
+        let only = once(Candidate::unnamed(bindir.clone()));
+        return choose(only, made_by, &cluster, &bindir.display().to_string());
+    }
+    let fetched = Fetched::of(home.account());
+    let candidates = usual(made_by).chain(fetched.bindirs().into_iter().map(Candidate::unnamed));
+    match choose(candidates, made_by, &cluster, "the usual places and PATH") {
+        Err(EmbeddedError::NoBinaries { searched, .. }) => fetch(settings, made_by, &fetched)
+            .map_err(|not_fetched| EmbeddedError::NoBinaries { searched, not_fetched }),
+        chosen => chosen,
+    }
+}
+
+/// Fetches it where that is wanted and of use; else says why not, in a few words.
+fn fetch(settings: &ProgramSettings, made_by: Option<u32>, fetched: &Fetched) -> Result<PathBuf, String> {
+    let major = archive::VERSION.major;
+    if settings.pg_fetch == Fetch::Never {
+        return Err(", and PG_FETCH=never".to_owned());
+    }
+    if let Some(made_by) = made_by.filter(|made_by| u64::from(*made_by) != major) {
+        return Err(format!(
+            ", and PostgreSQL {made_by} made the data, but {major} is what can be fetched"
+        ));
+    }
+    let done = fetched.fetch(settings.pg_fetch_url.expose_secret());
+    done.map_err(|error| {
+        let why = format!("{error:#}").replace('\n', " ");
+        format!(", and none could be fetched ({why})")
+    })
 }
 
 struct Candidate {
@@ -43,11 +70,17 @@ struct Candidate {
     major: Option<u32>,
 }
 
+impl Candidate {
+    fn unnamed(dir: PathBuf) -> Self {
+        Self { dir, major: None }
+    }
+}
+
 fn choose(
     candidates: impl Iterator<Item = Candidate>,
     made_by: Option<u32>,
     cluster: &Path,
-    searched: String,
+    searched: &str,
 ) -> Result<PathBuf, EmbeddedError> {
     let mut found = Vec::new();
     for Candidate { dir, major } in candidates {
@@ -69,22 +102,24 @@ fn choose(
             made_by,
             found: found.iter().map(u32::to_string).collect::<Vec<_>>().join(", "),
         }),
-        _ => Err(EmbeddedError::NoBinaries { searched }),
+        _ => Err(EmbeddedError::NoBinaries {
+            searched: searched.to_owned(),
+            not_fetched: String::new(),
+        }),
     }
 }
 
 /// Best first: made for this cluster, then a person's own choice (PATH), then the newest; what takes a process to
 /// find out comes last.
 fn usual(made_by: Option<u32>) -> impl Iterator<Item = Candidate> {
-    let unnamed = |dir| Candidate { dir, major: None };
     let (same, other): (Vec<_>, Vec<_>) = versioned().into_iter().partition(|named| named.major == made_by);
     let last = ["/usr/local/pgsql/bin".into()]
         .into_iter()
         .chain(once_with(configured).flatten());
     same.into_iter()
-        .chain(path().into_iter().map(unnamed))
+        .chain(path().into_iter().map(Candidate::unnamed))
         .chain(other)
-        .chain(last.map(unnamed))
+        .chain(last.map(Candidate::unnamed))
 }
 
 /// Newest first.

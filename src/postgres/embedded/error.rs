@@ -6,17 +6,18 @@ use std::path::{Path, PathBuf};
 /// A start that failed; the texts are for the person at the terminal.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
-    /// Neither installed nor found.
+    /// Neither installed nor fetched.
     #[error(
-        "no PostgreSQL (initdb and postgres) in {searched}; get it in one of these ways:\n  \
-         Debian, Ubuntu: apt-get install postgresql\n  \
-         macOS: brew install postgresql@17\n  \
+        "no PostgreSQL (initdb and postgres) in {searched}{not_fetched}; get it in one of these ways:\n  \
+         Debian, Ubuntu: apt-get install postgresql; macOS: brew install postgresql@17\n  \
          Docker: docker compose up -d postgres && \
          export DATABASE_URL=postgres://rejoinder:rejoinder@127.0.0.1:5432/rejoinder"
     )]
     NoBinaries {
         /// Where it was looked for.
         searched: String,
+        /// Why it was not fetched; empty where it never is.
+        not_fetched: String,
     },
     /// A cluster is served only by the major version that made it.
     #[error(

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
+use rejoinder::config::ProgramSettings;
 use rejoinder::postgres::embedded::Embedded;
 use serde_json::json;
 
@@ -13,7 +14,7 @@ use crate::support::{eventually, metrics};
 async fn event_that_cannot_be_stored_is_503_with_retry_after_and_is_taken_once_it_can() {
     let home = tempfile::tempdir().unwrap();
     std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let mut postgres = Embedded::start(home.path(), None).unwrap();
+    let mut postgres = Embedded::start(home.path(), &ProgramSettings::from_environment()).unwrap();
     let options = postgres.options();
     let bot = shop::open_with(|settings| settings.database = Some(options)).await;
     assert_eq!(bot.send("order.shipped", "10042", shipped("before")).await.0, 202);
@@ -27,7 +28,7 @@ async fn event_that_cannot_be_stored_is_503_with_retry_after_and_is_taken_once_i
     assert!(asked.elapsed() < Duration::from_secs(4), "after {:?}", asked.elapsed());
 
     drop(postgres);
-    let _postgres = Embedded::start(home.path(), None).unwrap();
+    let _postgres = Embedded::start(home.path(), &ProgramSettings::from_environment()).unwrap();
     eventually("stored", async || {
         matches!(bot.post_event("generic", &event).await.0, 200 | 202)
     })
