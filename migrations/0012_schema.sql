@@ -11,5 +11,21 @@ alter function share_partitions(uuid) set search_path = rejoinder, pg_temp;
 alter function keep_positions_ahead() set search_path = rejoinder, pg_temp;
 alter function doubt_partitions() set search_path = rejoinder, pg_temp;
 
+-- Written by statements that write something else with it: so each table has one place where it is written.
+
+create or replace function know_conversation(in_session text, now timestamptz) returns text language sql
+set search_path = rejoinder, pg_temp as $$
+    insert into conversations (session, user_id, seen_at) values (in_session, in_session, now)
+    on conflict (session) do update set seen_at = excluded.seen_at
+    returning user_id
+$$;
+comment on function know_conversation is 'Notes that the conversation was seen; returns whose it is: its own name while nobody is identified';
+
+create or replace function audit(at timestamptz, actor text, action text, of_position bigint, detail text) returns void language sql
+set search_path = rejoinder, pg_temp as $$
+    insert into event_audit (at, actor, action, position, detail) values (at, actor, action, of_position, detail)
+$$;
+comment on function audit is 'Adds an entry to the audit trail';
+
 -- Programs that look for the tables elsewhere cannot live with this.
 update schema_compatibility set oldest_known = 12;

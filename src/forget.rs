@@ -7,9 +7,14 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 
-use crate::event::envelope::{PARTITIONS, partition_of};
+use crate::apply::{join, outcome};
+use crate::conversation::{chat, fact, goto, outbox, preferences, subscription, user};
+use crate::event::envelope::partition_of;
 use crate::fulfillment::late;
-use crate::log::cursor;
+use crate::idempotency::record;
+use crate::intake::quarantine;
+use crate::log::audit::{self, Entry};
+use crate::log::{self, cursor, dead, parked};
 use crate::postgres::Database;
 
 /// How many rows of each kind were erased; all 0 for a user of whom nothing is kept.
@@ -103,14 +108,13 @@ pub(crate) async fn forget(
     // The trail tells whom, to those who know whom to look for.
     let subject = hex::encode(&Sha256::digest(user_id)[..8]);
     let counts = serde_json::to_string(&forgotten).unwrap_or_default();
-    sqlx::query!(
-        "insert into rejoinder.event_audit (at, actor, action, detail) values ($1, $2, 'forget', $3)",
-        now,
+    let entry = Entry {
         actor,
-        format!("user sha256:{subject}: {counts}")
-    )
-    .execute(&mut *transaction)
-    .await?;
+        action: "forget",
+        position: None,
+        detail: &format!("user sha256:{subject}: {counts}"),
+    };
+    audit::write(&mut transaction, &entry, now).await?;
     transaction.commit().await?;
     Ok(forgotten)
 }
@@ -119,12 +123,7 @@ impl Erasure<'_> {
     /// Finds the user's conversations, and the events that concern the user: by their own word, or because they led to
     /// something that is kept of the user. What was found before still counts, though what led there is gone.
     async fn find(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        let sessions = sqlx::query_scalar!(
-            "select session from rejoinder.conversations where user_id = $1",
-            self.user_id
-        )
-        .fetch_all(&mut *connection)
-        .await?;
+        let sessions = user::sessions(&mut *connection, self.user_id).await?;
         self.sessions.extend(sessions);
         self.sessions.sort();
         self.sessions.dedup();
@@ -154,138 +153,46 @@ impl Erasure<'_> {
 
     async fn erase_memory(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
         let (user_id, sessions, forgotten) = (self.user_id, &self.sessions, &mut self.forgotten);
-        let follows = sqlx::query!("delete from rejoinder.follows where user_id = $1", user_id);
-        forgotten.follows += follows.execute(&mut *connection).await?.rows_affected();
-        let subscriptions = sqlx::query!("delete from rejoinder.subscriptions where user_id = $1", user_id);
-        forgotten.subscriptions += subscriptions.execute(&mut *connection).await?.rows_affected();
-        let preferences = sqlx::query!("delete from rejoinder.preferences where user_id = $1", user_id);
-        forgotten.preferences += preferences.execute(&mut *connection).await?.rows_affected();
-        let facts = sqlx::query!(
-            "delete from rejoinder.facts
-             where (scope in ('user', 'entity') and subject = $1) or (scope = 'session' and subject = any($2))
-                 or (scope = 'entity' and position = any($3))",
-            user_id,
-            sessions,
-            &self.positions
-        );
-        forgotten.facts += facts.execute(&mut *connection).await?.rows_affected();
-        let gotos = sqlx::query!("delete from rejoinder.gotos where session = any($1)", sessions);
-        forgotten.gotos += gotos.execute(&mut *connection).await?.rows_affected();
-        forgotten.replies += late::forget(&mut *connection, sessions, user_id).await?;
-        let answers = sqlx::query!("delete from rejoinder.turn_answers where session = any($1)", sessions);
-        forgotten.replies += answers.execute(&mut *connection).await?.rows_affected();
+        forgotten.follows += user::forget_follows(connection, user_id).await?;
+        forgotten.subscriptions += subscription::forget(connection, user_id).await?;
+        forgotten.preferences += preferences::forget(connection, user_id).await?;
+        forgotten.facts += fact::forget(connection, user_id, sessions, &self.positions).await?;
+        forgotten.gotos += goto::forget(connection, sessions).await?;
+        forgotten.replies += late::forget(connection, sessions, user_id).await?;
+        forgotten.replies += record::forget(connection, sessions).await?;
         Ok(())
     }
 
     async fn erase_messages(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        // The calls that events of the user led to are nobody's; they are erased with their events. Locked in the order of
-        // their ids, as senders do, who write of several at once.
-        let messages = sqlx::query!(
-            "with erased as (
-                 select id from rejoinder.outbox
-                 where user_id = $1 or session = any($2)
-                     or (position = any($3) and channel = 'call' and body::text <> '{}')
-                 order by id for update
-             )
-             update rejoinder.outbox set body = '{}', user_id = null, session = null,
-                 state = case when state in ('pending', 'held') then 'suppressed' else state end,
-                 reason = case when state in ('pending', 'held') then 'forgotten' else reason end,
-                 done_at = coalesce(done_at, $4)
-             where id in (select id from erased)",
-            self.user_id,
-            &self.sessions,
-            &self.positions,
-            self.now
-        );
-        self.forgotten.messages += messages.execute(&mut *connection).await?.rows_affected();
+        let (sessions, forgotten) = (&self.sessions, &mut self.forgotten);
+        forgotten.messages += outbox::forget(connection, self.user_id, sessions, &self.positions, self.now).await?;
         // After the outbox: a sender that was saying something is done then.
-        let chat = sqlx::query!(
-            "delete from rejoinder.chat_messages where session = any($1)",
-            &self.sessions
-        );
-        self.forgotten.chat_messages += chat.execute(&mut *connection).await?.rows_affected();
+        forgotten.chat_messages += chat::forget(connection, sessions).await?;
         Ok(())
     }
 
     async fn erase_events(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        let (positions, forgotten) = (&self.positions, &mut self.forgotten);
-        let partitions: Vec<i16> = (0..i16::from(PARTITIONS)).collect();
-        let events = sqlx::query_scalar!(
-            "update rejoinder.event_log set payload = null
-             -- by the partition, too: that is what the index is on
-             where partition = any($1) and position = any($2) and payload is not null
-             returning position",
-            &partitions,
-            positions
-        );
-        self.erased.extend(events.fetch_all(&mut *connection).await?);
-        let outcomes = sqlx::query!(
-            "delete from rejoinder.event_outcomes where position = any($1)",
-            positions
-        );
-        forgotten.outcomes += outcomes.execute(&mut *connection).await?.rows_affected();
+        self.erased
+            .extend(log::erase_payloads(connection, &self.positions).await?);
+        self.forgotten.outcomes += outcome::forget(connection, &self.positions).await?;
         Ok(())
     }
 
     /// What is kept of events that could not be applied, or wait for others.
     async fn erase_failures(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
         let (positions, forgotten) = (&self.positions, &mut self.forgotten);
-        let dead = sqlx::query!(
-            "update rejoinder.dead_letters set payload = null, error = 'erased'
-             where position = any($1) and (payload is not null or error <> 'erased')",
-            positions
-        );
-        forgotten.dead_letters += dead.execute(&mut *connection).await?.rows_affected();
-        sqlx::query!(
-            "update rejoinder.parked_events set error = 'erased' where position = any($1) and error is not null",
-            positions
-        )
-        .execute(&mut *connection)
-        .await?;
-        sqlx::query!(
-            "update rejoinder.event_audit set detail = 'erased' where action = 'dead' and position = any($1)",
-            positions
-        )
-        .execute(&mut *connection)
-        .await?;
-        let quarantined = sqlx::query!(
-            "delete from rejoinder.quarantined_events where envelope->>'user_id' = $1 or envelope->>'entity_id' = $1",
-            self.user_id
-        );
-        forgotten.quarantined += quarantined.execute(&mut *connection).await?.rows_affected();
-        // Whose the events of a request are that could not be read is not known: what names the user is not kept.
-        let requests = sqlx::query!(
-            "delete from rejoinder.quarantined_requests where position(convert_to($1, 'UTF8') in body) > 0",
-            self.user_id
-        );
-        forgotten.quarantined += requests.execute(&mut *connection).await?.rows_affected();
-        let joins = sqlx::query!(
-            "update rejoinder.event_joins j set seen = (
-                 select coalesce(json_object_agg(s.key, case
-                     when (s.value->>'position')::bigint = any($1)
-                     then (s.value::jsonb - 'user_id' || '{\"payload\": null}')::json else s.value end), '{}')
-                 from json_each(j.seen) s
-             )
-             where exists (
-                 select from json_each(j.seen) s
-                 where (s.value->>'position')::bigint = any($1)
-                     and (s.value->>'payload' is not null or s.value->>'user_id' is not null)
-             )",
-            positions
-        );
-        forgotten.joins += joins.execute(connection).await?.rows_affected();
+        forgotten.dead_letters += dead::erase(connection, positions).await?;
+        parked::erase(connection, positions).await?;
+        audit::erase(connection, positions).await?;
+        forgotten.quarantined += quarantine::forget(connection, self.user_id).await?;
+        forgotten.joins += join::erase(connection, positions).await?;
         Ok(())
     }
 
     /// Erases what says whose the conversations are, and whom the events concern.
     async fn erase_names(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        let events = sqlx::query_scalar!(
-            "update rejoinder.event_log set user_id = null where user_id = $1 returning position",
-            self.user_id
-        );
-        self.erased.extend(events.fetch_all(&mut *connection).await?);
-        let conversations = sqlx::query!("delete from rejoinder.conversations where user_id = $1", self.user_id);
-        self.forgotten.conversations += conversations.execute(connection).await?.rows_affected();
+        self.erased.extend(log::erase_user(connection, self.user_id).await?);
+        self.forgotten.conversations += user::forget_conversations(connection, self.user_id).await?;
         Ok(())
     }
 }

@@ -300,3 +300,22 @@ impl From<Row> for Join {
 fn json(seen: &BTreeMap<String, SeenEvent>) -> String {
     serde_json::to_string(seen).unwrap_or_else(|_| "{}".to_owned())
 }
+
+/// Erases what was in these events, which wait for others; returns of how many joins.
+pub(crate) async fn erase(connection: &mut PgConnection, positions: &[i64]) -> sqlx::Result<u64> {
+    let erased = sqlx::query!(
+        "update rejoinder.event_joins j set seen = (
+             select coalesce(json_object_agg(s.key, case
+                 when (s.value->>'position')::bigint = any($1)
+                 then (s.value::jsonb - 'user_id' || '{\"payload\": null}')::json else s.value end), '{}')
+             from json_each(j.seen) s
+         )
+         where exists (
+             select from json_each(j.seen) s
+             where (s.value->>'position')::bigint = any($1)
+                 and (s.value->>'payload' is not null or s.value->>'user_id' is not null)
+         )",
+        positions
+    );
+    Ok(erased.execute(connection).await?.rows_affected())
+}

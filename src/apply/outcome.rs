@@ -169,3 +169,12 @@ fn reached_by(effect: &Value, messages: &Value) -> Reached {
     };
     Reached { is_nobody, text }
 }
+
+/// Erases what came of these events; returns how many there were.
+pub(crate) async fn forget(connection: &mut PgConnection, positions: &[i64]) -> sqlx::Result<u64> {
+    let erased = sqlx::query!(
+        "delete from rejoinder.event_outcomes where position = any($1)",
+        positions
+    );
+    Ok(erased.execute(connection).await?.rows_affected())
+}

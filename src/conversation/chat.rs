@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
-use sqlx::{PgExecutor, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 use tracing::debug;
 use uuid::Uuid;
 
@@ -162,4 +162,10 @@ pub(super) async fn delete_old(executor: impl PgExecutor<'_>, now: DateTime<Utc>
         .execute(executor)
         .await?;
     Ok(())
+}
+
+/// Erases what was said in these conversations; returns how many.
+pub(crate) async fn forget(connection: &mut PgConnection, sessions: &[String]) -> sqlx::Result<u64> {
+    let erased = sqlx::query!("delete from rejoinder.chat_messages where session = any($1)", sessions);
+    Ok(erased.execute(connection).await?.rows_affected())
 }

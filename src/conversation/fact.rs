@@ -182,3 +182,37 @@ pub(crate) async fn set(
     .await?;
     Ok(())
 }
+
+/// What was remembered of the session while it had nobody is the user's, where nothing of that name is.
+pub(super) async fn hand_over(connection: &mut PgConnection, session: &str, user_id: &str) -> sqlx::Result<()> {
+    sqlx::query!(
+        "with moved as (delete from rejoinder.facts where scope = 'user' and subject = $1 returning name, value, position, set_at)
+         insert into rejoinder.facts (scope, subject, name, value, position, set_at)
+         select 'user', $2, name, value, position, set_at from moved
+         on conflict (scope, subject, name) do nothing",
+        session,
+        user_id
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Erases what is remembered of a user and their conversations, and what events that concern them have set; returns how
+/// many.
+pub(crate) async fn forget(
+    connection: &mut PgConnection,
+    user_id: &str,
+    sessions: &[String],
+    positions: &[i64],
+) -> sqlx::Result<u64> {
+    let erased = sqlx::query!(
+        "delete from rejoinder.facts
+         where (scope in ('user', 'entity') and subject = $1) or (scope = 'session' and subject = any($2))
+             or (scope = 'entity' and position = any($3))",
+        user_id,
+        sessions,
+        positions
+    );
+    Ok(erased.execute(connection).await?.rows_affected())
+}

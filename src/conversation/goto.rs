@@ -273,3 +273,9 @@ impl Taken {
         answer
     }
 }
+
+/// Erases those of these conversations; returns how many.
+pub(crate) async fn forget(connection: &mut PgConnection, sessions: &[String]) -> sqlx::Result<u64> {
+    let erased = sqlx::query!("delete from rejoinder.gotos where session = any($1)", sessions);
+    Ok(erased.execute(connection).await?.rows_affected())
+}

@@ -2,12 +2,12 @@
 
 mod applied;
 mod channel;
-mod chat;
+pub(crate) mod chat;
 mod decision;
 mod effect;
 pub(crate) mod fact;
-mod goto;
-mod outbox;
+pub(crate) mod goto;
+pub(crate) mod outbox;
 pub(crate) mod preferences;
 mod sender;
 mod stream;

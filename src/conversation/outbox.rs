@@ -243,8 +243,7 @@ pub(super) async fn settle(
              where o.id = n.id and o.state not in ('sent', 'suppressed', 'failed')
              returning o.id, o.position, o.channel, o.state, o.reason
          )
-         insert into rejoinder.event_audit (at, actor, action, position, detail)
-         select $6, 'rejoinder', 'failed', position, channel || ' ' || id || ': ' || reason from settled
+         select rejoinder.audit($6, 'rejoinder', 'failed', position, channel || ' ' || id || ': ' || reason) from settled
          where state = 'failed'",
         &ids,
         states.as_slice() as &[Option<&str>],
@@ -302,4 +301,75 @@ pub(super) struct CallBody<C> {
     pub(super) entity_id: String,
     #[serde(flatten)]
     pub(super) call: C,
+}
+
+/// Sends nothing of a topic that the user no longer wants to hear of.
+pub(super) async fn suppress_topic(
+    connection: &mut PgConnection,
+    user_id: &str,
+    topic: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update rejoinder.outbox set state = 'suppressed', reason = 'opted out', done_at = $3
+         where user_id = $1 and topic = $2 and state in ('pending', 'held')",
+        user_id,
+        topic,
+        now
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Makes what is held from a user for this reason due at another time.
+pub(super) async fn hold_until(
+    connection: &mut PgConnection,
+    user_id: &str,
+    reason: &str,
+    until: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update rejoinder.outbox set due_at = $2
+         where user_id = $1 and state = 'held' and reason = $3
+             -- of one that was tried, due_at is the lease, or the next attempt
+             and attempts = 0",
+        user_id,
+        until,
+        reason
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Erases what is in messages to a user, in their conversations, and in calls that events which concern them led to; what
+/// has not gone out does not. Returns how many.
+pub(crate) async fn forget(
+    connection: &mut PgConnection,
+    user_id: &str,
+    sessions: &[String],
+    positions: &[i64],
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    // The calls that events of the user led to are nobody's; they are erased with their events. Locked in the order of
+    // their ids, as senders do, who write of several at once.
+    let erased = sqlx::query!(
+        "with erased as (
+             select id from rejoinder.outbox
+             where user_id = $1 or session = any($2)
+                 or (position = any($3) and channel = 'call' and body::text <> '{}')
+             order by id for update
+         )
+         update rejoinder.outbox set body = '{}', user_id = null, session = null,
+             state = case when state in ('pending', 'held') then 'suppressed' else state end,
+             reason = case when state in ('pending', 'held') then 'forgotten' else reason end,
+             done_at = coalesce(done_at, $4)
+         where id in (select id from erased)",
+        user_id,
+        sessions,
+        positions,
+        now
+    );
+    Ok(erased.execute(connection).await?.rows_affected())
 }

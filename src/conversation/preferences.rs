@@ -8,6 +8,8 @@ use chrono_tz::Tz;
 use sqlx::{PgConnection, PgExecutor};
 use tracing::warn;
 
+use super::outbox;
+
 /// The reason of a message that is held until the user's quiet hours end.
 pub(super) const QUIET: &str = "quiet hours";
 
@@ -99,13 +101,8 @@ pub(crate) async fn set(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let user = sqlx::query_scalar!(
-        "with known as (
-             insert into rejoinder.conversations (session, user_id, seen_at) values ($1, $1, $7)
-             on conflict (session) do update set seen_at = excluded.seen_at
-             returning user_id
-         )
-         insert into rejoinder.preferences (user_id, time_zone, quiet_from, quiet_until, per_hour, digest_minutes)
-         select user_id, $2, $3, $4, $5, $6 from known
+        "insert into rejoinder.preferences (user_id, time_zone, quiet_from, quiet_until, per_hour, digest_minutes)
+         values (rejoinder.know_conversation($1, $7), $2, $3, $4, $5, $6)
          on conflict (user_id) do update set time_zone = excluded.time_zone, quiet_from = excluded.quiet_from,
              quiet_until = excluded.quiet_until, per_hour = excluded.per_hour, digest_minutes = excluded.digest_minutes
          returning user_id",
@@ -119,18 +116,8 @@ pub(crate) async fn set(
     )
     .fetch_one(&mut *connection)
     .await?;
-    sqlx::query!(
-        "update rejoinder.outbox set due_at = $2
-         where user_id = $1 and state = 'held' and reason = $3
-             -- of one that was tried, due_at is the lease, or the next attempt
-             and attempts = 0",
-        user,
-        preferences.quiet_until(now).unwrap_or(now),
-        QUIET
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
+    let until = preferences.quiet_until(now).unwrap_or(now);
+    outbox::hold_until(connection, &user, QUIET, until).await
 }
 
 struct Row {
@@ -165,6 +152,27 @@ impl Row {
 /// As the table has it: above 0. What is greater than our type is its greatest.
 fn number(found: i32) -> Option<NonZeroU16> {
     NonZeroU16::new(u16::try_from(found).unwrap_or(u16::MAX))
+}
+
+/// What was preferred for the session while it had nobody is the user's, who has none of their own.
+pub(super) async fn hand_over(connection: &mut PgConnection, session: &str, user_id: &str) -> sqlx::Result<()> {
+    sqlx::query!(
+        "with moved as (delete from rejoinder.preferences where user_id = $1 returning *)
+         insert into rejoinder.preferences (user_id, time_zone, quiet_from, quiet_until, per_hour, digest_minutes)
+         select $2, time_zone, quiet_from, quiet_until, per_hour, digest_minutes from moved
+         on conflict (user_id) do nothing",
+        session,
+        user_id
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Erases the user's; returns how many.
+pub(crate) async fn forget(connection: &mut PgConnection, user_id: &str) -> sqlx::Result<u64> {
+    let erased = sqlx::query!("delete from rejoinder.preferences where user_id = $1", user_id);
+    Ok(erased.execute(connection).await?.rows_affected())
 }
 
 #[cfg(test)]

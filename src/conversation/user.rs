@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
 
 use super::effect::Applied;
+use super::{fact, preferences, subscription};
 use crate::effect::{Effect, Recipient};
 use crate::session::SessionName;
 
@@ -168,12 +169,8 @@ pub(crate) async fn follow(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "with known as (
-             insert into rejoinder.conversations (session, user_id, seen_at) values ($1, $1, $3)
-             on conflict (session) do update set seen_at = excluded.seen_at
-             returning user_id
-         )
-         insert into rejoinder.follows (entity_id, user_id, followed_at) select $2, user_id, $3 from known
+        "insert into rejoinder.follows (entity_id, user_id, followed_at)
+         values ($2, rejoinder.know_conversation($1, $3), $3)
          on conflict (entity_id, user_id) do nothing",
         session,
         entity_id,
@@ -216,36 +213,29 @@ pub(crate) async fn identify(
     )
     .execute(&mut *connection)
     .await?;
-    sqlx::query!(
-        "with moved as (delete from rejoinder.subscriptions where user_id = $1 returning topic, opted_in, set_at)
-         insert into rejoinder.subscriptions (user_id, topic, opted_in, set_at) select $2, topic, opted_in, set_at from moved
-         on conflict (user_id, topic) do update set opted_in = excluded.opted_in, set_at = excluded.set_at
-         -- what was said last counts
-         where subscriptions.set_at < excluded.set_at",
-        session,
+    subscription::hand_over(&mut *connection, session, user_id).await?;
+    preferences::hand_over(&mut *connection, session, user_id).await?;
+    fact::hand_over(connection, session, user_id).await
+}
+
+/// Erases whom the user follows; returns how many.
+pub(crate) async fn forget_follows(connection: &mut PgConnection, user_id: &str) -> sqlx::Result<u64> {
+    let erased = sqlx::query!("delete from rejoinder.follows where user_id = $1", user_id);
+    Ok(erased.execute(connection).await?.rows_affected())
+}
+
+/// Erases which conversations are the user's; returns how many.
+pub(crate) async fn forget_conversations(connection: &mut PgConnection, user_id: &str) -> sqlx::Result<u64> {
+    let erased = sqlx::query!("delete from rejoinder.conversations where user_id = $1", user_id);
+    Ok(erased.execute(connection).await?.rows_affected())
+}
+
+/// The user's conversations.
+pub(crate) async fn sessions(executor: impl PgExecutor<'_>, user_id: &str) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        "select session from rejoinder.conversations where user_id = $1",
         user_id
     )
-    .execute(&mut *connection)
-    .await?;
-    sqlx::query!(
-        "with moved as (delete from rejoinder.preferences where user_id = $1 returning *)
-         insert into rejoinder.preferences (user_id, time_zone, quiet_from, quiet_until, per_hour, digest_minutes)
-         select $2, time_zone, quiet_from, quiet_until, per_hour, digest_minutes from moved
-         on conflict (user_id) do nothing",
-        session,
-        user_id
-    )
-    .execute(&mut *connection)
-    .await?;
-    sqlx::query!(
-        "with moved as (delete from rejoinder.facts where scope = 'user' and subject = $1 returning name, value, position, set_at)
-         insert into rejoinder.facts (scope, subject, name, value, position, set_at)
-         select 'user', $2, name, value, position, set_at from moved
-         on conflict (scope, subject, name) do nothing",
-        session,
-        user_id
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
+    .fetch_all(executor)
+    .await
 }

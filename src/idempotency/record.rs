@@ -64,3 +64,9 @@ pub(crate) async fn delete_expired(executor: impl PgExecutor<'_>, now: DateTime<
         .await?;
     Ok(deleted.rows_affected())
 }
+
+/// Erases the replies to turns of these conversations; returns how many.
+pub(crate) async fn forget(connection: &mut PgConnection, sessions: &[String]) -> sqlx::Result<u64> {
+    let erased = sqlx::query!("delete from rejoinder.turn_answers where session = any($1)", sessions);
+    Ok(erased.execute(connection).await?.rows_affected())
+}

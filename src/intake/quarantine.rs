@@ -242,3 +242,18 @@ pub(crate) async fn delete_expired(pool: &PgPool, now: DateTime<Utc>) -> sqlx::R
         .await?;
     Ok(events.rows_affected() + requests.rows_affected())
 }
+
+/// Erases what concerns this user; returns how many.
+pub(crate) async fn forget(connection: &mut PgConnection, user_id: &str) -> sqlx::Result<u64> {
+    let events = sqlx::query!(
+        "delete from rejoinder.quarantined_events where envelope->>'user_id' = $1 or envelope->>'entity_id' = $1",
+        user_id
+    );
+    let events = events.execute(&mut *connection).await?.rows_affected();
+    // Whose the events of a request are that could not be read is not known: what names the user is not kept.
+    let requests = sqlx::query!(
+        "delete from rejoinder.quarantined_requests where position(convert_to($1, 'UTF8') in body) > 0",
+        user_id
+    );
+    Ok(events + requests.execute(connection).await?.rows_affected())
+}

@@ -99,3 +99,14 @@ pub(crate) async fn delete_old(executor: impl PgExecutor<'_>, now: DateTime<Utc>
     .await?;
     Ok(())
 }
+
+/// Erases what is said of events whose errors tell what was in them.
+pub(crate) async fn erase(connection: &mut PgConnection, positions: &[i64]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update rejoinder.event_audit set detail = 'erased' where action = 'dead' and position = any($1)",
+        positions
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -9,6 +9,7 @@ use sqlx::{PgConnection, PgExecutor};
 use tracing::warn;
 
 use super::audit::{self, Entry};
+use super::parked::{self, Waiting};
 use crate::log::Logged;
 
 /// How many there may be; beyond, what fails stays parked.
@@ -138,16 +139,16 @@ pub(crate) async fn redrive(
     actor: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<i64>> {
-    let redriven = sqlx::query_scalar!(
-        "with letters as (delete from rejoinder.dead_letters where position = any($1) returning *)
-         insert into rejoinder.parked_events (partition, entity_id, position, received_at, attempts, retry_at)
-         select partition, entity_id, position, received_at, 0, $2 from letters
-         returning position",
-        positions,
-        now
+    let letters = sqlx::query_as!(
+        Waiting,
+        "delete from rejoinder.dead_letters where position = any($1)
+         returning partition, entity_id, position, received_at",
+        positions
     )
     .fetch_all(&mut *transaction)
     .await?;
+    parked::give_back(&mut *transaction, &letters, now).await?;
+    let redriven: Vec<i64> = letters.iter().map(|letter| letter.position).collect();
     audit::write_each(transaction, &redriven, actor, "redrive", "", now).await?;
     Ok(redriven)
 }
@@ -179,4 +180,14 @@ pub(crate) async fn discard(
     .await?;
     audit::write_each(transaction, &discarded, actor, "discard", reason, now).await?;
     Ok(discarded)
+}
+
+/// Erases what was in these events; returns of how many.
+pub(crate) async fn erase(connection: &mut PgConnection, positions: &[i64]) -> sqlx::Result<u64> {
+    let erased = sqlx::query!(
+        "update rejoinder.dead_letters set payload = null, error = 'erased'
+         where position = any($1) and (payload is not null or error <> 'erased')",
+        positions
+    );
+    Ok(erased.execute(connection).await?.rows_affected())
 }

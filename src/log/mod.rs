@@ -15,7 +15,7 @@ use futures_util::{Stream, TryStreamExt as _};
 use serde_json::value::RawValue;
 use sqlx::{PgConnection, PgExecutor, PgPool};
 
-use crate::event::envelope::Envelope;
+use crate::event::envelope::{Envelope, PARTITIONS};
 
 /// For how long an event that a sender repeats is known to be one; none repeats for longer than some days.
 pub(crate) const KNOWN_FOR: TimeDelta = TimeDelta::days(8);
@@ -320,4 +320,29 @@ impl From<Row> for Logged {
             },
         }
     }
+}
+
+/// Erases what was in these events; returns of which it was.
+pub(crate) async fn erase_payloads(connection: &mut PgConnection, positions: &[i64]) -> sqlx::Result<Vec<i64>> {
+    let partitions: Vec<i16> = (0..i16::from(PARTITIONS)).collect();
+    sqlx::query_scalar!(
+        "update rejoinder.event_log set payload = null
+         -- by the partition, too: that is what the index is on
+         where partition = any($1) and position = any($2) and payload is not null
+         returning position",
+        &partitions,
+        positions
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Erases that events concern this user; returns which.
+pub(crate) async fn erase_user(connection: &mut PgConnection, user_id: &str) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar!(
+        "update rejoinder.event_log set user_id = null where user_id = $1 returning position",
+        user_id
+    )
+    .fetch_all(connection)
+    .await
 }

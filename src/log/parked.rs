@@ -420,3 +420,46 @@ pub(crate) async fn probe(
     .await?;
     Ok(())
 }
+
+/// An event that is to be tried anew, as if it never had been.
+pub(super) struct Waiting {
+    pub(super) partition: i16,
+    pub(super) entity_id: String,
+    pub(super) position: i64,
+    pub(super) received_at: DateTime<Utc>,
+}
+
+/// Parks events that are due at once.
+pub(super) async fn give_back(
+    connection: &mut PgConnection,
+    events: &[Waiting],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let partitions: Vec<i16> = events.iter().map(|event| event.partition).collect();
+    let entities: Vec<String> = events.iter().map(|event| event.entity_id.clone()).collect();
+    let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
+    let received: Vec<DateTime<Utc>> = events.iter().map(|event| event.received_at).collect();
+    sqlx::query!(
+        "insert into rejoinder.parked_events (partition, entity_id, position, received_at, attempts, retry_at)
+         select n.*, 0, $5 from unnest($1::smallint[], $2::text[], $3::bigint[], $4::timestamptz[]) n",
+        &partitions,
+        &entities,
+        &positions,
+        &received,
+        now
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Erases what errors of these events tell of what was in them.
+pub(crate) async fn erase(connection: &mut PgConnection, positions: &[i64]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update rejoinder.parked_events set error = 'erased' where position = any($1) and error is not null",
+        positions
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}

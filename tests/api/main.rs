@@ -15,6 +15,7 @@ mod observability;
 mod operating;
 mod outage;
 mod overload;
+mod owners;
 mod printing;
 mod question;
 mod restart;
