@@ -47,8 +47,8 @@ impl Sources {
         });
         let before = |name: &str| before.and_then(|before| before.get(name));
         let of_the_program = PROVIDERS.iter().filter_map(|(name, text)| {
-            let path = dir.join(name).with_extension("toml");
-            (!files.contains(&path)).then_some((path, *text))
+            let file = Path::new(name).with_extension("toml");
+            (!files.contains(&dir.join(&file))).then_some((file, *text))
         });
         let of_the_program: Vec<_> = of_the_program.collect();
         for path in files {
@@ -61,8 +61,11 @@ impl Sources {
         for (path, text) in of_the_program {
             found.read(path, text, surroundings, before);
         }
-        // What is to be said of these is in the manual.
-        found.errors.truncate(warned);
+        // What might be better in these is in the manual, for nobody here can mend it.
+        let of_the_program = found.errors.split_off(warned);
+        found
+            .errors
+            .extend(of_the_program.into_iter().filter(FileError::is_error));
         found.check_types();
         let by_name = found
             .sources
