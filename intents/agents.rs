@@ -192,10 +192,11 @@ async fn forms_of_the_cx_agent_are_answered_by_the_handlers_of_their_tags() {
         let reply = bot.turn(&turn).await;
         assert_eq!(replies(&bot, tag).await, before + 1, "{tag}: {turn}: {reply}");
         for (parameter, value) in reply["sessionInfo"]["parameters"].as_object().into_iter().flatten() {
-            match value {
-                Value::Null => session.remove(parameter),
-                value => session.insert(parameter.clone(), value.clone()),
-            };
+            if value.is_null() {
+                session.remove(parameter);
+            } else {
+                session.insert(parameter.clone(), value.clone());
+            }
         }
     }
     assert!(left.is_empty(), "no intent leads to {left:?}");

@@ -16,13 +16,13 @@ pub(crate) fn date_time(value: &Value) -> Option<DateTime<Utc>> {
 /// ES writes both as a whole moment (`2026-01-05T00:00:00+01:00`): of the first the day and the offset count, of the
 /// second only the time.
 pub(crate) fn date_and_time(date: &Value, time: &Value) -> Option<DateTime<Utc>> {
-    let (day, offset) = match date {
-        Value::Object(fields) => (day(fields)?, UTC),
-        _ => local(date).map(|date| (date.date_naive(), *date.offset()))?,
+    let (day, offset) = match date.as_object() {
+        Some(fields) => (day(fields)?, UTC),
+        None => local(date).map(|date| (date.date_naive(), *date.offset()))?,
     };
-    let clock = match time {
-        Value::Object(fields) => clock(fields)?,
-        _ => local(time)?.time(),
+    let clock = match time.as_object() {
+        Some(fields) => clock(fields)?,
+        None => local(time)?.time(),
     };
     let moment = day.and_time(clock).and_local_timezone(offset).single()?;
     Some(moment.to_utc())
@@ -32,9 +32,9 @@ pub(crate) fn date_and_time(date: &Value, time: &Value) -> Option<DateTime<Utc>>
 ///
 /// ES gives a whole moment (`2026-01-07T22:00:00+01:00`), CX `{"hours": …, "minutes": …}`; `22:00` is a time too.
 pub(crate) fn time(value: &Value) -> Option<(NaiveTime, Option<FixedOffset>)> {
-    let (time, offset) = match value {
-        Value::Object(fields) if fields.contains_key("hours") => (clock(fields)?, None),
-        _ => match value.as_str().map(|text| NaiveTime::parse_from_str(text, "%H:%M")) {
+    let (time, offset) = match value.as_object().filter(|fields| fields.contains_key("hours")) {
+        Some(fields) => (clock(fields)?, None),
+        None => match value.as_str().map(|text| NaiveTime::parse_from_str(text, "%H:%M")) {
             Some(Ok(time)) => (time, None),
             Some(Err(_)) | None => local(value).map(|moment| (moment.time(), Some(*moment.offset())))?,
         },

@@ -128,9 +128,12 @@ fn inflated(headers: &HeaderMap, body: Bytes, most: usize) -> Result<Bytes, Http
         "" | "identity" => Ok(body),
         "gzip" | "x-gzip" => inflate_with(MultiGzDecoder::new(&body[..]), "gzip", most),
         // RFC 9110 means zlib; some clients send bare deflate.
-        "deflate" => inflate_with(ZlibDecoder::new(&body[..]), "deflate", most).or_else(|error| match error {
-            HttpError::BadEncoding { .. } => inflate_with(DeflateDecoder::new(&body[..]), "deflate", most),
-            other => Err(other),
+        "deflate" => inflate_with(ZlibDecoder::new(&body[..]), "deflate", most).or_else(|error| {
+            if matches!(error, HttpError::BadEncoding { .. }) {
+                inflate_with(DeflateDecoder::new(&body[..]), "deflate", most)
+            } else {
+                Err(error)
+            }
         }),
         other => {
             let found = other.chars().take(100).collect();

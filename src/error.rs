@@ -186,36 +186,34 @@ impl ResponseError for HttpError {
 
     fn error_response(&self) -> HttpResponse {
         let mut error = json!({"code": self.code(), "message": self.to_string()});
-        match self {
-            Self::Refused(Refused::NotATurn(NotATurn::Json(bad))) => {
-                error["line"] = bad.line.into();
-                error["column"] = bad.column.into();
-            }
-            Self::Events(events::Refused::NotEvents(NotEvents::Json { line, column, .. })) => {
-                error["line"] = (*line).into();
-                error["column"] = (*column).into();
-            }
-            Self::Refused(Refused::NotATurn(NotATurn::Field { field, .. })) => error["field"] = field.as_str().into(),
-            Self::Refused(Refused::NoHandler { field, .. }) => error["field"] = (*field).into(),
-            _ => {}
+        if let Self::Refused(Refused::NotATurn(NotATurn::Json(bad))) = self {
+            error["line"] = bad.line.into();
+            error["column"] = bad.column.into();
+        } else if let Self::Events(events::Refused::NotEvents(NotEvents::Json { line, column, .. })) = self {
+            error["line"] = (*line).into();
+            error["column"] = (*column).into();
+        } else if let Self::Refused(Refused::NotATurn(NotATurn::Field { field, .. })) = self {
+            error["field"] = field.as_str().into();
+        } else if let Self::Refused(Refused::NoHandler { field, .. }) = self {
+            error["field"] = (*field).into();
         }
         let mut response = HttpResponse::build(self.status_code());
-        match self {
-            Self::Unauthorized { challenges } => {
-                for challenge in challenges {
-                    response.append_header((header::WWW_AUTHENTICATE, challenge.clone()));
-                }
+        if let Self::Unauthorized { challenges } = self {
+            for challenge in challenges {
+                response.append_header((header::WWW_AUTHENTICATE, challenge.clone()));
             }
-            Self::Events(events::Refused::Caller(_)) if self.status_code() == StatusCode::UNAUTHORIZED => {
-                response.insert_header((header::WWW_AUTHENTICATE, "Signature"));
-            }
-            Self::KeysUnavailable | Self::NoRoom | Self::NoStream(_) | Self::Events(_) if self.is_passing() => {
-                response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S));
-            }
-            Self::MethodNotAllowed { allowed } => {
-                response.insert_header((header::ALLOW, *allowed));
-            }
-            _ => {}
+        } else if matches!(self, Self::Events(events::Refused::Caller(_)))
+            && self.status_code() == StatusCode::UNAUTHORIZED
+        {
+            response.insert_header((header::WWW_AUTHENTICATE, "Signature"));
+        } else if matches!(
+            self,
+            Self::KeysUnavailable | Self::NoRoom | Self::NoStream(_) | Self::Events(_)
+        ) && self.is_passing()
+        {
+            response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S));
+        } else if let Self::MethodNotAllowed { allowed } = self {
+            response.insert_header((header::ALLOW, *allowed));
         }
         response.json(json!({ "error": error }))
     }

@@ -202,13 +202,14 @@ pub(crate) fn busy_text(lang: &Lang) -> String {
 impl From<sqlx::Error> for Fail {
     /// What the statement itself got wrong is a bug; all else is a database that does not answer.
     fn from(error: sqlx::Error) -> Self {
-        let wrong_statement = match &error {
+        let wrong_statement = if let sqlx::Error::Database(database) = &error {
             // Classes 08, 53, 57 and 58: connection, resources, operator intervention, system.
-            sqlx::Error::Database(database) => !database
+            !database
                 .code()
-                .is_some_and(|code| ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class))),
-            other => matches!(
-                other,
+                .is_some_and(|code| ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)))
+        } else {
+            matches!(
+                error,
                 sqlx::Error::RowNotFound
                     | sqlx::Error::TypeNotFound { .. }
                     | sqlx::Error::ColumnNotFound(_)
@@ -216,7 +217,7 @@ impl From<sqlx::Error> for Fail {
                     | sqlx::Error::ColumnIndexOutOfBounds { .. }
                     | sqlx::Error::Encode(_)
                     | sqlx::Error::Decode(_)
-            ),
+            )
         };
         let error = anyhow::Error::new(error).context("database");
         if wrong_statement {

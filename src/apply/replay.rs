@@ -226,9 +226,9 @@ fn difference(event: &Logged, fate: &Fate, before: &HashMap<i64, Value>) -> Opti
 fn gist(outcome: &Value) -> Value {
     let rules = outcome.as_array().into_iter().flatten();
     rules
-        .map(|rule| match &rule["why_not"] {
-            Value::Null => json!({"rule": rule["rule"], "effects": rule["effects"]}),
-            why_not => json!({"rule": rule["rule"], "why_not": why_not}),
+        .map(|rule| match rule.get("why_not").filter(|why_not| !why_not.is_null()) {
+            None => json!({"rule": rule["rule"], "effects": rule["effects"]}),
+            Some(why_not) => json!({"rule": rule["rule"], "why_not": why_not}),
         })
         .collect()
 }

@@ -279,10 +279,14 @@ fn published_key(jwk: Jwk) -> Option<Key> {
     if !matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature)) {
         return None;
     }
-    let algorithm = match &jwk.algorithm {
-        AlgorithmParameters::RSA(_) => Algorithm::RS256,
-        AlgorithmParameters::EllipticCurve(point) if point.curve == EllipticCurve::P256 => Algorithm::ES256,
-        _ => return None,
+    let algorithm = if let AlgorithmParameters::RSA(_) = &jwk.algorithm {
+        Algorithm::RS256
+    } else if let AlgorithmParameters::EllipticCurve(point) = &jwk.algorithm
+        && point.curve == EllipticCurve::P256
+    {
+        Algorithm::ES256
+    } else {
+        return None;
     };
     if jwk
         .common

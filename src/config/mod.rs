@@ -79,14 +79,12 @@ pub(crate) fn read<P: Parser>(mut command: Command) -> P {
 
 /// What is wrong with `.env`; not the text of a line, which may be a secret.
 fn unreadable_env(error: dotenvy::Error) -> String {
-    match error {
-        dotenvy::Error::LineParse(text, _) => {
-            let file = std::fs::read_to_string(".env").unwrap_or_default();
-            let line = file.lines().position(|line| line == text).map_or(1, |index| index + 1);
-            format!(".env:{line}: found something else, expected NAME=value")
-        }
-        other => format!(".env cannot be read: {other}"),
-    }
+    let dotenvy::Error::LineParse(text, _) = error else {
+        return format!(".env cannot be read: {error}");
+    };
+    let file = std::fs::read_to_string(".env").unwrap_or_default();
+    let line = file.lines().position(|line| line == text).map_or(1, |index| index + 1);
+    format!(".env:{line}: found something else, expected NAME=value")
 }
 
 /// What the environment, `.env` among it, says of the settings of `P`.

@@ -91,7 +91,9 @@ impl Message {
                     path,
                     index: Some(index),
                 }),
-                other => Err(wrong(&at(index), &other, "an object")),
+                other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
+                    Err(wrong(&at(index), &other, "an object"))
+                }
             });
         read.collect()
     }
@@ -170,7 +172,7 @@ fn last_step(path: &'static str) -> &'static str {
 pub(super) fn wrong(field: &str, found: &Value, expected: &str) -> NotATurn {
     let found = match found {
         Value::String(text) => format!("{:?}", text.chars().take(60).collect::<String>()),
-        other => kind(other).to_owned(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => kind(found).to_owned(),
     };
     NotATurn::Field {
         field: field.to_owned(),

@@ -65,7 +65,9 @@ pub enum EsApi {
 pub(crate) fn decode(body: &[u8], es_api: EsApi) -> Result<Turn, NotATurn> {
     let root = match json::read(body)? {
         Value::Object(root) => root,
-        other => return Err(field::wrong("(root)", &other, "an object: a Dialogflow WebhookRequest")),
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
+            return Err(field::wrong("(root)", &other, "an object: a Dialogflow WebhookRequest"));
+        }
     };
     if es::is_es(&root) {
         es::decode(root, es_api)

@@ -283,15 +283,12 @@ pub(super) fn weigh(value: &Value) -> usize {
         weight = weight.saturating_add(SMALL + value.as_str().map_or(0, str::len));
         let Some(object) = value.as_object() else { continue };
         let room = BUDGET.saturating_sub(weight) / SMALL + 1;
-        match object.repr() {
-            ObjectRepr::Map => {
-                let pairs = object.try_iter_pairs().into_iter().flatten().take(room);
-                pairs.for_each(|(name, value)| open.extend([name, value]));
-            }
-            ObjectRepr::Seq | ObjectRepr::Iterable => {
-                open.extend(object.try_iter().into_iter().flatten().take(room));
-            }
-            _ => {}
+        let repr = object.repr();
+        if repr == ObjectRepr::Map {
+            let pairs = object.try_iter_pairs().into_iter().flatten().take(room);
+            pairs.for_each(|(name, value)| open.extend([name, value]));
+        } else if matches!(repr, ObjectRepr::Seq | ObjectRepr::Iterable) {
+            open.extend(object.try_iter().into_iter().flatten().take(room));
         }
         if weight.saturating_add(open.len().saturating_mul(SMALL)) > BUDGET {
             return BUDGET + 1;

@@ -143,7 +143,16 @@ fn kind(found: &Unexpected<'_>) -> &'static str {
         Unexpected::Char(_) | Unexpected::Str(_) => "a text",
         Unexpected::Seq => "a list",
         Unexpected::Map => "an object",
-        _ => "something else",
+        Unexpected::Bytes(_)
+        | Unexpected::Unit
+        | Unexpected::Option
+        | Unexpected::NewtypeStruct
+        | Unexpected::Enum
+        | Unexpected::UnitVariant
+        | Unexpected::NewtypeVariant
+        | Unexpected::TupleVariant
+        | Unexpected::StructVariant
+        | Unexpected::Other(_) => "something else",
     }
 }
 
@@ -292,12 +301,9 @@ impl<'de> Deserializer<'de> for Lenient<'de> {
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
-        match self.0 {
-            Value::String(text) => match text.trim().parse::<f64>() {
-                Ok(number) => visitor.visit_f64(number),
-                Err(_) => self.deserialize_any(visitor),
-            },
-            _ => self.deserialize_any(visitor),
+        match self.0.as_str().map(|text| text.trim().parse::<f64>()) {
+            Some(Ok(number)) => visitor.visit_f64(number),
+            Some(Err(_)) | None => self.deserialize_any(visitor),
         }
     }
 
@@ -334,12 +340,12 @@ impl<'de> Deserializer<'de> for Lenient<'de> {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
-        match self.0 {
-            Value::Array(_) => self.deserialize_any(visitor),
-            one => visitor.visit_seq(Items {
-                rest: std::slice::from_ref(one).iter().enumerate(),
-            }),
+        if self.0.is_array() {
+            return self.deserialize_any(visitor);
         }
+        visitor.visit_seq(Items {
+            rest: std::slice::from_ref(self.0).iter().enumerate(),
+        })
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -348,11 +354,11 @@ impl<'de> Deserializer<'de> for Lenient<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Wrong> {
-        match self.0 {
-            // Never by position: a list is a list of such.
-            Value::Array(_) => Err(de::Error::invalid_type(Unexpected::Seq, &visitor)),
-            _ => self.deserialize_any(visitor),
+        // Never by position: a list is a list of such.
+        if self.0.is_array() {
+            return Err(de::Error::invalid_type(Unexpected::Seq, &visitor));
         }
+        self.deserialize_any(visitor)
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Wrong> {

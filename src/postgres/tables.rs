@@ -184,21 +184,21 @@ async fn run(connection: &mut PgConnection, migrations: &Migrator, record: &'sta
     let mut migrator = Migrator::with_migrations(migrations.iter().cloned().collect());
     migrator.set_ignore_missing(true);
     migrator.dangerous_set_table_name(record);
-    migrator.run(connection).await.map_err(|error| match error {
-        MigrateError::ExecuteMigration(error, number) => {
-            let migration = migrations.iter().find(|migration| migration.version == number);
-            BadTables::Failed {
-                number,
-                name: migration
-                    .map(|migration| migration.description.to_string())
-                    .unwrap_or_default(),
-                reason: match error.as_database_error() {
-                    Some(said) => said.message().to_owned(),
-                    None => error.to_string(),
-                },
-            }
+    migrator.run(connection).await.map_err(|error| {
+        let MigrateError::ExecuteMigration(error, number) = error else {
+            return BadTables::Differ(error);
+        };
+        let migration = migrations.iter().find(|migration| migration.version == number);
+        BadTables::Failed {
+            number,
+            name: migration
+                .map(|migration| migration.description.to_string())
+                .unwrap_or_default(),
+            reason: match error.as_database_error() {
+                Some(said) => said.message().to_owned(),
+                None => error.to_string(),
+            },
         }
-        other => BadTables::Differ(other),
     })
 }
 

@@ -247,10 +247,12 @@ fn said(text: String) -> Result<String, EvalError> {
 
 fn object(key: &str, fields: &[(String, Content)], names: &Names) -> Result<Map<String, Value>, EvalError> {
     let fields = fields_of(fields, names).map_err(|error| error.about(key))?;
-    match bounded(key, Value::Object(fields))? {
-        Value::Object(fields) => Ok(fields),
-        _ => Ok(Map::new()),
-    }
+    let bounded = bounded(key, Value::Object(fields))?;
+    Ok(if let Value::Object(fields) = bounded {
+        fields
+    } else {
+        Map::new()
+    })
 }
 
 fn bounded(key: &str, value: Value) -> Result<Value, EvalError> {

@@ -48,10 +48,11 @@ impl Content {
 
     /// Compiles a string that is a URL.
     pub(super) fn url(source: &str) -> Result<Self, BadSource> {
-        match Self::text(source)? {
-            Self::Text(_) => Template::compile_url(source).map(Self::Text),
-            other => Ok(other),
+        let content = Self::text(source)?;
+        if matches!(content, Self::Text(_)) {
+            return Template::compile_url(source).map(Self::Text);
         }
+        Ok(content)
     }
 
     /// The value.

@@ -238,7 +238,19 @@ fn read(
     let reading = match &scheme_table {
         SchemeTable::StandardWebhooks {} => Reading::Standard,
         SchemeTable::Jwt { .. } => Reading::Jwt,
-        _ => Reading::Plain,
+        SchemeTable::Stripe { .. }
+        | SchemeTable::Github { .. }
+        | SchemeTable::Shopify { .. }
+        | SchemeTable::Slack { .. }
+        | SchemeTable::Zoom { .. }
+        | SchemeTable::Meta { .. }
+        | SchemeTable::Square { .. }
+        | SchemeTable::Twilio { .. }
+        | SchemeTable::Paypal { .. }
+        | SchemeTable::Hmac { .. }
+        | SchemeTable::Basic { .. }
+        | SchemeTable::Bearer { .. }
+        | SchemeTable::Msgraph { .. } => Reading::Plain,
     };
     let needs_secret = !matches!(&scheme_table, SchemeTable::Jwt { jwks_url: Some(_), .. });
     let setting = match &secret_table.env {

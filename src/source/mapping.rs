@@ -262,11 +262,15 @@ impl Field {
     fn text(&self, scope: &Value) -> Result<Option<String>, BadEnvelope> {
         let wrong = |found: &dyn Display| bad(self.name, found, format!("a string or a number at {}", self.text));
         let value = self.expression.value(scope).map_err(|error| wrong(&error))?;
-        match value.kind() {
-            ValueKind::Undefined | ValueKind::None => Ok(None),
-            ValueKind::String => Ok(value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)),
-            ValueKind::Number => Ok(Some(value.to_string())),
-            kind => Err(wrong(&kind)),
+        let kind = value.kind();
+        if matches!(kind, ValueKind::Undefined | ValueKind::None) {
+            Ok(None)
+        } else if let Some(text) = value.as_str() {
+            Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
+        } else if kind == ValueKind::Number {
+            Ok(Some(value.to_string()))
+        } else {
+            Err(wrong(&kind))
         }
     }
 }

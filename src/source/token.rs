@@ -90,6 +90,20 @@ fn refused(why: Why) -> Refused {
     match why {
         Why::KeysUnavailable => Refused::Unavailable("the issuer's keys cannot be fetched".to_owned()),
         Why::Expired { seconds_ago } => Refused::OldTimestamp { off_by_s: seconds_ago },
-        _ => Refused::BadSignature,
+        Why::NotLive
+        | Why::NotAToken(_)
+        | Why::Algorithm(_)
+        | Why::NoKey { .. }
+        | Why::Signature
+        | Why::NotYetValid { .. }
+        | Why::Lifetime { .. }
+        | Why::Issuer(_)
+        | Why::Audience(_)
+        | Why::Scope(_)
+        | Why::Email(_)
+        | Why::EmailNotVerified
+        | Why::Timestamp
+        | Why::Window { .. }
+        | Why::Replay => Refused::BadSignature,
     }
 }

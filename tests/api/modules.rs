@@ -84,14 +84,19 @@ fn is_of_tests(attributes: &[Attribute]) -> bool {
 
 impl<'ast> Visit<'ast> for Names {
     fn visit_item(&mut self, item: &'ast Item) {
-        let attributes = match item {
-            Item::Mod(item) => &item.attrs,
-            Item::Use(item) => &item.attrs,
-            Item::Fn(item) => &item.attrs,
-            Item::Impl(item) => &item.attrs,
-            _ => return syn::visit::visit_item(self, item),
+        // What else there is has no imports of its own.
+        let is_of_tests = if let Item::Mod(item) = item {
+            is_of_tests(&item.attrs)
+        } else if let Item::Use(item) = item {
+            is_of_tests(&item.attrs)
+        } else if let Item::Fn(item) = item {
+            is_of_tests(&item.attrs)
+        } else if let Item::Impl(item) = item {
+            is_of_tests(&item.attrs)
+        } else {
+            false
         };
-        if !is_of_tests(attributes) {
+        if !is_of_tests {
             syn::visit::visit_item(self, item);
         }
     }

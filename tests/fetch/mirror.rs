@@ -114,14 +114,11 @@ fn answer(mut connection: &TcpStream, archive: &Archive, state: &Mutex<State>) -
         "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
     )?;
     let is_archive = path == file;
-    match way {
-        Way::CutShort if is_archive => connection.write_all(&body[..length / 2])?,
-        Way::Stuck if is_archive => {
-            connection.write_all(&body[..length / 2])?;
-            // Longer than anybody waits.
-            thread::sleep(Duration::from_secs(600));
-        }
-        _ => connection.write_all(&body)?,
+    let is_cut = is_archive && matches!(way, Way::CutShort | Way::Stuck);
+    connection.write_all(if is_cut { &body[..length / 2] } else { &body })?;
+    if is_archive && matches!(way, Way::Stuck) {
+        // Longer than anybody waits.
+        thread::sleep(Duration::from_secs(600));
     }
     connection.shutdown(Shutdown::Both)
 }

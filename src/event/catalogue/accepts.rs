@@ -34,7 +34,9 @@ impl Accepts {
                 .filter(|(keyword, _)| !is_annotation(keyword))
                 .collect(),
             Value::Bool(true) => Vec::new(),
-            _ => return Ok(Self::Valid(Box::new(validator))),
+            Value::Bool(false) | Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                return Ok(Self::Valid(Box::new(validator)));
+            }
         };
         Ok(match asserts.as_slice() {
             [] => Self::Anything,

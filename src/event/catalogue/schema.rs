@@ -254,9 +254,10 @@ fn is_optional(root: &Value, schemas: &[&Value], path: &[&str], refs: usize) -> 
 /// What the schemas say about `path`; one that says nothing at all permits it.
 fn says(root: &Value, schema: &Value, path: &[&str], refs: usize) -> Says {
     let ([first, rest @ ..], Value::Object(keywords)) = (path, schema) else {
-        return match schema {
-            Value::Bool(false) => Says::Unlisted,
-            _ => Says::Listed,
+        return if *schema == Value::Bool(false) {
+            Says::Unlisted
+        } else {
+            Says::Listed
         };
     };
     let mut all = vec![says_itself(root, keywords, first, rest, refs)];

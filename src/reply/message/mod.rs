@@ -219,16 +219,22 @@ impl Message {
     }
     /// What is said where an API does not take the message: its words, or how the user gets to the same by hand.
     pub(crate) fn stand_in(&self, lang: &Lang) -> Option<String> {
-        match self {
-            Self::TransferCall(number) if !number.trim().is_empty() => Some(lang.pick([
+        if let Self::TransferCall(number) = self
+            && !number.trim().is_empty()
+        {
+            Some(lang.pick([
                 ("en", format!("Please call {number}.")),
                 ("de", format!("Bitte rufen Sie {number} an.")),
-            ])),
-            Self::PlayAudio(uri) if !uri.trim().is_empty() => Some(lang.pick([
+            ]))
+        } else if let Self::PlayAudio(uri) = self
+            && !uri.trim().is_empty()
+        {
+            Some(lang.pick([
                 ("en", format!("You can listen to it here: {uri}")),
                 ("de", format!("Hier können Sie es anhören: {uri}")),
-            ])),
-            other => other.plain_text(),
+            ]))
+        } else {
+            self.plain_text()
         }
     }
 }

@@ -186,10 +186,8 @@ async fn each_kind_is_written_or_stood_in_for_by_its_words() {
     for api in Spoken::ALL {
         let mut written = Map::new();
         for message in each_kind() {
-            let kind = match &message {
-                Message::Speech(speech) if !speech.ssml.is_empty() => "ssml",
-                other => other.kind(),
-            };
+            let is_ssml = matches!(&message, Message::Speech(speech) if !speech.ssml.is_empty());
+            let kind = if is_ssml { "ssml" } else { message.kind() };
             let reply = stage.says(api, Reply::text("first").and(message.clone())).await;
             written.insert(kind.to_owned(), sent(api, &reply));
         }

@@ -332,6 +332,6 @@ fn snake_case(value: Value) -> Value {
             })
             .collect(),
         Value::Array(items) => items.into_iter().map(snake_case).collect(),
-        other => other,
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => other,
     }
 }
