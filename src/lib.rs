@@ -20,7 +20,6 @@ pub mod config;
 mod connection;
 mod conversation;
 mod dialogflow;
-mod effect;
 mod error;
 mod event;
 mod events;

@@ -277,7 +277,7 @@ fn unset(edition: &Edition, events_dir: &Path) -> Vec<FileError> {
     });
     let of_rules = edition.rules.all().iter().flat_map(|rule| {
         let file = events_dir.join("reactions").join(format!("{}.toml", rule.name));
-        let wrong = rule.call_secrets().filter_map(|name| channel_secrets(name).err());
+        let wrong = rule.secrets().filter_map(|name| channel_secrets(name).err());
         wrong.map(move |wrong| FileError::whole(&file, format!("{wrong}; its call is not made")))
     });
     of_channels.chain(of_rules).map(FileError::into_warning).collect()

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::fault::Faults;
 use crate::clock::Clock;
 use crate::config::NotificationSettings;
-use crate::conversation::{Conversation, Done};
+use crate::conversation::Conversation;
 use crate::event::envelope::Envelope;
 use crate::event::metrics::EventMetrics;
 use crate::handler::reaction::Actions;
@@ -17,6 +17,7 @@ use crate::log::cursor::Cursor;
 use crate::log::dead::DeadLetters;
 use crate::log::wake::Wake;
 use crate::log::{Log, parked};
+use crate::reactions::effects::{Done, after_commit};
 use crate::rulebook::Rulebook;
 
 /// What applying events needs.
@@ -95,6 +96,6 @@ impl Applier {
     pub(super) async fn tell(&self, emitted: &[Envelope], done: &[Done]) {
         self.wake
             .add(emitted.iter().fold(0, |bits, event| bits | 1 << event.partition()));
-        self.conversation.committed(done).await;
+        self.conversation.committed(&after_commit(done)).await;
     }
 }

@@ -12,11 +12,12 @@ use super::applier::{Applier, Halt, Kind, Lane};
 use super::fate::{Failure, Fate};
 use crate::apply::join::{self, Join};
 use crate::apply::outcome;
-use crate::conversation::{self, Applied, Done};
+use crate::conversation;
 use crate::event::envelope::Envelope;
 use crate::log::cursor::Cursor;
 use crate::log::parked::{self, Failed, MAX_ATTEMPTS};
 use crate::log::{self, Logged, dead};
+use crate::reactions::effects::{self, Done, emit};
 use crate::reactions::{Rule, Scope, Trigger};
 use crate::rulebook::Edition;
 
@@ -241,12 +242,7 @@ impl<'a> Batch<'a> {
         join::save(&mut transaction, self.joins.values(), self.now).await?;
         outcome::write(&mut transaction, self.events.iter().zip(&self.fates), self.now).await?;
         let parked = self.write_fates(lane, &mut transaction).await?;
-        if !self.emitted.is_empty() {
-            // Last: it locks the log until the commit.
-            let events: Vec<&Envelope> = self.emitted.iter().collect();
-            // An event that is replayed emits what it has emitted before, however long ago.
-            log::append(&mut transaction, &events, self.now, DateTime::UNIX_EPOCH).await?;
-        }
+        emit::append(&mut transaction, &self.emitted, self.now).await?;
         if matches!(self.kind, Kind::Replay { dry_run: true }) {
             transaction.rollback().await?;
             return Ok(self.fates);
@@ -264,24 +260,19 @@ impl<'a> Batch<'a> {
     }
 
     async fn write_effects(&mut self, transaction: &mut Transaction<'static, Postgres>) -> sqlx::Result<()> {
-        let mut effects = Vec::new();
+        let mut made = Vec::new();
         for (event, fate) in self.events.iter().zip(&self.fates) {
             let Fate::Applied(outcomes) = fate else { continue };
             for outcome in outcomes {
-                effects.extend(outcome.effects.iter().enumerate().map(|(index, effect)| Applied {
-                    event,
-                    rule: &outcome.rule,
-                    index,
-                    effect,
-                }));
+                made.extend(outcome.made(event, &outcome.rule));
             }
         }
-        if effects.is_empty() {
+        if made.is_empty() {
             return Ok(());
         }
         let settings = &self.applier.notifications;
         let is_late = self.kind == Kind::Retry;
-        let mut done = conversation::apply(transaction, self.now, settings, &effects, is_late)
+        let mut done = effects::write(transaction, self.now, settings, &made, is_late)
             .await?
             .into_iter();
         for fate in &mut self.fates {

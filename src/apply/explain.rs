@@ -12,6 +12,7 @@ use super::outcome::{self, Outcome};
 use crate::intake::quarantine::{self, Quarantined};
 use crate::log::audit::{self, Audited};
 use crate::log::dead::{self, DeadLetter};
+use crate::reactions::effects;
 
 /// Everything that is recorded of an event.
 #[derive(Debug, Serialize)]
@@ -304,22 +305,14 @@ fn write_rule(to: &mut String, rule: &Value) -> std::fmt::Result {
         Some(why_not) => writeln!(to, "    {name}: did nothing, {why_not}"),
         None => {
             let effects = rule["effects"].as_array().into_iter().flatten();
-            let effects: Vec<&str> = effects.filter_map(|effect| effect["action"].as_str()).collect();
+            let kinds: Vec<&str> = effects.filter_map(|effect| effect["action"].as_str()).collect();
             let matched = match rule["kind"].as_str() {
                 Some(_) => "its time was over",
                 None => "matched",
             };
-            writeln!(to, "    {name}: {matched}; {}", effects.join(", "))?;
-            let done = rule["done"].as_array().into_iter().flatten();
-            for fact in done.flat_map(|done| done["facts"].as_array().into_iter().flatten()) {
-                if let Some(why_not) = fact["why_not"].as_str() {
-                    let part = |name: &str| fact[name].as_str().unwrap_or_default().to_owned();
-                    let (scope, subject, name) = (part("scope"), part("subject"), part("name"));
-                    writeln!(to, "      {scope} {subject}: {name} not written, {why_not}")?;
-                }
-            }
-            for reached in outcome::reached(rule) {
-                writeln!(to, "      {}", reached.text)?;
+            writeln!(to, "    {name}: {matched}; {}", kinds.join(", "))?;
+            for remark in effects::remarks(rule) {
+                writeln!(to, "      {}", remark.text)?;
             }
             Ok(())
         }

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::conversation::Done;
-use crate::effect::Effect;
+use crate::log::Logged;
 use crate::reactions::Rule;
+use crate::reactions::effects::{Done, Effect, Made};
 
 /// What came of one event.
 #[derive(Clone, Debug)]
@@ -111,6 +111,17 @@ impl RuleOutcome {
             OutcomeKind::Event => Cow::Borrowed(&self.rule),
             OutcomeKind::TimeOut => Cow::Owned(format!("{} (time-out)", self.rule)),
         }
+    }
+
+    /// Its effects, and what has made them: the event, and the rule by its label.
+    pub(super) fn made<'a>(&'a self, event: &'a Logged, label: &'a str) -> impl Iterator<Item = Made<'a, Effect>> {
+        let effects = self.effects.iter().enumerate();
+        effects.map(move |(index, effect)| Made {
+            event,
+            rule: label,
+            index,
+            effect,
+        })
     }
 
     /// Whether it is a join that has ended before: what it made of its events is not made again.

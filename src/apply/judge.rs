@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use sqlx::{Postgres, Transaction};
 
-use super::action::event_of;
 use super::applier::{Halt, Kind};
 use super::batch::{Batch, Heard};
-use super::emit::emitted_by;
 use super::fate::{Failure, Fate, HAS_ACTED, HAS_TIMED_OUT, OutcomeKind, RuleOutcome};
 use crate::apply::join::{self, Join, State};
-use crate::effect::{Effect, Recipient};
+use crate::event::catalogue::Catalogue;
+use crate::event::envelope::Envelope;
 use crate::log::Logged;
+use crate::reactions::effects::run::run;
 use crate::reactions::{self, JoinMode, Rule, SeenEvent, Trigger};
 
 impl Batch<'_> {
@@ -34,7 +35,7 @@ impl Batch<'_> {
                 Err(error) => return Ok((Fate::Failed(Failure::of(&rule.name, error)), transaction)),
             }
         }
-        let emitted = match emitted_by(event, &outcomes, &self.book, self.now) {
+        let emitted = match emitted_by(event, &outcomes, &self.book.catalogue, self.now) {
             Ok(emitted) => emitted,
             Err(failure) => return Ok((Fate::Failed(failure), transaction)),
         };
@@ -43,21 +44,14 @@ impl Batch<'_> {
             // What a replayed event has run before is not run again.
             .filter(|outcome| !self.acted.contains(&(event.position, outcome.rule.clone())))
             .flat_map(|outcome| outcome.effects.iter().map(|effect| (outcome.rule.as_str(), effect)))
-            .filter_map(|(rule, effect)| match effect {
-                Effect::Run { name } => Some((rule, name.as_str())),
-                Effect::Remember { .. }
-                | Effect::Notify { .. }
-                | Effect::Goto { .. }
-                | Effect::Call(_)
-                | Effect::Emit { .. } => None,
-            });
+            .filter_map(|(rule, effect)| Some((rule, effect.runs()?)));
         let runs: Vec<(&str, &str)> = runs.collect();
         let is_dry = matches!(self.kind, Kind::Replay { dry_run: true });
         if !runs.is_empty() && !is_dry {
             sqlx::query!("savepoint actions").execute(&mut *transaction).await?;
             for (rule, name) in runs {
-                let given = event_of(event, heard.payload.clone());
-                let (done, given_back) = self.applier.run(name, given, transaction).await?;
+                let (actions, payload) = (&self.applier.actions, heard.payload.clone());
+                let (done, given_back) = run(actions, name, event, payload, transaction).await?;
                 transaction = given_back;
                 if let Err(error) = done {
                     sqlx::query!("rollback to savepoint actions")
@@ -79,16 +73,7 @@ impl Batch<'_> {
         }
         if let Some(known) = self.memory.get_mut(&event.envelope.entity_id) {
             for effect in outcomes.iter().flat_map(|outcome| &outcome.effects) {
-                if let Effect::Remember {
-                    about: Recipient::Entity(entity),
-                    name,
-                    value,
-                    ..
-                } = effect
-                    && *entity == event.envelope.entity_id
-                {
-                    known.insert(name.clone(), value.clone());
-                }
+                effect.recall(&event.envelope.entity_id, known);
             }
         }
         Ok((Fate::Applied(outcomes), transaction))
@@ -151,6 +136,24 @@ impl Batch<'_> {
         changed.push(join);
         Ok(outcome)
     }
+}
+
+/// The events that these outcomes tell of.
+pub(super) fn emitted_by(
+    event: &Logged,
+    outcomes: &[RuleOutcome],
+    catalogue: &Catalogue,
+    now: DateTime<Utc>,
+) -> Result<Vec<Envelope>, Failure> {
+    let mut emitted = Vec::new();
+    for outcome in outcomes {
+        let (rule, label) = (&outcome.rule, outcome.label());
+        for made in outcome.made(event, &label) {
+            let of_one = made.emitted(catalogue, now);
+            emitted.extend(of_one.map_err(|error| Failure::of(rule, format!("rule {rule}: {error}")))?);
+        }
+    }
+    Ok(emitted)
 }
 
 /// The types that a join has not seen.

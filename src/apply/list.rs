@@ -9,6 +9,7 @@ use sqlx::PgPool;
 
 use super::outcome;
 use crate::event::envelope::{PARTITIONS, partition_of};
+use crate::reactions::effects;
 
 /// So many messages that were not sent are told of at most, for all events that are listed.
 const MAX_UNSENT: i64 = 10_000;
@@ -281,9 +282,8 @@ async fn unsent(pool: &PgPool, positions: &[i64]) -> sqlx::Result<HashMap<i64, V
     for (position, rules) in outcome::latest(pool, positions).await? {
         for rule in rules.as_array().into_iter().flatten() {
             let name = rule["rule"].as_str().unwrap_or_default();
-            let reached = outcome::reached(rule).into_iter();
-            let nobody = reached.filter(|reached| reached.is_nobody);
-            let told = nobody.map(|reached| format!("rule {name}: {}", reached.text));
+            let nobody = effects::remarks(rule).into_iter().filter(|remark| remark.is_nobody);
+            let told = nobody.map(|remark| format!("rule {name}: {}", remark.text));
             unsent.entry(position).or_default().extend(told);
         }
     }

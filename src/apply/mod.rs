@@ -1,10 +1,8 @@
 //! Applying events: each partition's in order, one transaction for many, with everything that comes of them.
 
-mod action;
 pub(crate) mod against_log;
 mod applier;
 mod batch;
-mod emit;
 pub(crate) mod explain;
 mod fate;
 mod fault;

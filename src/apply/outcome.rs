@@ -1,6 +1,6 @@
 //! What came of each event that a rule listens to, kept to be explained later.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -122,52 +122,6 @@ pub(crate) async fn latest(executor: impl PgExecutor<'_>, positions: &[i64]) -> 
     .await?;
     let read = |text: &str| shortened(serde_json::from_str(text).unwrap_or_default());
     Ok(rows.iter().map(|row| (row.position, read(&row.outcome))).collect())
-}
-
-/// Whom a notification has reached.
-#[derive(Debug)]
-pub(crate) struct Reached {
-    /// Whether there is nobody whom it could have told.
-    pub(crate) is_nobody: bool,
-    /// For people: how many messages it became, and what was decided on them.
-    pub(crate) text: String,
-}
-
-/// Whom the notifications of a rule have reached, as its outcome tells.
-pub(crate) fn reached(rule: &Value) -> Vec<Reached> {
-    let all = |name: &str| rule[name].as_array().into_iter().flatten();
-    let notified = all("effects")
-        .zip(all("done"))
-        .filter(|(effect, _)| effect["action"] == "notify");
-    notified
-        .map(|(effect, done)| reached_by(effect, &done["messages"]))
-        .collect()
-}
-
-fn reached_by(effect: &Value, messages: &Value) -> Reached {
-    let topic = effect["topic"].as_str().unwrap_or_default();
-    let mut decided: BTreeMap<String, u32> = BTreeMap::new();
-    for message in messages.as_array().into_iter().flatten() {
-        let state = message["state"].as_str().unwrap_or_default();
-        let decision = match message["reason"].as_str() {
-            Some(reason) => format!("{state} ({reason})"),
-            None => state.to_owned(),
-        };
-        *decided.entry(decision).or_default() += 1;
-    }
-    let is_nobody = decided.is_empty();
-    let text = match effect["to"]["followers"].as_str() {
-        Some(entity) if is_nobody => format!("notify {topic} reached nobody: nobody follows {entity}"),
-        None if is_nobody => format!("notify {topic} reached nobody"),
-        Some(_) | None => {
-            let decided: Vec<String> = decided
-                .iter()
-                .map(|(decision, messages)| format!("{messages} {decision}"))
-                .collect();
-            format!("notify {topic}: {}", decided.join(", "))
-        }
-    };
-    Reached { is_nobody, text }
 }
 
 /// Erases what came of these events; returns how many there were.

@@ -6,20 +6,18 @@ use sqlx::{Postgres, Transaction};
 use tracing::{Instrument as _, info, info_span, warn};
 
 use super::ENDED;
-use super::action::event_of;
 use super::applier::{Applier, Halt, Lane};
-use super::emit::emitted_by;
 use super::fate::{Failure, Fate, OutcomeKind, RuleOutcome};
-use super::judge::missing;
+use super::judge::{emitted_by, missing};
 use crate::apply::join::{self, Join, State};
 use crate::apply::outcome;
-use crate::conversation::{self, Applied, Done};
-use crate::effect::Effect;
 use crate::event::envelope::Envelope;
+use crate::log::Logged;
 use crate::log::audit::{self, Entry};
 use crate::log::parked::{self, MAX_ATTEMPTS};
-use crate::log::{self, Logged};
 use crate::postgres::is_about_data;
+use crate::reactions::effects::run::run;
+use crate::reactions::effects::{self, Done, Effect, Made, emit};
 use crate::reactions::{Scope, SeenEvent, Trigger};
 
 /// What a time-out has come to, or why it has failed.
@@ -105,10 +103,7 @@ impl Applier {
             }
         };
         join::save(&mut transaction, [&join], now).await?;
-        if !emitted.is_empty() {
-            let events: Vec<&Envelope> = emitted.iter().collect();
-            log::append(&mut transaction, &events, now, DateTime::UNIX_EPOCH).await?;
-        }
+        emit::append(&mut transaction, &emitted, now).await?;
         transaction.commit().await?;
         lane.cursor = cursor;
         self.tell(&emitted, &done).await;
@@ -146,15 +141,14 @@ impl Applier {
             Err(error) => return Ok((Err(Failure::of(&rule.name, error)), transaction)),
         };
         let mut outcome = RuleOutcome::acted(rule, OutcomeKind::TimeOut, effects);
-        let emitted = match emitted_by(&event, std::slice::from_ref(&outcome), &book, now) {
+        let emitted = match emitted_by(&event, std::slice::from_ref(&outcome), &book.catalogue, now) {
             Ok(emitted) => emitted,
             Err(error) => return Ok((Err(error), transaction)),
         };
         sqlx::query!("savepoint actions").execute(&mut *transaction).await?;
-        for effect in &outcome.effects {
-            let Effect::Run { name } = effect else { continue };
-            let given = event_of(&event, first.payload.clone());
-            let (ran, given_back) = self.run(name, given, transaction).instrument(span.clone()).await?;
+        for name in outcome.effects.iter().filter_map(Effect::runs) {
+            let running = run(&self.actions, name, &event, first.payload.clone(), transaction);
+            let (ran, given_back) = running.instrument(span.clone()).await?;
             transaction = given_back;
             if let Err(error) = ran {
                 sqlx::query!("rollback to savepoint actions")
@@ -164,14 +158,8 @@ impl Applier {
             }
         }
         let label = outcome.label();
-        let applied = outcome.effects.iter().enumerate().map(|(index, effect)| Applied {
-            event: &event,
-            rule: &label,
-            index,
-            effect,
-        });
-        let applied: Vec<Applied<'_>> = applied.collect();
-        let done = conversation::apply(&mut transaction, now, &self.notifications, &applied, false).await?;
+        let made: Vec<Made<'_, Effect>> = outcome.made(&event, &label).collect();
+        let done = effects::write(&mut transaction, now, &self.notifications, &made, false).await?;
         outcome.done.clone_from(&done);
         let fate = Fate::Applied(vec![outcome]);
         outcome::write(&mut transaction, std::iter::once((&event, &fate)), now).await?;

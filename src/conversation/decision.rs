@@ -16,7 +16,7 @@ const MAX_DIGEST_MINUTES: u16 = 7 * 24 * 60;
 
 /// What is to happen with a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Decision {
+pub(crate) enum Decision {
     /// It is sent at once.
     Send,
     /// It is sent later.
@@ -27,7 +27,7 @@ pub(super) enum Decision {
 
 /// What is known about the users that a batch wants to tell something.
 #[derive(Debug)]
-pub(super) struct Governance {
+pub(crate) struct Governance {
     now: DateTime<Utc>,
     per_hour: i64,
     subscribed: HashSet<(String, String)>,
@@ -42,7 +42,7 @@ pub(super) struct Governance {
 
 impl Governance {
     /// Asks what is known about these users; nothing when there are none.
-    pub(super) async fn load(
+    pub(crate) async fn load(
         connection: &mut PgConnection,
         now: DateTime<Utc>,
         settings: &NotificationSettings,
@@ -123,7 +123,7 @@ impl Governance {
     }
 
     /// Decides on the message of a rule about the event at `position`.
-    pub(super) fn decide(&mut self, user: &str, topic: &str, position: i64, rule: &str) -> Decision {
+    pub(crate) fn decide(&mut self, user: &str, topic: &str, position: i64, rule: &str) -> Decision {
         if !self.subscribed.contains(&(user.to_owned(), topic.to_owned())) {
             return Decision::Suppress { reason: "not opted in" };
         }

@@ -7,7 +7,27 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use sqlx::{PgConnection, PgExecutor};
 
-use crate::effect::FactScope;
+/// What a fact is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum FactScope {
+    /// An entity, such as an order.
+    Entity,
+    /// A user.
+    User,
+    /// One conversation.
+    Session,
+}
+
+impl FactScope {
+    /// As the table `facts` has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Entity => "entity",
+            Self::User => "user",
+            Self::Session => "session",
+        }
+    }
+}
 
 /// What is known about one subject, by name.
 #[derive(Clone, Debug, Default)]
@@ -43,24 +63,24 @@ impl Facts {
 
 /// Facts that events set, to be written at once: of two of one name, the one of the later event stays.
 #[derive(Debug, Default)]
-pub(super) struct NewFacts<'a>(BTreeMap<(FactScope, String, &'a str), NewFact<'a>>);
+pub(crate) struct NewFacts<'a>(BTreeMap<(FactScope, String, &'a str), NewFact<'a>>);
 
 /// What an event says of a fact.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct NewFact<'a> {
+pub(crate) struct NewFact<'a> {
     /// The event's, in the log.
-    pub(super) position: i64,
-    pub(super) value: &'a Value,
+    pub(crate) position: i64,
+    pub(crate) value: &'a Value,
     /// Whether it is written over what a later event has set.
-    pub(super) is_forced: bool,
+    pub(crate) is_forced: bool,
 }
 
 /// Facts that were written: scope, subject and name.
 #[derive(Debug, Default)]
-pub(super) struct Written(HashSet<(String, String, String)>);
+pub(crate) struct Written(HashSet<(String, String, String)>);
 
 impl<'a> NewFacts<'a> {
-    pub(super) fn set(&mut self, scope: FactScope, subject: String, name: &'a str, fact: NewFact<'a>) {
+    pub(crate) fn set(&mut self, scope: FactScope, subject: String, name: &'a str, fact: NewFact<'a>) {
         let known = self.0.entry((scope, subject, name)).or_insert(fact);
         if known.position <= fact.position {
             *known = fact;
@@ -68,7 +88,7 @@ impl<'a> NewFacts<'a> {
     }
 
     /// Writes them, but over none that a later event has set, unless that is forced.
-    pub(super) async fn write(&self, connection: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<Written> {
+    pub(crate) async fn write(&self, connection: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<Written> {
         let mut written = Written::default();
         for is_forced in [false, true] {
             // In the order of their keys, so that two transactions never wait for each other.
@@ -114,7 +134,7 @@ impl<'a> NewFacts<'a> {
 }
 
 impl Written {
-    pub(super) fn has(&self, scope: &str, subject: &str, name: &str) -> bool {
+    pub(crate) fn has(&self, scope: &str, subject: &str, name: &str) -> bool {
         self.0
             .contains(&(scope.to_owned(), subject.to_owned(), name.to_owned()))
     }

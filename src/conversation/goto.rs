@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sqlx::{PgConnection, PgExecutor};
 use tracing::warn;
 use uuid::Uuid;
 
-use crate::effect::GotoKind;
 use crate::reply::{Answer, FollowUp, KeptContext};
 use crate::session::ContextId;
 use crate::turn::{ActiveContext, Api, Turn};
@@ -27,19 +27,29 @@ pub(super) const MAX_PENDING: i64 = 100_000;
 /// A turn is moved by at most so many.
 const MAX_TAKEN: i64 = 10;
 
+/// How a conversation is moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum GotoKind {
+    /// A context is active at the next turn.
+    Context,
+    /// The next turn is answered with a follow-up event.
+    Event,
+}
+
 /// A row to add.
 #[derive(Debug)]
-pub(super) struct NewGoto<'a> {
-    pub(super) id: Uuid,
-    pub(super) session: String,
-    pub(super) kind: GotoKind,
-    pub(super) name: &'a str,
-    pub(super) parameters: &'a Map<String, Value>,
-    pub(super) position: i64,
+pub(crate) struct NewGoto<'a> {
+    pub(crate) id: Uuid,
+    pub(crate) session: String,
+    pub(crate) kind: GotoKind,
+    pub(crate) name: &'a str,
+    pub(crate) parameters: &'a Map<String, Value>,
+    pub(crate) position: i64,
 }
 
 /// Adds rows; those that are there already stay as they are.
-pub(super) async fn add(connection: &mut PgConnection, now: DateTime<Utc>, gotos: &[NewGoto<'_>]) -> sqlx::Result<()> {
+pub(crate) async fn add(connection: &mut PgConnection, now: DateTime<Utc>, gotos: &[NewGoto<'_>]) -> sqlx::Result<()> {
     if gotos.is_empty() {
         return Ok(());
     }

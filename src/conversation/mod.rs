@@ -1,14 +1,13 @@
 //! The conversation: whose it is, what is remembered, where it goes next, and what is said in it unasked.
 
-mod applied;
 mod channel;
 pub(crate) mod chat;
-mod decision;
-mod effect;
+pub(crate) mod decision;
 pub(crate) mod fact;
 pub(crate) mod goto;
 pub(crate) mod outbox;
 pub(crate) mod preferences;
+pub(crate) mod recipient;
 mod sender;
 mod stream;
 pub(crate) mod subscription;
@@ -29,9 +28,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-pub(crate) use self::applied::apply;
 pub(crate) use self::channel::{Channels, ChannelsInForce, secrets as channel_secrets};
-pub(crate) use self::effect::{Applied, Done};
 pub(crate) use self::goto::Taken;
 pub(crate) use self::outbox::delete_done;
 pub(crate) use self::sender::Sender;
@@ -77,6 +74,17 @@ pub(crate) struct Conversation {
     follows: Arc<Semaphore>,
 }
 
+/// What is to be told of a transaction once it has committed.
+#[derive(Debug, Default)]
+pub(crate) struct AfterCommit {
+    /// Whether there is something to send at once.
+    pub(crate) fills_outbox: bool,
+    /// The conversations that have a goto.
+    pub(crate) moved: HashSet<String>,
+    /// The channels and states of messages that are not sent at once.
+    pub(crate) decided: Vec<(String, &'static str)>,
+}
+
 impl Conversation {
     pub(crate) fn new(database: Database, clock: Clock, metrics: Metrics) -> Arc<Self> {
         Arc::new(Self {
@@ -90,35 +98,21 @@ impl Conversation {
         })
     }
 
-    /// To be called after the commit of what [`apply`] has done: counts it, wakes the sender, and tells all replicas
-    /// which conversations have a goto.
-    pub(crate) async fn committed(&self, done: &[Done]) {
-        let (mut fills, mut moved) = (false, HashSet::new());
-        for done in done {
-            match done {
-                Done::Messages(messages) => {
-                    for message in messages {
-                        match message.state {
-                            "pending" => fills = true,
-                            "held" | "suppressed" => self.metrics.notified(&message.channel, message.state, 1),
-                            _ => {}
-                        }
-                    }
-                }
-                Done::Gotos(sessions) => moved.extend(sessions.iter().map(String::as_str)),
-                Done::Call(_) => fills = true,
-                Done::Facts(_) | Done::Elsewhere => {}
-            }
+    /// Counts what was decided, wakes the sender, and tells all replicas which conversations have a goto.
+    pub(crate) async fn committed(&self, after: &AfterCommit) {
+        for (channel, state) in &after.decided {
+            self.metrics.notified(channel, state, 1);
         }
-        if fills {
+        if after.fills_outbox {
             self.wake();
         }
+        let moved = &after.moved;
         if moved.is_empty() {
             return;
         }
         let told: Vec<&str> = match moved.len() <= MAX_TOLD && moved.iter().all(|session| session.len() <= MAX_PAYLOAD)
         {
-            true => moved.into_iter().collect(),
+            true => moved.iter().map(String::as_str).collect(),
             false => vec![""],
         };
         if let Err(error) = tell(self.database.conversations(), &told).await {

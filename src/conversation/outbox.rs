@@ -1,6 +1,6 @@
 //! The outbox: what reactions send, and what becomes of it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
@@ -12,57 +12,63 @@ use uuid::Uuid;
 use crate::log::Logged;
 
 /// The channel of messages for the open chat window.
-pub(super) const CHAT: &str = "chat";
+pub(crate) const CHAT: &str = "chat";
 
 /// The channel of HTTP calls that rules make.
-pub(super) const CALL: &str = "call";
+pub(crate) const CALL: &str = "call";
 
 /// Names outbox and goto rows, so that an event that is applied again makes the same ids.
 const NAMES: Uuid = Uuid::from_u128(0x6f5b_0c1e_9f1d_4a57_8a3e_52d1_c7b0_4e26);
 
 /// The id of what an action of a rule does to a recipient about an event.
-pub(super) fn id(event: &Logged, rule: &str, index: usize, recipient: &str, channel: &str) -> Uuid {
+pub(crate) fn id(event: &Logged, rule: &str, index: usize, recipient: &str, channel: &str) -> Uuid {
     let name = format!("{}\0{rule}\0{index}\0{recipient}\0{channel}", event.name());
     Uuid::new_v5(&NAMES, name.as_bytes())
 }
 
 /// Writes an id as text.
-pub(super) fn text_of_id<S: Serializer>(id: &Uuid, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn text_of_id<S: Serializer>(id: &Uuid, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(id)
 }
 
 /// What a message says, and of which event; the body of a row that is no call.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub(super) struct MessageBody {
+pub(crate) struct MessageBody {
     #[serde(default)]
-    pub(super) text: String,
+    pub(crate) text: String,
     #[serde(default)]
-    pub(super) event_id: String,
+    pub(crate) event_id: String,
     #[serde(default)]
-    pub(super) event_type: String,
+    pub(crate) event_type: String,
     #[serde(default)]
-    pub(super) entity_id: String,
+    pub(crate) entity_id: String,
+}
+
+/// The body of a row as it is kept.
+pub(crate) fn json(body: &impl Serialize) -> String {
+    // Strings and JSON values only: there is nothing in it that cannot be written.
+    serde_json::to_string(body).unwrap_or_else(|_| "{}".to_owned())
 }
 
 /// A row to add.
 #[derive(Clone, Debug)]
-pub(super) struct NewRow<'a> {
-    pub(super) id: Uuid,
-    pub(super) position: i64,
-    pub(super) rule: &'a str,
-    pub(super) channel: &'a str,
-    pub(super) user_id: Option<String>,
-    pub(super) session: Option<String>,
-    pub(super) topic: Option<&'a str>,
-    pub(super) body: String,
-    pub(super) traceparent: Option<&'a str>,
-    pub(super) state: &'static str,
-    pub(super) reason: Option<&'static str>,
-    pub(super) due_at: DateTime<Utc>,
+pub(crate) struct NewRow<'a> {
+    pub(crate) id: Uuid,
+    pub(crate) position: i64,
+    pub(crate) rule: &'a str,
+    pub(crate) channel: &'a str,
+    pub(crate) user_id: Option<String>,
+    pub(crate) session: Option<String>,
+    pub(crate) topic: Option<&'a str>,
+    pub(crate) body: String,
+    pub(crate) traceparent: Option<&'a str>,
+    pub(crate) state: &'static str,
+    pub(crate) reason: Option<&'static str>,
+    pub(crate) due_at: DateTime<Utc>,
 }
 
 /// Adds rows, and tells which were not there yet.
-pub(super) async fn add(
+pub(crate) async fn add(
     connection: &mut PgConnection,
     now: DateTime<Utc>,
     rows: &[NewRow<'_>],
@@ -292,15 +298,35 @@ pub(crate) async fn delete_done(
 
 /// The body of a call's row: the call, and the event that led to it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(super) struct CallBody<C> {
+pub(crate) struct CallBody<C> {
     #[serde(default)]
-    pub(super) event_id: String,
+    pub(crate) event_id: String,
     #[serde(default)]
-    pub(super) event_type: String,
+    pub(crate) event_type: String,
     #[serde(default)]
-    pub(super) entity_id: String,
+    pub(crate) entity_id: String,
     #[serde(flatten)]
-    pub(super) call: C,
+    pub(crate) call: C,
+}
+
+/// A request to another service, sent at least once, each time with the same id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HttpCall {
+    /// `POST`, `PUT`, `PATCH` or `DELETE`.
+    pub(crate) method: String,
+    /// Where to.
+    pub(crate) url: String,
+    /// More headers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) headers: BTreeMap<String, String>,
+    /// The JSON that is sent.
+    pub(crate) body: Value,
+    /// Name of the environment variable that holds the secret with which it is signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) secret_env: Option<String>,
+    /// Whether a private address may be called.
+    #[serde(default)]
+    pub(crate) allow_private: bool,
 }
 
 /// Sends nothing of a topic that the user no longer wants to hear of.

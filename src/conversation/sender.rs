@@ -17,11 +17,10 @@ use uuid::Uuid;
 
 use super::channel::{self, ChannelsInForce, MAX_TIMEOUT_MS};
 use super::decision::DIGEST;
-use super::outbox::{self, Became, CALL, CHAT, CallBody, Due, MessageBody};
+use super::outbox::{self, Became, CALL, CHAT, CallBody, Due, HttpCall, MessageBody};
 use super::webhook::{Outcome, Request, Webhooks};
 use super::{Conversation, chat};
 use crate::backoff::Backoff;
-use crate::effect::HttpCall;
 use crate::session::session_id;
 use crate::upstream::Breakers;
 

@@ -8,10 +8,10 @@ use sqlx::PgConnection;
 
 use super::{FromTurn, Identity, Pool, Read, Scope};
 use crate::clock::Clock;
+use crate::conversation::fact::FactScope;
 pub use crate::conversation::fact::{Fact, Facts};
 pub use crate::conversation::preferences::Preferences;
 use crate::conversation::{Conversation, fact, preferences, subscription, user};
-use crate::effect::FactScope;
 use crate::fail::Fail;
 use crate::postgres::Database;
 use crate::session::SessionName;

@@ -9,7 +9,8 @@ use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use toml::Spanned;
 
-use crate::expression::{BadSource, EvalError, Expression, Template};
+use crate::event::envelope::MAX_ID;
+use crate::expression::{BadSource, EvalError, Expression, MAX_OUTPUT, Template, size};
 
 /// A compiled value. A string that is one `{{ expression }}` keeps the type of its result; any other is text.
 #[derive(Debug)]
@@ -78,6 +79,19 @@ impl Content {
         }
     }
 
+    /// The value as text that can be the id of an entity, a user or a join.
+    pub(super) fn eval_id(&self, names: &Names) -> Result<String, EvalError> {
+        let id = self.eval_text(names)?;
+        if id.is_empty() || id.len() > MAX_ID || id.chars().any(char::is_control) {
+            let message = format!(
+                "found an id of {} bytes, expected 1 to {MAX_ID} with no control characters",
+                id.len()
+            );
+            return Err(EvalError(message));
+        }
+        Ok(id)
+    }
+
     /// The value as far as the file says it: null where an expression stands, whose JSON pointers are added to `open`.
     pub(super) fn written(&self, pointer: &str, open: &mut Vec<String>) -> Value {
         match self {
@@ -108,8 +122,33 @@ impl Content {
     }
 }
 
-/// The fields' values.
-pub(super) fn fields_of(fields: &[(String, Content)], names: &Names) -> Result<Map<String, Value>, EvalError> {
+/// What stands at `key`, as an object.
+pub(super) fn object(key: &str, fields: &[(String, Content)], names: &Names) -> Result<Map<String, Value>, EvalError> {
+    let fields = fields_of(fields, names).map_err(|error| error.about(key))?;
+    let bounded = bounded(key, Value::Object(fields))?;
+    Ok(if let Value::Object(fields) = bounded {
+        fields
+    } else {
+        Map::new()
+    })
+}
+
+/// The value that stands at `key`, unless it is too long.
+pub(super) fn bounded(key: &str, value: Value) -> Result<Value, EvalError> {
+    match size(&value) {
+        ..=MAX_OUTPUT => Ok(value),
+        too_long => Err(EvalError(format!(
+            "{key}: found {too_long} bytes, expected at most {MAX_OUTPUT}"
+        ))),
+    }
+}
+
+/// All variables that the fields read.
+pub(super) fn paths_of(fields: &[(String, Content)]) -> impl Iterator<Item = String> {
+    fields.iter().flat_map(|(_, content)| content.paths())
+}
+
+fn fields_of(fields: &[(String, Content)], names: &Names) -> Result<Map<String, Value>, EvalError> {
     fields
         .iter()
         .map(|(name, value)| Ok((name.clone(), value.eval(names)?)))
@@ -127,6 +166,13 @@ pub(super) fn written_fields(
         (name.clone(), value.written(&format!("{pointer}/{token}"), open))
     });
     fields.collect()
+}
+
+impl EvalError {
+    /// With the key that it is about.
+    pub(super) fn about(self, key: &str) -> Self {
+        Self(format!("{key}: {}", self.0))
+    }
 }
 
 impl<'de> Deserialize<'de> for ContentFile {

@@ -1,12 +1,14 @@
 //! What the bot does when something happens: declarative rules, from an event to effects.
 
-pub(crate) mod action;
-pub(crate) mod compile;
-pub(crate) mod content;
+mod checker;
+mod compile;
+mod content;
+pub(crate) mod effects;
 pub(crate) mod rule;
 mod rule_file;
 pub(crate) mod rules;
 mod scope;
+mod sees;
 #[cfg(test)]
 mod tests;
 

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use super::action::{self, Action};
 use super::content::Content;
+use super::effects::{Action, Effect};
 use super::scope::Scope;
-use crate::effect::Effect;
 use crate::event::event_type;
 use crate::expression::{EvalError, Expression};
 
@@ -85,9 +84,9 @@ impl Rule {
         self.all_actions().filter_map(Action::emits)
     }
 
-    /// The variables that hold the secrets of its calls.
-    pub(crate) fn call_secrets(&self) -> impl Iterator<Item = &str> {
-        self.all_actions().filter_map(Action::call_secret)
+    /// The variables that hold the secrets it signs with.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.all_actions().filter_map(Action::secret)
     }
 
     /// Whether it may not act, although what it listens to has come.
@@ -115,7 +114,9 @@ impl Rule {
     pub(crate) fn key(&self, scope: &Scope) -> Result<Option<String>, RuleError> {
         match &self.trigger {
             Trigger::On(_) => Ok(None),
-            Trigger::Join(join) => action::id(&join.key, &scope.names())
+            Trigger::Join(join) => join
+                .key
+                .eval_id(&scope.names())
                 .map(Some)
                 .map_err(|error| self.error("key", error)),
         }
@@ -154,7 +155,7 @@ impl Rule {
     fn effects_of(&self, actions: &[Action], what: &str, scope: &Scope) -> Result<Vec<Effect>, RuleError> {
         let names = scope.names();
         let effects = actions.iter().enumerate().map(|(index, action)| {
-            action.effect(&names).map_err(|error| {
+            action.eval(&names).map_err(|error| {
                 let place = format!("{what} {} ({})", index + 1, action.kind());
                 self.error(&place, error)
             })

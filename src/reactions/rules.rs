@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::compile::{self, Known};
+use super::checker::Known;
+use super::compile;
 use super::rule::Rule;
 use crate::event::catalogue::Catalogue;
 use crate::event::file::{self, FileError};

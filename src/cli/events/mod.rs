@@ -3,7 +3,6 @@
 mod audit;
 mod check;
 mod dead;
-mod effect;
 mod explain;
 mod list;
 mod quarantine;

@@ -13,13 +13,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::super::actor::Actor;
 use super::super::database::{CONNECTIONS, Reached};
 use super::super::out;
-use super::effect;
 use crate::apply::replay::{self, Difference, Place, Range, Step};
 use crate::bot::Bot;
 use crate::config::{DatabaseSettings, EventSettings, NotificationSettings};
 use crate::events;
 use crate::log::audit::{self, Entry};
 use crate::progress::Progress;
+use crate::reactions::effects;
 
 /// Apply old events again, through the rules as they are now
 ///
@@ -214,7 +214,7 @@ fn lines(gist: &Value) -> String {
             let name = rule["rule"].as_str().unwrap_or_default();
             let effects = rule["effects"].as_array().into_iter().flatten();
             let effects: String = effects
-                .map(|effect| format!("\n            {}", effect::line(effect)))
+                .map(|effect| format!("\n            {}", effects::line(effect)))
                 .collect();
             match rule["why_not"].as_str() {
                 Some(why_not) => format!("{name}: nothing, {why_not}"),

@@ -1,20 +1,31 @@
 //! Facts, and whether and when somebody is told.
 
+use std::collections::BTreeMap;
+
 use chrono::TimeDelta;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sqlx::AssertSqlSafe;
 
 use super::{SESSION, Stage, ada, applied_in, applied_to, logged, notify, read_of_outbox};
-use crate::conversation::{Done, chat, fact};
-use crate::effect::{Effect, FactScope, Recipient};
+use crate::conversation::fact::FactScope;
+use crate::conversation::goto::GotoKind;
+use crate::conversation::outbox::HttpCall;
+use crate::conversation::recipient::Recipient;
+use crate::conversation::{chat, fact};
+use crate::reactions::effects::call::Call;
+use crate::reactions::effects::emit::Emit;
+use crate::reactions::effects::goto::Goto;
+use crate::reactions::effects::remember::Remember;
+use crate::reactions::effects::run::Run;
+use crate::reactions::effects::{Done, Effect};
 
 fn status(value: Value) -> Effect {
-    Effect::Remember {
+    Effect::Remember(Remember {
         about: Recipient::Entity("10042".to_owned()),
         name: "status".to_owned(),
         value,
         is_made_of_memory: false,
-    }
+    })
 }
 
 fn state(state: &str, reason: Option<&str>) -> (String, Option<String>) {
@@ -42,20 +53,69 @@ async fn event_that_is_applied_again_sets_no_newer_fact_back() {
 }
 
 #[tokio::test]
+async fn what_came_of_each_effect_is_kept_at_its_place_in_the_form_that_old_outcomes_have() {
+    let stage = Stage::set().await.with_ada().await;
+    let effects = [
+        Effect::Run(Run {
+            name: "confirm".to_owned(),
+        }),
+        Effect::Call(Call(HttpCall {
+            method: "POST".to_owned(),
+            url: "https://example.com/".to_owned(),
+            headers: BTreeMap::new(),
+            body: json!({}),
+            secret_env: None,
+            allow_private: false,
+        })),
+        notify(ada(), "chat", "shipped"),
+        Effect::Emit(Emit {
+            event_type: "order.seen".to_owned(),
+            entity_id: "10042".to_owned(),
+            schema_version: 1,
+            payload: json!({}),
+        }),
+        Effect::Goto(Goto {
+            to: ada(),
+            kind: GotoKind::Context,
+            name: "parcel".to_owned(),
+            parameters: Map::new(),
+        }),
+        status(json!("shipped")),
+    ];
+    let done = stage.apply(1, &effects).await;
+    let (Done::Call(call), Done::Notify(notified)) = (&done[1], &done[2]) else {
+        panic!("{done:?}")
+    };
+    let (call, message) = (call.call, notified.messages[0].id);
+    assert_eq!(
+        serde_json::to_string(&done).unwrap(),
+        format!(
+            r#"["elsewhere",{{"call":"{call}"}},{{"messages":[{{"id":"{message}","channel":"chat","user_id":"ada","session":"{SESSION}","state":"pending"}}]}},"elsewhere",{{"gotos":["{SESSION}"]}},{{"facts":[{{"scope":"entity","subject":"10042","name":"status"}}]}}]"#
+        )
+    );
+    assert_eq!(
+        serde_json::to_string(&effects).unwrap(),
+        r#"[{"action":"run","name":"confirm"},{"action":"call","method":"POST","url":"https://example.com/","body":{},"allow_private":false},{"action":"notify","to":{"user":"ada"},"topic":"orders","channel":"chat","text":"shipped"},{"action":"emit","event_type":"order.seen","entity_id":"10042","schema_version":1,"payload":{}},{"action":"goto","to":{"user":"ada"},"kind":"context","name":"parcel","parameters":{}},{"action":"remember","about":{"entity":"10042"},"name":"status","value":"shipped"}]"#
+    );
+}
+
+#[tokio::test]
 async fn fact_about_followers_is_set_for_each_user() {
     let stage = Stage::set().await;
     stage
         .sql("insert into rejoinder.follows (entity_id, user_id, followed_at) values ('10042', 'ada', now()), ('10042', 'bob', now())")
         .await;
-    let effect = Effect::Remember {
+    let effect = Effect::Remember(Remember {
         about: Recipient::Followers("10042".to_owned()),
         name: "waits".to_owned(),
         value: json!(true),
         is_made_of_memory: false,
-    };
+    });
     let done = stage.apply(1, &[effect]).await;
-    let Done::Facts(set) = &done[0] else { panic!("{done:?}") };
-    assert_eq!(set.len(), 2);
+    let Done::Remember(done) = &done[0] else {
+        panic!("{done:?}")
+    };
+    assert_eq!(done.facts.len(), 2);
     for user in ["ada", "bob"] {
         let facts = fact::about(stage.pool(), FactScope::User, user).await.unwrap();
         assert_eq!(facts.get("waits"), Some(true));
@@ -77,10 +137,11 @@ async fn only_those_are_told_who_want_to_and_where_they_can_read_it() {
         .await;
     let to = Recipient::Followers("10042".to_owned());
     let done = stage.apply(1, &[notify(to, "chat", "shipped")]).await;
-    let Done::Messages(messages) = &done[0] else {
+    let Done::Notify(done) = &done[0] else {
         panic!("{done:?}")
     };
-    let said: Vec<_> = messages
+    let said: Vec<_> = done
+        .messages
         .iter()
         .map(|message| {
             (
@@ -109,10 +170,10 @@ async fn event_that_is_applied_twice_tells_once() {
     let effects = [notify(ada(), "chat", "shipped"), notify(ada(), "crm", "shipped")];
     stage.apply(1, &effects).await;
     let done = stage.apply(1, &effects).await;
-    let Done::Messages(messages) = &done[0] else {
+    let Done::Notify(done) = &done[0] else {
         panic!("{done:?}")
     };
-    assert_eq!(messages[0].state, "known");
+    assert_eq!(done.messages[0].state, "known");
     assert_eq!(stage.outbox().await, [state("pending", None), state("pending", None)]);
 }
 
@@ -221,10 +282,10 @@ async fn event_at_a_position_that_another_had_is_told_apart() {
     applied_to(stage.pool(), stage.clock.now(), &event, &effects).await;
     event.envelope.event_id = "another".to_owned();
     let done = applied_to(stage.pool(), stage.clock.now(), &event, &effects).await;
-    let Done::Messages(messages) = &done[0] else {
+    let Done::Notify(done) = &done[0] else {
         panic!("{done:?}")
     };
-    assert_eq!(messages[0].state, "pending");
+    assert_eq!(done.messages[0].state, "pending");
     assert_eq!(stage.outbox().await.len(), 2);
 }
 

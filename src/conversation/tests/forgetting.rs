@@ -3,8 +3,10 @@
 use serde_json::json;
 
 use super::{Stage, ada, notify};
-use crate::effect::{Effect, Recipient};
+use crate::conversation::recipient::Recipient;
 use crate::forget::{Forgotten, forget};
+use crate::reactions::effects::Effect;
+use crate::reactions::effects::remember::Remember;
 
 const SECRET: &str = "Lovelace Street 1";
 
@@ -62,11 +64,13 @@ async fn nothing_of_a_forgotten_user_is_left() {
              insert into rejoinder.follows values ('10042', 'ada', now()), ('bob', 'bob', now())",
         )
         .await;
-    let remember = |about| Effect::Remember {
-        about,
-        name: "to".to_owned(),
-        value: json!(SECRET),
-        is_made_of_memory: false,
+    let remember = |about| {
+        Effect::Remember(Remember {
+            about,
+            name: "to".to_owned(),
+            value: json!(SECRET),
+            is_made_of_memory: false,
+        })
     };
     // The second names no user: it leads to one by the message.
     stage

@@ -13,13 +13,15 @@ use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use sqlx::{PgConnection, PgPool};
 
-use super::{Applied, Conversation, Done, apply};
+use super::Conversation;
 use crate::clock::Clock;
 use crate::config::NotificationSettings;
-use crate::effect::{Effect, Recipient};
+use crate::conversation::recipient::Recipient;
 use crate::event::envelope::Envelope;
 use crate::log::Logged;
 use crate::postgres::{ConnectSettings, Database, SILENCE};
+use crate::reactions::effects::notify::Notify;
+use crate::reactions::effects::{Done, Effect, Made, after_commit, write};
 use crate::telemetry::Metrics;
 use crate::testing::new_database;
 
@@ -74,7 +76,7 @@ impl Stage {
 
     pub(super) async fn apply(&self, position: i64, effects: &[Effect]) -> Vec<Done> {
         let done = applied(self.pool(), self.clock.now(), position, effects).await;
-        self.conversation.committed(&done).await;
+        self.conversation.committed(&after_commit(&done)).await;
         done
     }
 
@@ -132,10 +134,10 @@ pub(super) async fn applied_in(
     event: &Logged,
     effects: &[Effect],
 ) -> Vec<Done> {
-    let effects: Vec<Applied<'_>> = effects
+    let made: Vec<Made<'_, Effect>> = effects
         .iter()
         .enumerate()
-        .map(|(index, effect)| Applied {
+        .map(|(index, effect)| Made {
             event,
             rule: "a rule",
             index,
@@ -145,7 +147,7 @@ pub(super) async fn applied_in(
     let settings = NotificationSettings {
         notifications_per_hour: 3,
     };
-    apply(connection, now, &settings, &effects, false).await.unwrap()
+    write(connection, now, &settings, &made, false).await.unwrap()
 }
 
 /// How many rows of the outbox this transaction has read.
@@ -159,12 +161,12 @@ pub(super) async fn read_of_outbox(connection: &mut PgConnection) -> i64 {
 }
 
 pub(super) fn notify(to: Recipient, channel: &str, text: &str) -> Effect {
-    Effect::Notify {
+    Effect::Notify(Notify {
         to,
         topic: "orders".to_owned(),
         channel: channel.to_owned(),
         text: text.to_owned(),
-    }
+    })
 }
 
 pub(super) fn ada() -> Recipient {

@@ -7,9 +7,12 @@ use serde_json::{Map, Value, json};
 
 use super::{SESSION, applied, eventually};
 use crate::bot::Bot;
-use crate::effect::{Effect, GotoKind, Recipient};
+use crate::conversation::goto::GotoKind;
+use crate::conversation::recipient::Recipient;
 use crate::fail::Fail;
 use crate::handler::Context;
+use crate::reactions::effects::goto::Goto;
+use crate::reactions::effects::{Effect, after_commit};
 use crate::reply::{Kept, Reply};
 use crate::testing::TestBot;
 
@@ -45,14 +48,14 @@ fn turn(response_id: &str, intent: &str) -> Value {
 }
 
 async fn goto(bot: &TestBot, session: &str, kind: GotoKind, name: &str) {
-    let effect = Effect::Goto {
+    let effect = Effect::Goto(Goto {
         to: Recipient::Session(session.to_owned()),
         kind,
         name: name.to_owned(),
         parameters: Map::from_iter([("order".to_owned(), json!("10042"))]),
-    };
+    });
     let done = applied(bot.pool(), bot.clock().now(), 1, &[effect]).await;
-    bot.conversation().committed(&done).await;
+    bot.conversation().committed(&after_commit(&done)).await;
 }
 
 async fn learned(bot: &TestBot, session: &str) {

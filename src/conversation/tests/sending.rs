@@ -15,9 +15,11 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::{SESSION, Stage, ada, eventually, notify, read_of_outbox};
 use crate::clock::Clock;
+use crate::conversation::outbox::HttpCall;
 use crate::conversation::outbox::{self, Became};
 use crate::conversation::{Conversation, Sender, chat};
-use crate::effect::{Effect, HttpCall};
+use crate::reactions::effects::Effect;
+use crate::reactions::effects::call::Call;
 use crate::rulebook::Rulebook;
 use crate::source::Surroundings;
 use crate::telemetry::Metrics;
@@ -66,7 +68,7 @@ async fn receiver(answer: ResponseTemplate) -> MockServer {
 }
 
 fn call(url: &str, allow_private: bool) -> Effect {
-    Effect::Call(HttpCall {
+    Effect::Call(Call(HttpCall {
         method: "POST".to_owned(),
         url: url.to_owned(),
         headers: BTreeMap::from([
@@ -76,7 +78,7 @@ fn call(url: &str, allow_private: bool) -> Effect {
         body: json!({"order": "10042"}),
         secret_env: Some(SECRET_ENV.to_owned()),
         allow_private,
-    })
+    }))
 }
 
 #[tokio::test]

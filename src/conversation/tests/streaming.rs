@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::{SESSION, ada, applied, eventually, notify};
 use crate::bot::Bot;
-use crate::effect::Recipient;
+use crate::conversation::recipient::Recipient;
+use crate::reactions::effects::after_commit;
 use crate::testing::TestBot;
 
 /// A chat window that is open.
@@ -80,7 +81,7 @@ async fn with_ada() -> TestBot {
 
 async fn tell(bot: &TestBot, position: i64, text: &str) {
     let done = applied(bot.pool(), bot.clock().now(), position, &[notify(ada(), "chat", text)]).await;
-    bot.conversation().committed(&done).await;
+    bot.conversation().committed(&after_commit(&done)).await;
 }
 
 #[tokio::test]
@@ -197,7 +198,7 @@ async fn what_became_of_messages_is_counted() {
     tell(&bot, 1, "shipped").await;
     let other = notify(Recipient::User("bob".to_owned()), "chat", "shipped");
     let done = applied(bot.pool(), bot.clock().now(), 2, &[other]).await;
-    bot.conversation().committed(&done).await;
+    bot.conversation().committed(&after_commit(&done)).await;
     eventually("both are counted", async || {
         let scrape = bot.http().get(bot.url("/metrics")).send().await.unwrap();
         let text = scrape.text().await.unwrap();

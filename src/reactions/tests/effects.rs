@@ -7,6 +7,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::*;
+use crate::reactions::effects::KINDS;
 
 const PAYMENT: &str = "payment.confirmed";
 
@@ -206,10 +207,24 @@ fn join_sees_all_its_events() {
     ]);
     let scope = scope.with_events(&events);
     assert_eq!(rule.when(&scope), Ok(true));
-    let Effect::Remember { value, .. } = &rule.effects(&scope).unwrap()[0] else {
+    let Effect::Remember(remember) = &rule.effects(&scope).unwrap()[0] else {
         panic!();
     };
-    assert_eq!(value, &json!(120));
+    assert_eq!(remember.value, json!(120));
+}
+
+#[test]
+fn effect_is_called_as_its_file_is() {
+    for (file, value) in KINDS {
+        let snake: String = value
+            .char_indices()
+            .flat_map(|(at, letter)| {
+                let gap = (at > 0 && letter.is_uppercase()).then_some('_');
+                gap.into_iter().chain(letter.to_lowercase())
+            })
+            .collect();
+        assert_eq!(&snake, file);
+    }
 }
 
 #[test]
@@ -217,14 +232,12 @@ fn time_out_of_a_join_knows_what_is_missing() {
     let events = BTreeMap::from([(PAYMENT.to_owned(), seen(json!({"amount": 120})))]);
     let scope = Scope::of_timeout("10042", "7", &events, &["inventory.reserved".to_owned()]);
     let effects = rule(JOIN).timeout_effects(&scope).unwrap();
-    let Effect::Notify { text, .. } = &effects[0] else {
+    let Effect::Notify(notify) = &effects[0] else { panic!() };
+    assert_eq!(notify.text, "7 waits for inventory.reserved");
+    let Effect::Remember(remember) = &effects[1] else {
         panic!()
     };
-    assert_eq!(text, "7 waits for inventory.reserved");
-    let Effect::Remember { value, .. } = &effects[1] else {
-        panic!()
-    };
-    assert_eq!(value, &json!(true));
+    assert_eq!(remember.value, json!(true));
 }
 
 #[rstest]

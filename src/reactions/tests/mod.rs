@@ -12,9 +12,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
 
+use super::effects::Effect;
 use super::*;
 use crate::clock::Clock;
-use crate::effect::Effect;
 use crate::event::envelope::Envelope;
 use crate::rulebook::{Edition, Rulebook, check};
 use crate::source::Surroundings;

@@ -6,7 +6,7 @@ use crate::expression::with_dots;
 use crate::nearest::did_you_mean;
 
 /// Which variables there are.
-pub(super) struct Sees<'a> {
+pub(crate) struct Sees<'a> {
     /// Types whose payload is at the top; empty when a join's time is over.
     pub(super) types: &'a [String],
     /// Types of a join whose events have come.
