@@ -42,6 +42,7 @@ mod reactions;
 mod recorded;
 pub mod reply;
 mod rulebook;
+mod running;
 mod server;
 mod service;
 pub mod session;

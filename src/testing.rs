@@ -26,11 +26,13 @@ use crate::config::{
 use crate::postgres::embedded::{Embedded, EmbeddedError};
 use crate::postgres::{ConnectSettings, Database, SILENCE, tables};
 use crate::recorded::{self, RecordedTurn};
+use crate::running::Running;
 use crate::service::{Parts, Service};
 use crate::upstream;
 
-pub use self::events::{ChatStream, Said};
+pub use self::events::ChatStream;
 pub use self::story::Story;
+pub use crate::running::Said;
 
 /// The migrated database that each test's is copied from.
 const TEMPLATE: &str = "template_migrated";
@@ -211,7 +213,7 @@ impl TestBot {
     pub async fn replay(&self, dir: impl AsRef<Path>) {
         let turns = RecordedTurn::read_all(&[dir]).expect("recorded turns");
         let url = self.url("/fulfillment");
-        let service = recorded::Service::new(self.http.clone(), &url, &[]).expect("the service's URL");
+        let service = Running::new(self.http.clone(), &url, &[]).expect("the service's URL");
         let report = recorded::play(&service, &turns).await.expect("a service that listens");
         assert!(report.failed() == 0, "replies differ\n\n{}", report.text(false));
     }

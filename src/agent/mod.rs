@@ -1,9 +1,10 @@
-//! An agent's sources, as Dialogflow exports them: from where the webhook is called, and by which names.
+//! An agent's sources, as Dialogflow exports them: from where the webhook is called, by which names, and what it understands.
 
 mod cx;
 mod es;
 mod fit;
 mod package;
+pub(crate) mod spoken;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -57,6 +58,11 @@ struct Call {
 struct Head {
     /// ES.
     language: Option<String>,
+    /// ES; those besides.
+    #[serde(default)]
+    supported_languages: Vec<String>,
+    /// ES.
+    default_timezone: Option<String>,
     /// CX.
     default_language_code: Option<String>,
     /// ES; not there where none has ever been set.

@@ -1,8 +1,9 @@
-//! The command line: `serve` (also with no command), `routes`, `replay`, `record`, `agent`, `events`, `work`, `forget`,
-//! `health`, `migrate`, `init`, `prepare`, `completions`.
+//! The command line: `serve` (also with no command), `routes`, `chat`, `replay`, `record`, `agent`, `events`, `work`,
+//! `forget`, `health`, `migrate`, `init`, `prepare`, `completions`.
 
 mod actor;
 mod agent;
+mod chat;
 mod completions;
 mod database;
 mod events;
@@ -44,6 +45,7 @@ enum Command<B: Args> {
     Serve(Box<Settings<B>>),
     /// Print the table of intents
     Routes(routes::Routes<B>),
+    Chat(chat::Chat),
     Replay(replay::Replay),
     Record(record::Record),
     Agent(agent::Agent<B>),
@@ -67,6 +69,7 @@ pub fn run<B: Args>(program: Program, bot: impl FnOnce(&B) -> Bot) -> ExitCode {
         None => serve::serve(line.serve, bot),
         Some(Command::Serve(settings)) => serve::serve(*settings, bot),
         Some(Command::Routes(routes)) => routes.print(bot),
+        Some(Command::Chat(chat)) => Ok(chat.run()),
         Some(Command::Replay(replay)) => Ok(replay.run()),
         Some(Command::Record(record)) => record.run(),
         Some(Command::Agent(agent)) => Ok(agent.run(bot)),

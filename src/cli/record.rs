@@ -21,7 +21,8 @@ use tokio::sync::Notify;
 
 use super::out;
 use super::service_url::ServiceUrl;
-use crate::recorded::{self, Came, RecordedTurn, Redactor};
+use crate::recorded::{self, RecordedTurn, Redactor};
+use crate::running::{self, Came};
 use crate::upstream;
 
 /// The largest body that is passed on, in bytes, either way.
@@ -85,7 +86,7 @@ impl Record {
                 self.listen
             );
         }
-        let url = recorded::fulfillment(&self.service.url())?;
+        let url = running::fulfillment(&self.service.url())?;
         fs::create_dir_all(&self.dir).with_context(|| format!("cannot make the directory {}", self.dir.display()))?;
         let listener =
             TcpListener::bind(self.listen).with_context(|| format!("--listen: cannot bind {}", self.listen))?;
@@ -154,7 +155,7 @@ async fn until_full(listener: TcpListener, relay: Data<Relay>) -> anyhow::Result
     let serving = tokio::spawn(server);
     out::announce(format_args!(
         "Relaying http://{address}/fulfillment to {}; Ctrl-C ends",
-        recorded::shown(&relay.url)
+        running::shown(&relay.url)
     ));
     tokio::select! {
         _ = interrupt.recv() => {}
@@ -220,7 +221,7 @@ impl Relay {
             .send()
             .await
             .map_err(reqwest::Error::without_url)
-            .with_context(|| format!("no answer from {}", recorded::shown(&self.url)))?;
+            .with_context(|| format!("no answer from {}", running::shown(&self.url)))?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(reqwest::Error::without_url)? {
             if body.len() + chunk.len() > MAX_BODY {

@@ -3,15 +3,19 @@
 mod cx;
 mod es;
 mod field;
+mod heard;
 mod json;
 mod lifespan;
 mod limit;
+mod talk;
 mod unsaid;
 
 use bytes::Bytes;
 use serde_json::Value;
 
+pub(crate) use self::heard::Heard;
 pub(crate) use self::json::BadJson;
+pub(crate) use self::talk::{Active, Taken, Talk};
 use crate::lang::Lang;
 use crate::reply::message::Message;
 use crate::reply::{Answer, Reply};

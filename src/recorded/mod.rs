@@ -12,7 +12,6 @@
 //! `about` and `status` (200) may be left out. `reply` is the exact reply; `reply_has` holds the parts of it that
 //! matter. With neither the turn has no reply yet, and fails until one is accepted.
 
-mod came;
 mod difference;
 mod play;
 mod redact;
@@ -27,13 +26,13 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
-pub(crate) use self::came::Came;
 use self::difference::Extent;
 pub(crate) use self::difference::{Difference, Mismatch};
-pub(crate) use self::play::{Service, fulfillment, play, shown};
+pub(crate) use self::play::play;
 pub(crate) use self::redact::Redactor;
 pub(crate) use self::report::{Outcome, Played, Report};
 use crate::dialogflow::{self, EsApi};
+use crate::running::Came;
 
 const OK: u16 = 200;
 

@@ -4,38 +4,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::{RequestBuilder, Response};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use super::TestBot;
+use crate::running::{Said, Stream};
 
 /// How long the kit waits for what should come at once.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The open stream of a chat window.
 #[derive(Debug)]
-pub struct ChatStream {
-    response: Response,
-    read: String,
-}
-
-/// What the chat window was told unasked.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Said {
-    /// What a client that comes back sends as `Last-Event-ID`.
-    #[serde(skip)]
-    pub stream_id: String,
-    /// The same each time that the message is sent.
-    pub id: String,
-    /// What the user reads.
-    pub text: String,
-    /// What the user has opted in to.
-    pub topic: Option<String>,
-    /// The sender's id of the event that led to it.
-    pub event_id: String,
-}
+pub struct ChatStream(Stream);
 
 impl TestBot {
     /// An event in the form that the source `generic` takes: a new id, the clock's time, the newest version of its type.
@@ -135,10 +116,7 @@ impl TestBot {
 impl From<Response> for ChatStream {
     /// The stream that a service under test answers with.
     fn from(response: Response) -> Self {
-        Self {
-            response,
-            read: String::new(),
-        }
+        Self(Stream::from(response))
     }
 }
 
@@ -148,29 +126,7 @@ impl ChatStream {
     /// # Panics
     /// When none comes in time, or the stream ends.
     pub async fn next(&mut self) -> Said {
-        timeout(PATIENCE, self.read_next()).await.expect("a message in time")
+        let said = timeout(PATIENCE, self.0.next()).await.expect("a message in time");
+        said.expect("a stream that goes on")
     }
-
-    async fn read_next(&mut self) -> Said {
-        loop {
-            while let Some((block, rest)) = self.read.split_once("\n\n") {
-                let said = said(block);
-                self.read = rest.to_owned();
-                if let Some(said) = said {
-                    return said;
-                }
-            }
-            let chunk = self.response.chunk().await.expect("the stream");
-            let chunk = chunk.expect("a stream that goes on");
-            self.read.push_str(std::str::from_utf8(&chunk).expect("text"));
-        }
-    }
-}
-
-/// The message of a block of lines; none where it is a comment or a setting.
-fn said(block: &str) -> Option<Said> {
-    let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
-    let mut said: Said = serde_json::from_str(field("data: ")?).expect("a message");
-    said.stream_id = field("id: ").expect("the message's id").to_owned();
-    Some(said)
 }

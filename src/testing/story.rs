@@ -1,10 +1,9 @@
-//! A conversation with a bot under test, carried on as Dialogflow ES does: contexts live for some turns, and the
-//! parameters of each turn are written into them.
+//! A conversation with a bot under test, carried on as Dialogflow ES does.
 
-use serde_json::{Map, Value, json};
-use uuid::Uuid;
+use serde_json::Value;
 
 use super::TestBot;
+use crate::dialogflow::{Taken, Talk};
 
 /// A conversation of Dialogflow ES, turn after turn.
 ///
@@ -13,16 +12,7 @@ use super::TestBot;
 /// `NAME.original` beside them. (It also ends contexts after 20 minutes; a story has no such clock.)
 pub struct Story<'a> {
     bot: &'a TestBot,
-    session: String,
-    contexts: Vec<Active>,
-}
-
-struct Active {
-    /// Its full name.
-    name: Value,
-    /// How many more turns it lives.
-    lifespan: u64,
-    parameters: Map<String, Value>,
+    talk: Talk,
 }
 
 impl TestBot {
@@ -30,8 +20,7 @@ impl TestBot {
     pub fn story(&self, session: &str) -> Story<'_> {
         Story {
             bot: self,
-            session: session.to_owned(),
-            contexts: Vec::new(),
+            talk: Talk::begin(session),
         }
     }
 }
@@ -44,63 +33,15 @@ impl Story<'_> {
     /// # Panics
     /// When the turn is refused, or the reply keeps a context that Dialogflow would refuse.
     pub async fn say(&mut self, intent: &str, parameters: Value) -> Value {
-        self.contexts.retain(|context| context.lifespan > 0);
-        for context in &mut self.contexts {
-            context.lifespan -= 1;
-            context.merge(&parameters);
-        }
-        let contexts: Vec<Value> = self.contexts.iter().map(Active::written).collect();
-        let turn = json!({
-            "responseId": Uuid::new_v4().to_string(),
-            "session": self.session,
-            "queryResult": {
-                "queryText": "as the user says it",
-                "languageCode": "en",
-                "intent": {"displayName": intent},
-                "parameters": parameters,
-                "allRequiredParamsPresent": true,
-                "outputContexts": contexts,
-            },
-        });
+        let taken = Taken {
+            intent: intent.to_owned(),
+            text: "as the user says it".to_owned(),
+            parameters: parameters.as_object().cloned().unwrap_or_default(),
+            ..Taken::default()
+        };
+        let turn = self.talk.turn(&taken, "en");
         let reply = self.bot.turn(&turn).await;
-        for kept in reply["outputContexts"].as_array().into_iter().flatten() {
-            self.keep(kept);
-        }
+        self.talk.keep(&reply).expect("contexts of this session");
         reply
-    }
-
-    /// A context of the reply takes the place of the active one.
-    fn keep(&mut self, kept: &Value) {
-        let name = kept["name"].as_str().expect("a context's name");
-        assert!(
-            name.starts_with(&format!("{}/contexts/", self.session)),
-            "{name} is no context of {}",
-            self.session
-        );
-        self.contexts.retain(|context| context.name != *name);
-        self.contexts.push(Active {
-            name: kept["name"].clone(),
-            lifespan: kept["lifespanCount"].as_u64().unwrap_or(0),
-            parameters: kept["parameters"].as_object().cloned().unwrap_or_default(),
-        });
-    }
-}
-
-impl Active {
-    fn merge(&mut self, parameters: &Value) {
-        for (name, value) in parameters.as_object().into_iter().flatten() {
-            let original = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            self.parameters.insert(name.clone(), value.clone());
-            self.parameters.insert(format!("{name}.original"), original.into());
-        }
-    }
-
-    fn written(&self) -> Value {
-        let mut written = json!({"name": self.name, "parameters": self.parameters});
-        // JSON of protobuf leaves a zero out.
-        if self.lifespan > 0 {
-            written["lifespanCount"] = self.lifespan.into();
-        }
-        written
     }
 }

@@ -4,6 +4,7 @@
 mod agents;
 mod budget;
 mod callers;
+mod chat;
 mod connections;
 mod dialogflow_fulfillment;
 mod events;
