@@ -35,6 +35,20 @@ fn intents() -> Vec<String> {
 }
 
 #[test]
+fn function_that_architecture_names_is_in_its_file() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let named = text.split([' ', '\n']).filter_map(|word| word.split_once(".rs:"));
+    let mut count = 0;
+    for (file, function) in named {
+        let code = fs::read_to_string(root.join("src").join(file).with_extension("rs")).unwrap();
+        assert!(code.contains(&format!("fn {function}")), "{file}.rs has no {function}");
+        count += 1;
+    }
+    assert!(count > 30, "{count}");
+}
+
+#[test]
 fn framework_names_no_intent_of_the_bot() {
     let intents = intents();
     assert!(intents.iter().any(|name| name == "Get Account Balance"), "{intents:?}");
