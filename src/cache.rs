@@ -14,6 +14,19 @@ use crate::fail::Fail;
 /// A cache that all handlers share and whose keys carry the handler's name.
 ///
 /// Values are kept as JSON, so that their weight is known; when the cache is full the least used go first.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use rejoinder::{Cache, Fail, Reply};
+///
+/// async fn weather(cache: Cache) -> Result<Reply, Fail> {
+///     let fetch = async { Ok(18) };
+///     let degrees: i32 = cache.get_or_fetch("degrees", Duration::from_secs(600), fetch).await?;
+///     Ok(Reply::text(format!("It is {degrees} degrees.")))
+/// }
+/// # rejoinder::Bot::new().intent("Weather", weather).check().unwrap();
+/// ```
 #[derive(Clone)]
 pub struct Cache {
     entries: moka::future::Cache<Arc<str>, Entry>,

@@ -13,6 +13,14 @@ use crate::lang::Lang;
 /// | [`Upstream`](Fail::Upstream) | that something cannot be reached now | warn |
 /// | [`TooSlow`](Fail::TooSlow) | the intent's slow text | warn |
 /// | [`Bug`](Fail::Bug) | the sorry text | error |
+///
+/// ```
+/// use rejoinder::Fail;
+///
+/// let parsed: Result<u32, _> = "three".parse();
+/// let fail = parsed.map_err(|_| Fail::ask("copies", "How many copies?")).unwrap_err();
+/// assert_eq!(fail.kind(), "ask");
+/// ```
 #[derive(Debug)]
 pub enum Fail {
     /// A parameter is missing or of another kind: ask for it (again).

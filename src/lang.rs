@@ -1,6 +1,14 @@
 //! The language a user speaks, and texts chosen by it.
 
 /// A turn's language, a BCP 47 tag as the platform wrote it (`en`, `de-AT`, `pt-br`).
+///
+/// ```
+/// use rejoinder::Lang;
+///
+/// let lang = Lang::new("de-AT");
+/// assert!(lang.is("de"));
+/// assert_eq!(lang.pick([("en", "Hello"), ("de", "Guten Tag")]), "Guten Tag");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lang(String);
 

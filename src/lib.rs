@@ -1,7 +1,35 @@
 //! Rejoinder: the fulfillment backend for chatbots.
 //!
 //! A chatbot platform understands a sentence and posts a *turn*; a handler answers it from Postgres or an API, always
-//! within the platform's time. A deployment is a [`Bot`], a list of intents with their handlers, run by [`run`].
+//! within the platform's time. A deployment is a [`Bot`], a list of intents with their handlers, whose program [`main!`]
+//! writes.
+//!
+//! ```
+//! use rejoinder::{Bot, Fail, NoSettings, Params, Reply};
+//! use serde::Deserialize;
+//!
+//! #[derive(Deserialize)]
+//! struct Query {
+//!     day: String,
+//! }
+//!
+//! async fn opening_hours(Params(query): Params<Query>) -> Result<Reply, Fail> {
+//!     Ok(Reply::text(match query.day.as_str() {
+//!         "sunday" => "We are closed on Sundays.".to_owned(),
+//!         day => format!("On {day} we are open from 9 to 18."),
+//!     }))
+//! }
+//!
+//! fn bot(_: &NoSettings) -> Bot {
+//!     Bot::new()
+//!         .intent("Opening Hours", opening_hours)
+//!         .prompt("day", &[("en", "Which day do you mean?")])
+//! }
+//!
+//! rejoinder::main!(bot);
+//! ```
+//!
+//! [`handler`] has what a handler can take, [`reply`] what it can say, [`testing`] how it is tested.
 
 #![warn(clippy::print_stdout)] // `println!` panics where nobody reads on; `cli::out` does not
 

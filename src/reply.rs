@@ -29,6 +29,17 @@ const MAX_EVENT: usize = 150;
 /// What the user gets: at least one message, and what else happens in the conversation.
 ///
 /// There is no empty one: a turn cannot be left without an answer.
+///
+/// ```
+/// use rejoinder::reply::message::QuickReplies;
+/// use rejoinder::{Message, Reply};
+///
+/// let reply = Reply::text("Shall I book it?").and(Message::QuickReplies(QuickReplies {
+///     title: String::new(),
+///     quick_replies: vec!["Yes".to_owned(), "No".to_owned()],
+/// }));
+/// assert!(reply.plain_text().starts_with("Shall I book it?"));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub(crate) messages: Vec<(Platform, Message)>,
@@ -53,6 +64,15 @@ pub struct Reply {
 ///
 /// At most three intents may be chained so. CX takes no event from a webhook: there the conversation goes to the page of
 /// [`FollowUp::or_go_to`]; without one the user hears that it cannot be done here, and the log says why.
+///
+/// ```
+/// use rejoinder::{Fail, FollowUp};
+///
+/// async fn pay() -> Result<FollowUp, Fail> {
+///     Ok(FollowUp::event("PAY").parameter("amount", 5))
+/// }
+/// # rejoinder::Bot::new().intent("Pay", pay).check().unwrap();
+/// ```
 #[derive(Clone, Debug)]
 pub struct FollowUp {
     pub(crate) event: String,

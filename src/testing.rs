@@ -64,6 +64,26 @@ pub struct TestSettings {
 }
 
 /// A bot that serves.
+///
+/// ```
+/// use rejoinder::serde_json::json;
+/// use rejoinder::testing::TestBot;
+/// use rejoinder::{Bot, Fail, Reply};
+///
+/// async fn hello() -> Result<Reply, Fail> {
+///     Ok(Reply::text("Hello!"))
+/// }
+///
+/// #[tokio::main]
+/// async fn main() {
+///     let bot = TestBot::start(Bot::new().intent("Hello", hello)).await;
+///     let turn = json!({
+///         "session": "projects/p/agent/sessions/s",
+///         "queryResult": {"intent": {"displayName": "Hello"}},
+///     });
+///     assert_eq!(bot.turn(&turn).await["fulfillmentText"], "Hello!");
+/// }
+/// ```
 pub struct TestBot {
     service: Service,
     shutdown_delay: Duration,

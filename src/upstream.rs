@@ -22,6 +22,18 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 ///
 /// After half of the last 20 calls to a host have failed, calls to it fail at once for 5 seconds; then a few are let
 /// through to see whether it has recovered.
+///
+/// ```
+/// use rejoinder::serde_json::Value;
+/// use rejoinder::{Fail, Reply, Upstream};
+///
+/// async fn rate(upstream: Upstream) -> Result<Reply, Fail> {
+///     let request = upstream.get("https://rates.example/latest");
+///     let rates: Value = upstream.json(request).await?;
+///     Ok(Reply::text(rates["EUR"].to_string()))
+/// }
+/// # rejoinder::Bot::new().intent("Rate", rate).check().unwrap();
+/// ```
 #[derive(Clone)]
 pub struct Upstream {
     client: Client,

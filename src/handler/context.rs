@@ -13,6 +13,29 @@ use crate::reply::Kept;
 /// Where it is not active, or cannot be read, the user hears that the thread is lost; a handler that can do without
 /// takes `Option<Context<T>>`. What the context holds came back through the platform: it is the caller's word, no more
 /// to be trusted than the caller. Who the user is, [`Verified`](super::Verified) tells.
+///
+/// ```
+/// use rejoinder::{Context, Fail, Kept, Reply};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Deserialize, Serialize)]
+/// struct Order {
+///     number: String,
+/// }
+///
+/// impl Kept for Order {
+///     const CONTEXT: &'static str = "order";
+/// }
+///
+/// async fn status() -> Result<Reply, Fail> {
+///     Ok(Reply::text("It has shipped.").keep(Order { number: "10042".to_owned() }))
+/// }
+///
+/// async fn cancel(Context(order): Context<Order>) -> Result<Reply, Fail> {
+///     Ok(Reply::text(format!("Order {} is cancelled.", order.number)).forget::<Order>())
+/// }
+/// # rejoinder::Bot::new().intent("Status", status).intent("Cancel", cancel).check().unwrap();
+/// ```
 #[derive(Clone, Debug)]
 pub struct Context<T>(pub T);
 

@@ -8,6 +8,21 @@ use super::{FromTurn, Read, Scope};
 use crate::fail::Fail;
 
 /// A value given to [`Bot::data`](crate::Bot::data), such as the bot's settings.
+///
+/// ```
+/// use rejoinder::{Bot, Data, Fail, Reply};
+///
+/// struct Shop {
+///     name: &'static str,
+/// }
+///
+/// async fn who(shop: Data<Shop>) -> Result<Reply, Fail> {
+///     Ok(Reply::text(format!("This is {}.", shop.name)))
+/// }
+///
+/// let bot = Bot::new().data(Shop { name: "Example Post" }).intent("Who", who);
+/// # bot.check().unwrap();
+/// ```
 #[derive(Debug)]
 pub struct Data<T>(Arc<T>);
 

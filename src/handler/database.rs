@@ -14,6 +14,17 @@ use crate::idempotency::record;
 ///
 /// While the database is known to be down the turn is answered at once with a spoken fallback; a handler that can do
 /// without takes `Option<Db>`.
+///
+/// ```
+/// use rejoinder::sqlx;
+/// use rejoinder::{Db, Fail, Reply};
+///
+/// async fn orders(db: Db) -> Result<Reply, Fail> {
+///     let orders: i64 = sqlx::query_scalar("select count(*) from orders").fetch_one(&*db).await?;
+///     Ok(Reply::text(format!("There are {orders}.")))
+/// }
+/// # rejoinder::Bot::new().intent("Orders", orders).check().unwrap();
+/// ```
 #[derive(Clone)]
 pub struct Db {
     primary: Pool,
@@ -50,6 +61,17 @@ impl FromTurn for Db {
 ///
 /// A turn that comes again, at once or later, at this or another replica, does not run again: it gets the reply that
 /// was committed.
+///
+/// ```
+/// use rejoinder::sqlx;
+/// use rejoinder::{Fail, Reply, Tx};
+///
+/// async fn book(mut tx: Tx) -> Result<Reply, Fail> {
+///     sqlx::query("insert into bookings default values").execute(&mut *tx).await?;
+///     Ok(Reply::text("It is booked."))
+/// }
+/// # rejoinder::Bot::new().intent("Book", book).check().unwrap();
+/// ```
 pub struct Tx {
     transaction: Option<Transaction>,
     home: TransactionSlot,

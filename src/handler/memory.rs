@@ -24,6 +24,17 @@ const VERIFIED_FOR: TimeDelta = TimeDelta::minutes(30);
 /// A session in which nobody is identified is its own user, under its full name. All writes may run twice: the second
 /// time they change nothing. They are written at once, not with a handler's [`Tx`](super::Tx), but for
 /// [`identify`](Self::identify).
+///
+/// ```
+/// use rejoinder::{Fail, Memory, Reply};
+///
+/// async fn greet(memory: Memory) -> Result<Reply, Fail> {
+///     let name: Option<String> = memory.user().await?.get("name");
+///     memory.opt_in("orders").await?;
+///     Ok(Reply::text(format!("Hello {}!", name.unwrap_or_default())))
+/// }
+/// # rejoinder::Bot::new().intent("Greet", greet).check().unwrap();
+/// ```
 #[derive(Clone)]
 pub struct Memory {
     conversation: Arc<Conversation>,

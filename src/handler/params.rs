@@ -16,6 +16,23 @@ const MAX_SIMPLIFIED: usize = 16;
 /// for it. `7`, `7.0` and `"7"` all read as an integer, and as the string `7`; blanks around a text are dropped. One
 /// value reads as a list of one, a list of one as its value, and `{"amount": 100, "currency": "EUR"}`
 /// (`@sys.unit-currency`) as its amount, where `T` does not take them as they are.
+///
+/// ```
+/// use rejoinder::{Fail, Params, Reply};
+/// use serde::Deserialize;
+///
+/// #[derive(Deserialize)]
+/// struct Query {
+///     order_number: String,
+///     copies: Option<u32>,
+/// }
+///
+/// async fn print(Params(query): Params<Query>) -> Result<Reply, Fail> {
+///     let copies = query.copies.unwrap_or(1);
+///     Ok(Reply::text(format!("{copies} of {}.", query.order_number)))
+/// }
+/// # rejoinder::Bot::new().intent("Print", print).check().unwrap();
+/// ```
 #[derive(Clone, Debug)]
 pub struct Params<T>(pub T);
 

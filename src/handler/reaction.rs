@@ -11,6 +11,19 @@ use serde_json::Value;
 use crate::handler::Tx;
 
 /// An event, as an action sees it.
+///
+/// ```
+/// use rejoinder::{Bot, Event, Tx, anyhow, sqlx};
+///
+/// async fn confirm(event: Event, mut tx: Tx) -> anyhow::Result<()> {
+///     let confirm = sqlx::query("update orders set status = 'confirmed' where id = $1");
+///     confirm.bind(&event.entity_id).execute(&mut *tx).await?;
+///     Ok(())
+/// }
+///
+/// let bot = Bot::new().reaction("confirm_order", confirm);
+/// # bot.check().unwrap();
+/// ```
 #[derive(Clone, Debug)]
 pub struct Event {
     /// Name of the source that let it in.

@@ -14,6 +14,15 @@ use crate::fail::Fail;
 use crate::session::SessionName;
 
 /// The conversation's full name.
+///
+/// ```
+/// use rejoinder::{Fail, Reply, Session};
+///
+/// async fn where_am_i(Session(session): Session) -> Result<Reply, Fail> {
+///     Ok(Reply::text(session.as_str()))
+/// }
+/// # rejoinder::Bot::new().intent("Where Am I", where_am_i).check().unwrap();
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session(pub SessionName);
 
@@ -64,6 +73,15 @@ impl Awaited {
 }
 
 /// How long the turn has.
+///
+/// ```
+/// use rejoinder::{Deadline, Fail, Reply};
+///
+/// async fn patient(deadline: Deadline) -> Result<Reply, Fail> {
+///     Ok(Reply::text(format!("I have {} ms.", deadline.left().as_millis())))
+/// }
+/// # rejoinder::Bot::new().intent("Patient", patient).check().unwrap();
+/// ```
 #[derive(Clone, Debug)]
 pub struct Deadline {
     awaited: Awaited,
@@ -100,6 +118,15 @@ impl FromTurn for Deadline {
 }
 
 /// The request's JSON as the platform sent it, for what [`Turn`](crate::Turn) does not show. Read anew at each use.
+///
+/// ```
+/// use rejoinder::{Fail, Raw, Reply};
+///
+/// async fn confident(Raw(turn): Raw) -> Result<Reply, Fail> {
+///     Ok(Reply::text(turn["queryResult"]["intentDetectionConfidence"].to_string()))
+/// }
+/// # rejoinder::Bot::new().intent("Confident", confident).check().unwrap();
+/// ```
 #[derive(Clone, Debug)]
 pub struct Raw(pub Value);
 

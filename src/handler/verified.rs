@@ -9,6 +9,15 @@ use crate::lang::Lang;
 /// Where nobody has, or that was too long ago, the user is asked to; a handler that can do without takes
 /// `Option<Verified>`, which costs a query in any case ([`Memory::verified`] asks only where it matters). It is read
 /// from the database: no context and no session parameter makes it so.
+///
+/// ```
+/// use rejoinder::{Fail, Reply, Verified};
+///
+/// async fn balance(Verified(customer): Verified) -> Result<Reply, Fail> {
+///     Ok(Reply::text(format!("Customer {customer}, your balance is 12.")))
+/// }
+/// # rejoinder::Bot::new().intent("Balance", balance).check().unwrap();
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified(pub String);
 
