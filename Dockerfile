@@ -7,6 +7,7 @@ COPY .sqlx .sqlx
 COPY src src
 COPY intents intents
 COPY migrations migrations
+COPY template template
 COPY benches benches
 # The caches keep what the dependencies were built to: a change of our own source builds our own crate.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/build/cache \
