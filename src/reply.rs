@@ -1,11 +1,13 @@
 //! What a handler returns: a reply, or a follow-up event, as plain values.
 
+mod follow_up;
 pub mod message;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+pub use self::follow_up::FollowUp;
 pub use self::message::{Message, Platform};
 use crate::session::{ContextId, is_context_id};
 
@@ -22,9 +24,6 @@ pub trait Kept: Serialize + DeserializeOwned {
     /// count that come here, and it ends with the session at the latest.
     const LIFESPAN: u32 = 5;
 }
-
-/// The longest name that an intent's event can have, in characters.
-const MAX_EVENT: usize = 150;
 
 /// What the user gets: at least one message, and what else happens in the conversation.
 ///
@@ -57,28 +56,6 @@ pub struct Reply {
     pub(crate) merge: Merge,
     pub(crate) response_type: Option<ResponseType>,
     /// Why the reply cannot be sent as the author meant it.
-    pub(crate) broken: Option<String>,
-}
-
-/// Sends the conversation on to the intent that has this event (ES). Dialogflow drops texts beside it, so it has none.
-///
-/// At most three intents may be chained so. CX takes no event from a webhook: there the conversation goes to the page of
-/// [`FollowUp::or_go_to`]; without one the user hears that it cannot be done here, and the log says why.
-///
-/// ```
-/// use rejoinder::{Fail, FollowUp};
-///
-/// async fn pay() -> Result<FollowUp, Fail> {
-///     Ok(FollowUp::event("PAY").parameter("amount", 5))
-/// }
-/// # rejoinder::Bot::new().intent("Pay", pay).check().unwrap();
-/// ```
-#[derive(Clone, Debug)]
-pub struct FollowUp {
-    pub(crate) event: String,
-    pub(crate) target: Option<Target>,
-    pub(crate) parameters: Map<String, Value>,
-    pub(crate) contexts: Vec<KeptContext>,
     pub(crate) broken: Option<String>,
 }
 
@@ -363,47 +340,6 @@ impl Reply {
             Some((first, _)) => said(&|platform, _| platform == *first),
             None => String::new(),
         }
-    }
-}
-
-impl FollowUp {
-    /// Goes to the intent that has this event.
-    pub fn event(name: impl Into<String>) -> Self {
-        let event: String = name.into();
-        let broken = (event.trim().is_empty() || event.chars().count() > MAX_EVENT).then(|| {
-            format!(
-                "a follow-up event needs a name of 1 to {MAX_EVENT} characters, found {}",
-                event.chars().count()
-            )
-        });
-        Self {
-            event,
-            target: None,
-            parameters: Map::new(),
-            contexts: Vec::new(),
-            broken,
-        }
-    }
-
-    /// Goes to this page or flow in CX, which takes no event.
-    #[must_use]
-    pub fn or_go_to(mut self, target: Target) -> Self {
-        self.target = Some(target);
-        self
-    }
-
-    /// Passes a parameter along; in CX it becomes a session parameter.
-    #[must_use]
-    pub fn parameter(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.parameters.insert(name.into(), value.into());
-        self
-    }
-
-    /// Keeps `value` as the context of its type.
-    #[must_use]
-    pub fn keep<T: Kept>(mut self, value: T) -> Self {
-        keep(&mut self.contexts, &mut self.broken, T::LIFESPAN, &value);
-        self
     }
 }
 

@@ -16,7 +16,7 @@ use crate::handler::reaction::Actions;
 use crate::log::cursor::Cursor;
 use crate::log::dead::DeadLetters;
 use crate::log::wake::Wake;
-use crate::log::{Log, parked};
+use crate::log::{Log, doubt, parked};
 use crate::reactions::effects::{Done, after_commit};
 use crate::rulebook::Rulebook;
 
@@ -76,7 +76,7 @@ impl Lane {
             partition,
             cursor: Cursor::read(pool, partition).await?,
             parked: parked::entities(pool, partition).await?.into_iter().collect(),
-            is_doubted: parked::is_doubted(pool, partition).await?,
+            is_doubted: doubt::holds(pool, partition).await?,
         })
     }
 

@@ -26,7 +26,7 @@ use self::batch::Batch;
 pub(crate) use self::fate::{Failure, Fate, RuleOutcome};
 pub(crate) use self::fault::Faults;
 use crate::log::parked::{self, Due, MAX_ATTEMPTS};
-use crate::log::{self, Logged};
+use crate::log::{self, Logged, doubt};
 use crate::postgres::is_about_data;
 
 /// What one transaction applies at most, in events and in bytes of payload.
@@ -165,6 +165,7 @@ impl Applier {
             return Err(Halt::Fenced);
         }
         parked::doubt(&mut transaction, lane.partition, events, &lane.parked, self.clock.now()).await?;
+        doubt::clear(&mut transaction, lane.partition).await?;
         transaction.commit().await?;
         lane.cursor = cursor;
         lane.is_doubted = false;

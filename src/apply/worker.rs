@@ -18,7 +18,7 @@ use crate::event::envelope::PARTITIONS;
 use crate::event::vitals::Vitals;
 use crate::log::lease::{BEAT, Leases};
 use crate::log::wake::Wake;
-use crate::log::{self, parked};
+use crate::log::{self, doubt, parked};
 use crate::postgres::Database;
 use crate::rulebook::Edition;
 
@@ -117,6 +117,14 @@ impl Worker {
         }
     }
 
+    /// Has a partition tried with care from now on.
+    async fn doubt(&self, partition: u8) -> sqlx::Result<()> {
+        let mut transaction = self.database.events().begin().await?;
+        parked::broke_off(&mut transaction, partition, self.id).await?;
+        doubt::note(&mut transaction, partition).await?;
+        transaction.commit().await
+    }
+
     async fn work(&self, partition: u8) {
         let mut lane = None;
         loop {
@@ -131,7 +139,7 @@ impl Worker {
                     Ok(worked) => worked,
                     Err(_) => {
                         error!(partition, "applying events has panicked; trying again, with care");
-                        let noted = parked::broke_off(self.database.events(), partition, self.id).await;
+                        let noted = self.doubt(partition).await;
                         Err(Halt::Database(noted.err().unwrap_or(sqlx::Error::WorkerCrashed)))
                     }
                 }

@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod cursor;
 pub(crate) mod dead;
+pub(crate) mod doubt;
 pub(crate) mod lease;
 pub(crate) mod parked;
 pub(crate) mod wake;

@@ -207,37 +207,20 @@ pub(crate) async fn doubt(
         &positions,
         Uuid::nil()
     )
-    .execute(&mut *transaction)
-    .await?;
-    sqlx::query!(
-        "delete from rejoinder.doubted_partitions where partition = $1",
-        i16::from(partition)
-    )
     .execute(transaction)
     .await?;
     Ok(())
 }
 
-/// Whether the last worker of a partition ended without giving it up.
-pub(crate) async fn is_doubted(executor: impl PgExecutor<'_>, partition: u8) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(
-        r#"select exists (select from rejoinder.doubted_partitions where partition = $1) as "is_doubted!""#,
-        i16::from(partition)
-    )
-    .fetch_one(executor)
-    .await
-}
-
 /// Whatever of a partition this worker was trying has broken off: it is tried with care from now on.
-pub(crate) async fn broke_off(pool: &PgPool, partition: u8, worker: Uuid) -> sqlx::Result<()> {
+pub(crate) async fn broke_off(transaction: &mut PgConnection, partition: u8, worker: Uuid) -> sqlx::Result<()> {
     sqlx::query!(
-        "with broken as (update rejoinder.parked_events set tried_by = $3 where tried_by = $2 and partition = $1)
-         insert into rejoinder.doubted_partitions (partition) values ($1) on conflict do nothing",
+        "update rejoinder.parked_events set tried_by = $3 where tried_by = $2 and partition = $1",
         i16::from(partition),
         worker,
         Uuid::nil()
     )
-    .execute(pool)
+    .execute(transaction)
     .await?;
     Ok(())
 }
