@@ -145,10 +145,8 @@ impl TestBot {
         })
         .await
         .expect("connect to the test's database");
-        if let Some(migrations) = bot.own_migrations() {
-            let migrated = database.bring_up_to_date(migrations).await;
-            migrated.expect("the bot's migrations");
-        }
+        let migrated = database.bring_up_to_date(bot.own_migrations()).await;
+        migrated.expect("the bot's migrations");
         if let (true, Some(data)) = (is_new, bot.demo()) {
             database.load(data).await.expect("load the demo data");
         }

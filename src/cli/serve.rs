@@ -110,10 +110,8 @@ async fn until_signal<B: Args>(
     let shutdown_delay = settings.server.shutdown_delay();
     let started = async {
         let database = connect(&settings, private.clone()).await?;
-        if let Some(migrations) = bot.own_migrations() {
-            let migrated = database.bring_up_to_date(migrations).await;
-            migrated.context("the bot's tables are not fit")?;
-        }
+        let migrated = database.bring_up_to_date(bot.own_migrations()).await;
+        migrated.context("the bot's tables are not fit")?;
         if let (true, Some(data)) = (has_demo, bot.demo()) {
             database.load(data).await.context("cannot load the demo data")?;
         }

@@ -35,7 +35,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// Apply events that services take in, until SIGINT or SIGTERM
 ///
-/// Shares the partitions evenly with the other workers of the database, those of `rejoinder serve` among them, and takes
+/// Shares the partitions evenly with the other workers of the database, those of services among them, and takes
 /// over those of one that is gone within five seconds. Logs to standard error.
 #[derive(Args)]
 #[group(skip)]
@@ -74,10 +74,8 @@ impl<B: Args> Work<B> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let reached = Reached::find(&self.database, self.events.events_pool_size).await?;
-        if let Some(migrations) = bot.own_migrations() {
-            let migrated = reached.database.bring_up_to_date(migrations).await;
-            migrated.context("the bot's tables are not fit")?;
-        }
+        let migrated = reached.database.bring_up_to_date(bot.own_migrations()).await;
+        migrated.context("the bot's tables are not fit")?;
         let (clock, metrics) = (reached.database.clock().clone(), Metrics::default());
         let (_, _, actions) = bot.into_routes()?;
         let events = Events::work(Parts {

@@ -231,11 +231,12 @@ impl Database {
         }
     }
 
-    /// Brings the bot's tables up to date.
+    /// Brings the bot's tables up to date, where it has any.
     ///
     /// # Errors
     /// When a migration fails, or is not the one that was applied under its number.
-    pub(crate) async fn bring_up_to_date(&self, migrations: &Migrator) -> Result<(), BadTables> {
+    pub(crate) async fn bring_up_to_date(&self, migrations: Option<&Migrator>) -> Result<(), BadTables> {
+        let Some(migrations) = migrations else { return Ok(()) };
         let unreadable = BadTables::Unreadable;
         let options = self.0.primary.connect_options().as_ref().clone();
         let (mut connection, _) = tables::connect(options).await.map_err(unreadable)?;

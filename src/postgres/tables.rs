@@ -71,9 +71,9 @@ impl Standing {
     pub(crate) async fn of_the_framework(connection: &mut PgConnection) -> Result<Self, BadTables> {
         let standing = async {
             let standing = if are_among_the_bots(connection).await? {
-                Self::read(connection, &MIGRATIONS, OF_THE_BOT, "checksum = any($1)").await?
+                Self::read(connection, &MIGRATIONS, OF_THE_BOT, is_the_frameworks).await?
             } else {
-                Self::read(connection, &MIGRATIONS, OF_THE_FRAMEWORK, "$1::bytea[] is not null").await?
+                Self::read(connection, &MIGRATIONS, OF_THE_FRAMEWORK, |_| true).await?
             };
             let oldest_known = if exists(connection, "rejoinder.schema_compatibility").await? {
                 sqlx::query_scalar("select oldest_known from rejoinder.schema_compatibility")
@@ -101,21 +101,21 @@ impl Standing {
     /// # Errors
     /// When the database does not answer, or this role may not read the record of migrations.
     pub(crate) async fn of_the_bot(connection: &mut PgConnection, migrations: &Migrator) -> Result<Self, BadTables> {
-        let standing = Self::read(connection, migrations, OF_THE_BOT, "checksum <> all($1)").await;
+        let is_the_bots = |checksum: &[u8]| !is_the_frameworks(checksum);
+        let standing = Self::read(connection, migrations, OF_THE_BOT, is_the_bots).await;
         standing.map_err(BadTables::Unreadable)
     }
 
-    /// Those of a record to which a condition applies, whose $1 are the checksums of the framework's.
+    /// Of a record in which others may be, too; those that count are told by their checksums.
     async fn read(
         connection: &mut PgConnection,
         migrations: &Migrator,
         record: &str,
-        condition: &str,
+        counts: impl Fn(&[u8]) -> bool,
     ) -> sqlx::Result<Self> {
-        let applied: Vec<i64> = if exists(connection, record).await? {
-            let applied = format!("select version from {record} where success and {condition} order by version");
-            sqlx::query_scalar(AssertSqlSafe(applied))
-                .bind(of_the_framework())
+        let applied: Vec<(i64, Vec<u8>)> = if exists(connection, record).await? {
+            let applied = format!("select version, checksum from {record} where success order by version");
+            sqlx::query_as(AssertSqlSafe(applied))
                 .fetch_all(&mut *connection)
                 .await?
         } else {
@@ -128,7 +128,8 @@ impl Standing {
             .collect();
         let unknown = applied
             .into_iter()
-            .filter(|version| pending.remove(version).is_none())
+            .filter(|(version, checksum)| counts(checksum) && pending.remove(version).is_none())
+            .map(|(version, _)| version)
             .collect();
         Ok(Self {
             pending: pending.into_iter().collect(),
@@ -238,6 +239,11 @@ async fn take_in(connection: &mut PgConnection) -> sqlx::Result<()> {
 /// The checksums of the framework's migrations, by which they are known among others.
 fn of_the_framework() -> Vec<&'static [u8]> {
     MIGRATIONS.iter().map(|migration| &*migration.checksum).collect()
+}
+
+/// Whether the migration of this checksum is one of the framework's.
+fn is_the_frameworks(checksum: &[u8]) -> bool {
+    of_the_framework().contains(&checksum)
 }
 
 /// Whether they were made by a version that had them where the bot's are.
