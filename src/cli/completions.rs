@@ -9,7 +9,7 @@ use super::out;
 
 /// Print the script that makes a shell complete commands and options
 ///
-/// For bash: `rejoinder completions bash > /etc/bash_completion.d/rejoinder`.
+/// For bash, they belong into a file of the directory /etc/bash_completion.d.
 #[derive(Args)]
 #[group(skip)]
 pub(super) struct Completions {

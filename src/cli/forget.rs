@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::actor::Actor;
 use super::database::{CONNECTIONS, Reached};
-use super::{out, table};
+use super::{out, program, table};
 use crate::config::DatabaseSettings;
 use crate::forget::{Forgotten, forget};
 
@@ -46,7 +46,7 @@ impl Forget {
                 return Ok(code);
             }
             if !is_known {
-                eprintln!("rejoinder: nothing is kept of {:?}", self.user);
+                program::complain(format_args!("nothing is kept of {:?}", self.user));
                 return Ok(code);
             }
             let counts: Map<String, Value> = counts.as_object().cloned().unwrap_or_default();

@@ -90,6 +90,6 @@ fn failed(error: &anyhow::Error, code: ExitCode) -> ExitCode {
     if out::is_closed(error) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("{}: {error:#}", program::name());
+    program::complain(format_args!("{error:#}"));
     code
 }

@@ -1,5 +1,6 @@
 //! Whose command line it is.
 
+use std::fmt::Display;
 use std::sync::OnceLock;
 
 use clap::Command;
@@ -43,6 +44,11 @@ impl Program {
             false => command.version(format!("{} ({} {})", self.version, FRAMEWORK.name, FRAMEWORK.version)),
         }
     }
+}
+
+/// Says what went wrong, on standard error, in the program's name.
+pub(super) fn complain(text: impl Display) {
+    eprintln!("{}: {text}", name());
 }
 
 /// The name in which the program speaks.

@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
-use super::out;
 use super::service_url::ServiceUrl;
+use super::{out, program};
 use crate::recorded::{self, RecordedTurn, Redactor};
 use crate::running::{self, Came};
 use crate::upstream;
@@ -173,7 +173,7 @@ async fn pass_on(request: HttpRequest, body: Bytes, relay: Data<Relay>) -> HttpR
     let answer = match relay.ask(request.headers(), body.clone()).await {
         Ok(answer) => answer,
         Err(error) => {
-            eprintln!("rejoinder: not passed on: {error:#}");
+            program::complain(format_args!("not passed on: {error:#}"));
             let error = json!({"code": "no_answer", "message": format!("{error:#}")});
             return HttpResponse::BadGateway().json(json!({ "error": error }));
         }
@@ -197,7 +197,7 @@ async fn pass_on(request: HttpRequest, body: Bytes, relay: Data<Relay>) -> HttpR
                 relay.full.notify_one();
             }
         }
-        Err(error) => eprintln!("rejoinder: not recorded: {error:#}"),
+        Err(error) => program::complain(format_args!("not recorded: {error:#}")),
     }
     response.body(given)
 }

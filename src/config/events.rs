@@ -11,7 +11,7 @@ pub struct EventSettings {
     /// Directory of the sources, schemas, reactions and channels; without it no events are taken
     #[arg(long, env = "EVENTS_DIR", default_value = "events")]
     pub events_dir: PathBuf,
-    /// Whether this process applies events, too: true or false, where others run `rejoinder work`
+    /// Whether this process applies events, too: true or false, where others run `work`
     #[arg(long, env = "EVENTS_WORK", default_value = "true", action = clap::ArgAction::Set)]
     pub events_work: bool,
     /// Connections to the database that events are applied on, 2 to 1000; beside them and those of turns there are ten: four for conversations, two that store, three that listen, one that asks for the time

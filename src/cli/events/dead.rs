@@ -33,7 +33,7 @@ pub(super) struct Dead {
 /// Apply dead letters anew, once the cause is mended
 ///
 /// A fact that a later event has set meanwhile stays as it is, unless its new value is made of what is remembered, as a
-/// counter's is. `rejoinder events explain` says of each event which facts were not written.
+/// counter's is. `events explain` says of each event which facts were not written.
 #[derive(Args)]
 #[group(skip)]
 pub(super) struct Redrive {

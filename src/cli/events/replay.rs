@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::super::actor::Actor;
 use super::super::database::{CONNECTIONS, Reached};
-use super::super::out;
+use super::super::{out, program};
 use crate::apply::replay::{self, Difference, Place, Range, Step};
 use crate::bot::Bot;
 use crate::config::{DatabaseSettings, EventSettings, NotificationSettings};
@@ -121,7 +121,9 @@ impl<B: Args> Replay<B> {
         };
         report.end(would, is_interrupted.then_some(place))?;
         if is_interrupted {
-            eprintln!("rejoinder: interrupted at {place}; the same command with --resume {place} goes on there");
+            program::complain(format_args!(
+                "interrupted at {place}; the same command with --resume {place} goes on there"
+            ));
             return Ok(ExitCode::from(130));
         }
         Ok(ExitCode::SUCCESS)

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::super::out;
-use crate::nearest::nearest;
+use super::super::{out, program};
+use crate::nearest::did_you_mean;
 use crate::source::PROVIDERS;
 
 /// Print the file of a source that comes in the program, such as stripe
@@ -28,8 +28,8 @@ impl Source {
         };
         let names = PROVIDERS.iter().map(|(name, _)| *name);
         let Some((_, text)) = PROVIDERS.iter().find(|(of, _)| *of == name) else {
-            let meant = nearest(&name, names).map(|meant| format!("; did you mean {meant}?"));
-            eprintln!("no source {name} comes in the program{}", meant.unwrap_or_default());
+            let meant = did_you_mean(&name, names);
+            program::complain(format_args!("no source {name} comes in the program{meant}"));
             return Ok(ExitCode::FAILURE);
         };
         out::print(text.trim_end())?;
