@@ -28,7 +28,7 @@ impl Screen {
 
     /// What the user hears.
     pub(super) fn say(&mut self, text: impl Display) -> anyhow::Result<()> {
-        self.print(text.to_string())
+        self.print(visible(text))
     }
 
     /// What stands behind it.
@@ -50,7 +50,7 @@ impl Screen {
             None => "(unasked)".to_owned(),
         };
         let mark = self.styled("36", mark);
-        self.print(format!("{mark} {}", said.text))
+        self.print(format!("{mark} {}", visible(&said.text)))
     }
 
     /// A context, with what it holds for the agent.
@@ -66,8 +66,8 @@ impl Screen {
 
     fn styled(&self, style: &str, text: impl Display) -> String {
         match self.is_styled {
-            true => format!("\x1b[{style}m{text}\x1b[0m"),
-            false => text.to_string(),
+            true => format!("\x1b[{style}m{}\x1b[0m", visible(text)),
+            false => visible(text),
         }
     }
 
@@ -77,6 +77,13 @@ impl Screen {
             None => Ok(out::print(text)?),
         }
     }
+}
+
+/// Without what would move the cursor or colour the terminal: what is said comes from outside.
+fn visible(text: impl Display) -> String {
+    let is_escape = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    text.to_string()
+        .replace(is_escape, char::REPLACEMENT_CHARACTER.encode_utf8(&mut [0; 4]))
 }
 
 /// `: number=10043 date="on Monday"`: what is filled of parameters, without what is written for the machine.
@@ -95,5 +102,18 @@ pub(super) fn told(parameters: &Map<String, Value>) -> String {
         parameters
     } else {
         format!(":{parameters}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::visible;
+
+    #[test]
+    fn what_is_said_leaves_the_terminal_alone() {
+        assert_eq!(
+            visible("red \x1b[31m\u{9b}2J\rline\none\ttab"),
+            "red \u{fffd}[31m\u{fffd}2J\u{fffd}line\none\ttab"
+        );
     }
 }
