@@ -67,6 +67,8 @@ pub(super) enum Kind {
     Retry,
     /// Again, by hand: what fails is told. A dry run is rolled back and runs no action that is written in Rust.
     Replay { dry_run: bool },
+    /// The first event of a join whose time is over: what fails is tried again, or the audit trail says so.
+    TimeOut,
 }
 
 impl Lane {

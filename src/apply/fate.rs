@@ -4,12 +4,14 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use crate::event::catalogue::UpcastError;
 use crate::log::Logged;
-use crate::reactions::Rule;
-use crate::reactions::effects::{Done, Effect, Made};
+use crate::reactions::effects::run::ActionError;
+use crate::reactions::effects::{Done, Effect, Made, NotEmitted};
+use crate::reactions::{Rule, RuleError};
 
 /// What came of one event.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Fate {
     /// No rule listens, or the event was erased.
     Unheard,
@@ -22,12 +24,32 @@ pub(crate) enum Fate {
 }
 
 /// Why an event could not be applied.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
-    /// One line.
-    pub(crate) error: String,
-    /// The rule that failed; none where it was not a rule.
-    pub(crate) rule: Option<String>,
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The payload is no JSON that can be read.
+    #[error(transparent)]
+    Payload(#[from] serde_json::Error),
+    /// There is no way from the version of its schema to the newest one.
+    #[error(transparent)]
+    Upcast(#[from] UpcastError),
+    /// An expression of a rule.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
+    /// A join whose key came to something else when it was locked.
+    #[error("rule {rule}: its join is not locked")]
+    NotLocked { rule: String },
+    /// A rule emits what is no event.
+    #[error("rule {rule}: {error}")]
+    Emitted { rule: String, error: NotEmitted },
+    /// An action written in Rust.
+    #[error("{error}")]
+    Action { rule: String, error: ActionError },
+    /// The database does not take what comes of it.
+    #[error(transparent)]
+    Refused(sqlx::Error),
+    /// It ends its process.
+    #[error("the process ended each time it was tried")]
+    Ended,
 }
 
 /// What a rule made of an event.
@@ -57,29 +79,37 @@ pub(super) enum OutcomeKind {
 }
 
 impl Fate {
-    pub(super) fn done(&self) -> impl Iterator<Item = &Done> {
-        let outcomes = match self {
-            Self::Applied(outcomes) => outcomes.as_slice(),
+    /// What the rules made of it.
+    pub(super) fn outcomes(&self) -> &[RuleOutcome] {
+        match self {
+            Self::Applied(outcomes) => outcomes,
             Self::Unheard | Self::Failed(_) | Self::Waits => &[],
-        };
-        outcomes.iter().flat_map(|outcome| &outcome.done)
+        }
+    }
+
+    /// What came of the effects.
+    pub(super) fn done(&self) -> impl Iterator<Item = &Done> {
+        self.outcomes().iter().flat_map(|outcome| &outcome.done)
+    }
+
+    /// Why it could not be applied.
+    pub(super) fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Failed(failure) => Some(failure),
+            Self::Unheard | Self::Applied(_) | Self::Waits => None,
+        }
     }
 }
 
 impl Failure {
-    /// Of what is no rule's.
-    pub(super) fn of_none(error: impl ToString) -> Self {
-        Self {
-            error: error.to_string(),
-            rule: None,
-        }
-    }
-
-    /// Of a rule.
-    pub(super) fn of(rule: &str, error: impl ToString) -> Self {
-        Self {
-            error: error.to_string(),
-            rule: Some(rule.to_owned()),
+    /// The rule that has failed; none where it was no rule.
+    pub(super) fn rule(&self) -> Option<&str> {
+        match self {
+            Self::Rule(RuleError { rule, .. })
+            | Self::NotLocked { rule }
+            | Self::Emitted { rule, .. }
+            | Self::Action { rule, .. } => Some(rule),
+            Self::Payload(_) | Self::Upcast(_) | Self::Refused(_) | Self::Ended => None,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tracing::field::display;
 use tracing::{error, info, warn};
 
 use super::fate::{Fate, RuleOutcome};
@@ -51,7 +52,7 @@ impl Faults {
     /// Takes note of what came of events. Returns rules that are not held any more.
     pub(super) fn note(&self, events: &[Logged], fates: &[Fate], now: DateTime<Utc>) -> Vec<String> {
         let mut rules = self.rules();
-        let has_failed = |fate: &Fate| matches!(fate, Fate::Failed(failure) if failure.rule.is_some());
+        let has_failed = |fate: &Fate| fate.failure().is_some_and(|failure| failure.rule().is_some());
         if rules.is_empty() && !fates.iter().any(has_failed) {
             return Vec::new();
         }
@@ -60,9 +61,9 @@ impl Faults {
             let entity = &event.envelope.entity_id;
             match fate {
                 Fate::Failed(failure) => {
-                    if let Some(rule) = &failure.rule {
-                        rules.entry(rule.clone()).or_default().add(entity, true, now);
-                        last_error.insert(rule.clone(), failure.error.as_str());
+                    if let Some(rule) = failure.rule() {
+                        rules.entry(rule.to_owned()).or_default().add(entity, true, now);
+                        last_error.insert(rule, failure);
                     }
                 }
                 Fate::Applied(outcomes) => {
@@ -82,7 +83,7 @@ impl Faults {
             if !is_held && failed >= ENTITIES && failed > passed {
                 record.probe_at = Some(now + PROBE);
                 self.metrics.hold(rule);
-                let error = last_error.get(rule);
+                let error = last_error.get(rule.as_str()).map(display);
                 error!(
                     rule,
                     entities = failed,

@@ -7,12 +7,11 @@ pub(crate) mod explain;
 mod fate;
 mod fault;
 pub(crate) mod join;
-mod judge;
 pub(crate) mod list;
 pub(crate) mod outcome;
 pub(crate) mod replay;
 pub(crate) mod retention;
-mod time_out;
+mod step;
 pub(crate) mod worker;
 
 use std::collections::{HashMap, HashSet};
@@ -25,7 +24,9 @@ pub(crate) use self::applier::{Applier, Halt, Lane};
 use self::batch::Batch;
 pub(crate) use self::fate::{Failure, Fate, RuleOutcome};
 pub(crate) use self::fault::Faults;
-use crate::log::parked::{self, Due, MAX_ATTEMPTS};
+use self::step::Step;
+use crate::attempts::Attempts;
+use crate::log::parked::{self, Due};
 use crate::log::{self, Logged, doubt};
 use crate::postgres::is_about_data;
 
@@ -36,9 +37,6 @@ pub(crate) const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// By how much fewer events are tried in one transaction after a process has ended during an attempt that is on record:
 /// soon the one that does it is alone.
 const FEWER: usize = 8;
-
-/// Why what ends its process each time is given up.
-const ENDED: &str = "the process ended each time it was tried";
 
 impl Applier {
     /// Reads where a partition stands, and which rules are held there.
@@ -81,9 +79,8 @@ impl Applier {
         let (Some(first), Some(first_event)) = (due.first(), events.first()) else {
             return Ok(!positions.is_empty());
         };
-        if first.is_suspect && first.attempts >= MAX_ATTEMPTS {
-            let why = Failure::of_none(ENDED);
-            self.settle(lane, first_event, Kind::Retry, first.attempts - 1, why)
+        if first.is_suspect && Attempts::OF_AN_EVENT.are_over(first.attempts) {
+            self.give_up(lane, first_event, Kind::Retry, first.attempts - 1, Failure::Ended)
                 .await?;
             return Ok(true);
         }
@@ -153,21 +150,11 @@ impl Applier {
     /// Parks events that the last worker may have been applying when it ended. They are tried as all parked ones are: on
     /// record before, and fewer at once each time that ends a process.
     async fn doubt(&self, lane: &mut Lane, events: &[Logged]) -> Result<(), Halt> {
-        let mut transaction = self.pool.begin().await?;
-        let position = events.last().map_or(lane.cursor.position, |event| event.position);
-        let cursor = lane
-            .cursor
-            .advance(&mut transaction, lane.partition, position, self.worker);
-        let cursor = cursor.await?.ok_or(Halt::Fenced)?;
-        if let Some(last) = events.last()
-            && !log::holds(&mut *transaction, last).await?
-        {
-            return Err(Halt::Fenced);
-        }
-        parked::doubt(&mut transaction, lane.partition, events, &lane.parked, self.clock.now()).await?;
-        doubt::clear(&mut transaction, lane.partition).await?;
-        transaction.commit().await?;
-        lane.cursor = cursor;
+        let now = self.clock.now();
+        let mut step = Step::begin(self, lane, events, now).await?;
+        parked::doubt(step.connection()?, lane.partition, events, &lane.parked, now).await?;
+        doubt::clear(step.connection()?, lane.partition).await?;
+        step.commit(lane).await?;
         lane.is_doubted = false;
         lane.parked
             .extend(events.iter().map(|event| event.envelope.entity_id.clone()));
@@ -185,7 +172,7 @@ impl Applier {
         let before = HashMap::from([(event.position, attempts)]);
         let fates = match self.attempt(lane, std::slice::from_ref(event), kind, before).await {
             Err(Halt::Database(error)) if is_about_data(&error) => {
-                self.settle(lane, event, kind, attempts, Failure::of_none(error))
+                self.give_up(lane, event, kind, attempts, Failure::Refused(error))
                     .await?
             }
             done => done?,
@@ -194,7 +181,7 @@ impl Applier {
     }
 
     /// Ends an attempt that cannot be made, or that the database has refused.
-    async fn settle(
+    async fn give_up(
         &self,
         lane: &mut Lane,
         event: &Logged,
@@ -202,11 +189,9 @@ impl Applier {
         attempts: i32,
         why: Failure,
     ) -> Result<Vec<Fate>, Halt> {
-        let events = std::slice::from_ref(event);
         let before = HashMap::from([(event.position, attempts)]);
-        let (mut batch, transaction) = Batch::begin(self, lane, events, kind, before).await?;
-        batch.fates = vec![Fate::Failed(why)];
-        batch.finish(lane, transaction).await
+        let batch = Batch::begin(self, lane, std::slice::from_ref(event), kind, before).await?;
+        batch.fail(lane, why).await
     }
 
     async fn attempt(
@@ -216,9 +201,9 @@ impl Applier {
         kind: Kind,
         attempts: HashMap<i64, i32>,
     ) -> Result<Vec<Fate>, Halt> {
-        let (mut batch, transaction) = Batch::begin(self, lane, events, kind, attempts).await?;
-        let transaction = batch.decide(lane, transaction).await?;
-        batch.finish(lane, transaction).await
+        let mut batch = Batch::begin(self, lane, events, kind, attempts).await?;
+        batch.decide(lane).await?;
+        batch.finish(lane).await
     }
 }
 

@@ -210,7 +210,7 @@ fn difference(event: &Logged, fate: &Fate, before: &HashMap<i64, Value>) -> Opti
             }
             now
         }
-        Fate::Failed(failure) => json!({ "error": failure.error }),
+        Fate::Failed(failure) => json!({ "error": failure.to_string() }),
     };
     // A rule that has looked and done nothing is as good as one that has not looked.
     (acts(&before) != acts(&now)).then(|| Difference {

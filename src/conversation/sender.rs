@@ -20,7 +20,7 @@ use super::decision::DIGEST;
 use super::outbox::{self, Became, CALL, CHAT, CallBody, Due, HttpCall, MessageBody};
 use super::webhook::{Outcome, Request, Webhooks};
 use super::{Conversation, chat};
-use crate::backoff::Backoff;
+use crate::attempts::Attempts;
 use crate::session::session_id;
 use crate::upstream::Breakers;
 
@@ -29,15 +29,6 @@ const POLL: Duration = Duration::from_secs(1);
 
 /// So many requests are under way at a time.
 const PLACES: usize = 32;
-
-/// After so many attempts a request is given up; that is about a quarter of an hour at most.
-const MAX_ATTEMPTS: i32 = 8;
-
-/// How long to wait after a failed attempt.
-const BACKOFF: Backoff = Backoff {
-    base: Duration::from_secs(1),
-    cap: Duration::from_secs(300),
-};
 
 /// How long a host that fails is left alone; as its breaker does.
 const REST: TimeDelta = TimeDelta::seconds(5);
@@ -177,10 +168,8 @@ impl Sender {
                 attempts: attempts - 1,
                 due_at: now + REST,
             },
-            Outcome::Retry { after, reason } if attempts < MAX_ATTEMPTS => {
-                let wait = BACKOFF
-                    .wait(u32::try_from(attempts).unwrap_or(1))
-                    .max(after.unwrap_or_default());
+            Outcome::Retry { after, reason } if !Attempts::OF_A_REQUEST.are_over(attempts) => {
+                let wait = Attempts::wait_after(attempts).max(after.unwrap_or_default());
                 debug!(reason, wait_ms = wait.as_millis(), "not sent; trying again");
                 let due_at = now + TimeDelta::from_std(wait).unwrap_or(REST);
                 Became::Again { attempts, due_at }

@@ -1,24 +1,13 @@
 //! Events that wait: one that failed, to be tried again, and those of its entity behind it.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
-use crate::backoff::Backoff;
 use crate::log::Logged;
-
-/// How often an event is tried before it is a dead letter.
-pub(crate) const MAX_ATTEMPTS: i32 = 5;
-
-/// How long to wait after an attempt that failed: at most 1, 2, 4 and 8 seconds.
-const BACKOFF: Backoff = Backoff {
-    base: Duration::from_secs(1),
-    cap: Duration::from_secs(300),
-};
 
 /// An event whose time has come to be tried again.
 #[derive(Clone, Debug)]
@@ -43,7 +32,7 @@ pub(crate) struct Failed<'a> {
     pub(crate) attempts: i32,
     /// None: when its rule is mended.
     pub(crate) retry_at: Option<DateTime<Utc>>,
-    pub(crate) error: &'a str,
+    pub(crate) error: String,
     pub(crate) rule: Option<&'a str>,
 }
 
@@ -54,11 +43,6 @@ pub(crate) struct HeldRule {
     pub(crate) events: i64,
     /// Of one of them.
     pub(crate) error: Option<String>,
-}
-
-/// How long to wait after so many attempts.
-pub(crate) fn wait_after(attempts: i32) -> Duration {
-    BACKOFF.wait(attempts.unsigned_abs())
 }
 
 /// The entities of a partition that are held up.
@@ -157,7 +141,7 @@ pub(crate) async fn fail(transaction: &mut PgConnection, partition: u8, failed: 
     let received: Vec<DateTime<Utc>> = failed.iter().map(|failed| failed.event.received_at).collect();
     let attempts: Vec<i32> = failed.iter().map(|failed| failed.attempts).collect();
     let retries: Vec<Option<DateTime<Utc>>> = failed.iter().map(|failed| failed.retry_at).collect();
-    let errors: Vec<&str> = failed.iter().map(|failed| failed.error).collect();
+    let errors: Vec<&str> = failed.iter().map(|failed| failed.error.as_str()).collect();
     let rules: Vec<Option<&str>> = failed.iter().map(|failed| failed.rule).collect();
     sqlx::query!(
         "insert into rejoinder.parked_events (partition, entity_id, position, received_at, attempts, retry_at, error, rule)

@@ -12,5 +12,5 @@ mod sees;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::rule::{Join, JoinMode, Rule, Trigger};
+pub(crate) use self::rule::{Join, JoinMode, Rule, RuleError, Trigger};
 pub(crate) use self::scope::{Scope, SeenEvent};

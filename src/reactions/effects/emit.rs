@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 use toml::Spanned;
 use uuid::Uuid;
 
-use super::kind::{Batch, Compiled, Kind, Made, NotHere};
+use super::kind::{Batch, Compiled, Kind, Made, NoEvent, NotEmitted, NotHere};
 use super::text::text;
 use crate::event::catalogue::Catalogue;
 use crate::event::envelope::Envelope;
@@ -107,7 +107,11 @@ impl Kind for Emit {
     }
 
     /// Its id is made of what has led to it, so it is stored once however often that is applied.
-    fn emitted(made: &Made<'_, Self>, catalogue: &Catalogue, now: DateTime<Utc>) -> Result<Option<Envelope>, String> {
+    fn emitted(
+        made: &Made<'_, Self>,
+        catalogue: &Catalogue,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Envelope>, NotEmitted> {
         let Emit {
             event_type,
             entity_id,
@@ -116,8 +120,12 @@ impl Kind for Emit {
         } = made.effect;
         let event = &made.event.envelope;
         let hops = hops(event) + 1;
+        let no_event = |why: NoEvent| NotEmitted {
+            event_type: event_type.clone(),
+            why,
+        };
         if hops > MAX_HOPS {
-            return Err(format!("{event_type} is emitted in a circle"));
+            return Err(no_event(NoEvent::Circle));
         }
         let seed = format!("{}/{}/{}", made.event.name(), made.rule, made.index);
         let emitted = Envelope {
@@ -128,17 +136,13 @@ impl Kind for Emit {
             entity_id: entity_id.clone(),
             user_id: event.user_id.clone(),
             schema_version: *schema_version,
-            payload: serde_json::value::to_raw_value(payload).map_err(|error| format!("{event_type}: {error}"))?,
+            payload: serde_json::value::to_raw_value(payload).map_err(|error| no_event(error.into()))?,
             traceparent: event.traceparent.clone(),
         };
-        emitted.check().map_err(|error| format!("{event_type}: {error}"))?;
-        if let Err(violations) = catalogue.check(event_type, *schema_version, &emitted.payload) {
-            let violations: Vec<String> = violations
-                .iter()
-                .map(|violation| format!("{}: {}", violation.pointer, violation.message))
-                .collect();
-            return Err(format!("{event_type}: {}", violations.join("; ")));
-        }
+        emitted.check().map_err(|error| no_event(error.into()))?;
+        catalogue
+            .check(event_type, *schema_version, &emitted.payload)
+            .map_err(|violations| no_event(NoEvent::Schema(violations)))?;
         Ok(Some(emitted))
     }
 }

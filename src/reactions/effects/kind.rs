@@ -9,8 +9,8 @@ use sqlx::PgConnection;
 use crate::config::NotificationSettings;
 use crate::conversation::AfterCommit;
 use crate::conversation::recipient::{Reaches, Recipients};
-use crate::event::catalogue::Catalogue;
-use crate::event::envelope::Envelope;
+use crate::event::catalogue::{Catalogue, Violation};
+use crate::event::envelope::{BadEnvelope, Envelope};
 use crate::expression::EvalError;
 use crate::log::Logged;
 use crate::reactions::checker::Checker;
@@ -47,12 +47,12 @@ pub(crate) trait Kind: Sized {
     /// Says to `known`, the facts about an entity, what it makes of them: events that follow in the batch see it.
     fn recall(&self, _entity: &str, _known: &mut Map<String, Value>) {}
 
-    /// The event that it tells of. An error says what is wrong with it, after its type.
+    /// The event that it tells of.
     fn emitted(
         _made: &Made<'_, Self>,
         _catalogue: &Catalogue,
         _now: DateTime<Utc>,
-    ) -> Result<Option<Envelope>, String> {
+    ) -> Result<Option<Envelope>, NotEmitted> {
         Ok(None)
     }
 
@@ -128,6 +128,27 @@ pub(crate) struct Batch<'a> {
     pub(super) recipients: Recipients,
 }
 
+/// What an effect tells of is no event.
+#[derive(Debug, thiserror::Error)]
+#[error("{event_type}{why}")]
+pub(crate) struct NotEmitted {
+    pub(super) event_type: String,
+    pub(super) why: NoEvent,
+}
+
+/// Why it is none, as it is said after its type.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoEvent {
+    #[error(" is emitted in a circle")]
+    Circle,
+    #[error(": {0}")]
+    Payload(#[from] serde_json::Error),
+    #[error(": {0}")]
+    Envelope(#[from] BadEnvelope),
+    #[error(": {}", all(.0))]
+    Schema(Vec<Violation>),
+}
+
 /// What came of an effect with which the batch has nothing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -142,4 +163,12 @@ pub(crate) struct Remark {
     pub(crate) is_nobody: bool,
     /// For people.
     pub(crate) text: String,
+}
+
+/// Violations, on one line.
+fn all(violations: &[Violation]) -> String {
+    let each = violations
+        .iter()
+        .map(|violation| format!("{}: {}", violation.pointer, violation.message));
+    each.collect::<Vec<_>>().join("; ")
 }

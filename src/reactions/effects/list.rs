@@ -107,8 +107,8 @@ macro_rules! effects {
             /// The event that it tells of.
             ///
             /// # Errors
-            /// What is wrong with it, after its type.
-            pub(crate) fn emitted(&self, catalogue: &Catalogue, now: DateTime<Utc>) -> Result<Option<Envelope>, String> {
+            /// [`NotEmitted`] when it is none.
+            pub(crate) fn emitted(&self, catalogue: &Catalogue, now: DateTime<Utc>) -> Result<Option<Envelope>, NotEmitted> {
                 match self.effect {
                     $(Effect::$Kind(effect) => <$file::$Kind>::emitted(&self.with(effect), catalogue, now),)+
                 }

@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use sqlx::PgConnection;
 
 use self::kind::{Batch, Compiled as _, Kind};
-pub(crate) use self::kind::{Made, Remark};
+pub(crate) use self::kind::{Made, NotEmitted, Remark};
 use super::checker::Checker;
 use super::sees::Sees;
 use crate::config::NotificationSettings;

@@ -79,7 +79,20 @@ impl Compiled for RunAction {
     }
 }
 
-/// Runs an action that is written in Rust; its error as text. `payload` is the event's, in the newest version.
+/// Why an action that is written in Rust was not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ActionError {
+    #[error("there is no action {name:?}")]
+    Unknown { name: String },
+    #[error("action {name}: {error:#}")]
+    Failed { name: String, error: anyhow::Error },
+    #[error("action {name} panicked")]
+    Panicked { name: String },
+    #[error("action {name} took longer than {} s", ACTION_LIMIT.as_secs())]
+    TooSlow { name: String },
+}
+
+/// Runs an action that is written in Rust. `payload` is the event's, in the newest version.
 ///
 /// # Errors
 /// When the connection is gone.
@@ -89,17 +102,20 @@ pub(crate) async fn run(
     event: &Logged,
     payload: Value,
     transaction: Transaction<'static, Postgres>,
-) -> sqlx::Result<(Result<(), String>, Transaction<'static, Postgres>)> {
+) -> sqlx::Result<(Result<(), ActionError>, Transaction<'static, Postgres>)> {
     let Some(action) = actions.get(name) else {
-        return Ok((Err(format!("there is no action {name:?}")), transaction));
+        return Ok((Err(ActionError::Unknown { name: name.to_owned() }), transaction));
     };
     let (tx, home) = Tx::around(transaction);
     let event = event_of(event, payload);
     let running = AssertUnwindSafe(async { action(event, tx).await }).catch_unwind();
     let done = match tokio::time::timeout(ACTION_LIMIT, running).await {
-        Ok(Ok(done)) => done.map_err(|error| format!("action {name}: {error:#}")),
-        Ok(Err(_)) => Err(format!("action {name} panicked")),
-        Err(_) => Err(format!("action {name} took longer than {} s", ACTION_LIMIT.as_secs())),
+        Ok(Ok(done)) => done.map_err(|error| ActionError::Failed {
+            name: name.to_owned(),
+            error,
+        }),
+        Ok(Err(_)) => Err(ActionError::Panicked { name: name.to_owned() }),
+        Err(_) => Err(ActionError::TooSlow { name: name.to_owned() }),
     };
     // An action that keeps its transaction for itself has kept the connection, too.
     let transaction = home.take().ok_or(sqlx::Error::WorkerCrashed)?;
