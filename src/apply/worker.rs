@@ -31,6 +31,10 @@ const COALESCE: Duration = Duration::from_millis(5);
 /// How often the database is asked whether a wake-up was missed, or something is due.
 const POLL: Duration = Duration::from_secs(1);
 
+/// How many batches of parked events are applied before one of new events: what they emit is new, too, and so are the events
+/// of all other partitions, which would be served in turn with each of them.
+const RETRIES: u32 = 4;
+
 /// How long to wait after the database failed.
 const RECOVER: Duration = Duration::from_millis(500);
 
@@ -175,7 +179,11 @@ impl Worker {
         };
         let bit = 1 << partition;
         let is_due = self.due.fetch_and(!bit, Ordering::AcqRel) & bit != 0;
-        let has_retried = is_due && self.applier.retry(lane).await?;
+        let mut retried = 0;
+        while is_due && retried < RETRIES && self.applier.retry(lane).await? {
+            retried += 1;
+        }
+        let has_retried = retried > 0;
         let events = log::read(
             self.database.events(),
             partition,
