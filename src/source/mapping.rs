@@ -23,8 +23,8 @@ use crate::expression::Expression;
 /// What an expression may look at.
 const VARIABLES: [&str; 6] = ["body", "headers", "item", "received", "sha256", "source"];
 
-/// A verified request.
-pub(super) struct Request<'a> {
+/// What a mapping reads: a request that is verified.
+pub(super) struct Input<'a> {
     pub(super) headers: &'a HeaderMap,
     pub(super) body: &'a [u8],
     /// When it came.
@@ -111,13 +111,8 @@ impl Mapping {
     }
 
     /// The envelopes of a request; one that cannot be made is told in its place.
-    pub(super) fn read_events(
-        &self,
-        source: &Arc<str>,
-        request: &Request<'_>,
-        limit: usize,
-    ) -> Result<Items, NotEvents> {
-        let Request {
+    pub(super) fn read_events(&self, source: &Arc<str>, request: &Input<'_>, limit: usize) -> Result<Items, NotEvents> {
+        let Input {
             headers,
             body,
             received,

@@ -179,7 +179,7 @@ impl Source {
             },
             Format::CloudEvents => cloudevents::read(&self.name, headers, body, received, limit)?,
             Format::Mapped(mapping) => {
-                let request = mapping::Request {
+                let request = mapping::Input {
                     headers,
                     body,
                     received,
