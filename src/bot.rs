@@ -10,9 +10,9 @@ use std::time::Duration;
 
 pub use self::intent::{By, Intent, Texts};
 pub(crate) use self::routes::Routes;
-use crate::dialogflow;
 use crate::handler::reaction::{self, Actions, Event};
 use crate::handler::{Handler, Tx};
+use crate::platform;
 use crate::postgres::DemoData;
 use sqlx::migrate::Migrator;
 
@@ -184,7 +184,7 @@ impl Bot {
             .intents
             .iter()
             .find_map(|intent| Some((&intent.name, intent.example?)))?;
-        Some(dialogflow::example(name, parameters))
+        Some(platform::example(name, parameters))
     }
 
     /// The list, in order.

@@ -6,11 +6,11 @@ use actix_web::{HttpResponse, ResponseError};
 use serde_json::json;
 
 use crate::conversation::NoStream;
-use crate::dialogflow::NotATurn;
 use crate::fulfillment::Refused;
 use crate::intake::door as events;
 use crate::intake::door::{Receipt, Status};
 use crate::intake::overload::RETRY_AFTER_S;
+use crate::platform::NotATurn;
 use crate::session::BadSessionName;
 use crate::source::{Handshake, HandshakeStatus, NotEvents, Refused as NotTheSender};
 

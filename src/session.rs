@@ -1,35 +1,42 @@
-//! The full name of a conversation, and the ids of the contexts that live in it.
+//! The name of a conversation, and the ids of the contexts that live in it.
 
 use std::fmt;
 
-/// A session's full name, in one of Dialogflow's shapes:
+/// A conversation's full name, as its platform gave it: the key to all that is kept of it.
+///
+/// The name says whose it is. One that begins with `projects/` is Dialogflow's:
 ///
 /// * ES: `projects/P[/locations/L]/agent[/environments/E/users/U]/sessions/S`
 /// * CX: `projects/P/locations/L/agents/A[/environments/E]/sessions/S`
 ///
-/// Ids are kept as they came: they run past the documented 36 characters and may hold a colon.
+/// A platform whose names are not its own by their shape has them with its name and a colon before them, as `rasa:4711`
+/// would be. No name of Dialogflow's begins so: what stands before the first `/` of one is `projects`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SessionName(Box<str>);
 
 /// Text that is not a session's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "found {0:?}, expected projects/…/agent/sessions/… (ES; also with locations/… or environments/…/users/…) \
-     or projects/…/locations/…/agents/…/sessions/… (CX)"
-)]
-pub struct BadSessionName(String);
+#[error("found {found:?}, expected {expected}")]
+pub struct BadSessionName {
+    found: String,
+    expected: &'static str,
+}
 
-impl SessionName {
-    /// Reads a name.
-    ///
-    /// # Errors
-    /// [`BadSessionName`] when `name` has none of the six shapes.
-    pub fn parse(name: &str) -> Result<Self, BadSessionName> {
-        if is_session(name) {
-            Ok(Self(name.into()))
-        } else {
-            Err(BadSessionName(name.chars().take(200).collect()))
+impl BadSessionName {
+    /// `expected` says what its platform's names look like.
+    pub(crate) fn new(found: &str, expected: &'static str) -> Self {
+        Self {
+            found: found.chars().take(200).collect(),
+            expected,
         }
+    }
+}
+
+// How a name is read (`SessionName::parse`) is known to the platforms.
+impl SessionName {
+    /// The session of this name, which its platform has read.
+    pub(crate) fn of(name: &str) -> Self {
+        Self(name.into())
     }
 
     /// The full name.
@@ -37,9 +44,9 @@ impl SessionName {
         &self.0
     }
 
-    /// What stands after `/sessions/`.
+    /// Its last part: what stands after the last `/`, in Dialogflow after `/sessions/`.
     pub fn id(&self) -> &str {
-        self.0.rsplit('/').next().unwrap_or(&self.0)
+        session_id(&self.0)
     }
 }
 
@@ -47,34 +54,6 @@ impl fmt::Display for SessionName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-fn is_session(name: &str) -> bool {
-    let parts: Vec<&str> = name.split('/').collect();
-    if parts.iter().any(|part| part.is_empty()) || name.chars().any(char::is_control) {
-        return false;
-    }
-    let in_agent = match parts.as_slice() {
-        ["projects", _, "agent", rest @ ..] | ["projects", _, "locations", _, "agent", rest @ ..] => rest,
-        ["projects", _, "locations", _, "agents", _, "sessions", _]
-        | [
-            "projects",
-            _,
-            "locations",
-            _,
-            "agents",
-            _,
-            "environments",
-            _,
-            "sessions",
-            _,
-        ] => return true,
-        _ => return false,
-    };
-    matches!(
-        in_agent,
-        ["sessions", _] | ["environments", _, "users", _, "sessions", _]
-    )
 }
 
 /// A context's id: lower case, `a-z 0-9 _ - %`, 1 to 250 bytes, and none that Dialogflow keeps for itself.
@@ -97,11 +76,6 @@ impl ContextId {
         } else {
             Err(BadContextId(id.chars().take(200).collect()))
         }
-    }
-
-    /// The CX session parameter that stands for the context; CX names take no `%`.
-    pub(crate) fn cx_parameter(&self) -> String {
-        self.0.replace('%', "_")
     }
 
     /// The id.
@@ -142,7 +116,7 @@ const fn ends_with(text: &[u8], end: &[u8]) -> bool {
     true
 }
 
-/// What stands after `/sessions/`, as the logs of turns have it.
+/// The last part of a session's name, as the logs of turns have it.
 pub(crate) fn session_id(session: &str) -> &str {
     session.rsplit('/').next().unwrap_or(session)
 }
@@ -152,29 +126,6 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-
-    #[rstest]
-    #[case("projects/p-1/agent/sessions/s")]
-    #[case("projects/p/agent/environments/draft/users/-/sessions/dfMessenger-1:detectIntent")]
-    #[case("projects/p/locations/europe-west2/agent/sessions/s")]
-    #[case("projects/p/locations/us/agent/environments/e/users/u/sessions/s")]
-    #[case("projects/p/locations/global/agents/a/sessions/s")]
-    #[case("projects/p/locations/global/agents/a/environments/-/sessions/s")]
-    fn every_shape_is_read(#[case] name: &str) {
-        assert_eq!(SessionName::parse(name).unwrap().as_str(), name);
-    }
-
-    #[rstest]
-    #[case("")]
-    #[case("the session")]
-    #[case("projects/p/agent/sessions/s\0")]
-    #[case("projects/p/agent/sessions/")]
-    #[case("projects/p/agent/environments/e/sessions/s")]
-    #[case("projects/p/agents/a/sessions/s")]
-    #[case("projects/p/agent/sessions/s/contexts/c")]
-    fn other_text_is_refused(#[case] name: &str) {
-        assert!(SessionName::parse(name).is_err());
-    }
 
     #[rstest]
     #[case("account-info", true)]

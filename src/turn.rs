@@ -4,12 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::session::SessionName;
 
-/// The key under which a context of ES holds once more what we keep in it. Dialogflow ES writes the parameters of each
-/// turn into every active context, an unfilled one as `""`, so what stands there under the name of a parameter is soon
-/// another's. No parameter of an agent may have this name.
-pub(crate) const KEPT: &str = "rejoinder";
-
-/// The API that a turn speaks, and in which its reply is written.
+/// The API that a turn speaks, and in which its reply is written. It tells the platform, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Api {
     /// Dialogflow ES, v2.
@@ -141,25 +136,6 @@ impl Turn {
     /// The active context with this id, whatever the case of either.
     pub fn context(&self, id: &str) -> Option<&ActiveContext> {
         self.contexts.iter().find(|context| context.id.eq_ignore_ascii_case(id))
-    }
-
-    /// What was kept in the context of this id: in ES as it was written, whatever the platform has written into the
-    /// context since; all parameters of a context that we have not written. In CX a session parameter that is an object.
-    pub fn kept(&self, id: &str) -> Option<&Map<String, Value>> {
-        match self.api {
-            Api::EsV2 | Api::EsV2beta1 => {
-                let context = self.context(id).filter(|context| context.lifespan != Some(0))?;
-                let ours = context.parameters.get(KEPT).and_then(Value::as_object);
-                Some(ours.unwrap_or(&context.parameters))
-            }
-            Api::CxV3 => {
-                // Names of CX parameters take no `%`, and their case does not count.
-                let name = id.replace('%', "_");
-                let mut parameters = self.parameters.iter();
-                let (_, value) = parameters.find(|(key, _)| key.eq_ignore_ascii_case(&name))?;
-                value.as_object()
-            }
-        }
     }
 
     /// ES: whether Dialogflow is still filling the intent's slots, or the user has just cancelled that.

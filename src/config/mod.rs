@@ -13,7 +13,6 @@ mod turn;
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::ops::RangeInclusive;
 
 use clap::{Args, Command, CommandFactory, FromArgMatches as _, Parser};
 use tracing::{info, warn};
@@ -29,6 +28,8 @@ pub use self::server::ServerSettings;
 pub(crate) use self::server::address;
 pub use self::turn::{NoBudget, TurnSettings};
 use crate::nearest::nearest;
+pub use crate::number::whole_number;
+pub use crate::platform::{DialogflowSettings, EsApi};
 
 /// All settings of the service; `B` are those of the bot.
 #[derive(Clone, Debug, Args)]
@@ -160,18 +161,6 @@ pub(crate) fn defaults<B: Args>() -> Settings<B> {
     Line::<B>::from_arg_matches(&matches)
         .expect("defaults are valid")
         .settings
-}
-
-/// Reads a whole number of a setting, for clap's `value_parser`; the error says what is expected.
-pub fn whole_number<T>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
-where
-    T: TryFrom<u64> + 'static,
-{
-    move |text| {
-        let number = text.parse::<u64>().ok().filter(|number| range.contains(number));
-        let number = number.and_then(|number| T::try_from(number).ok());
-        number.ok_or_else(|| format!("expected a whole number from {} to {}", range.start(), range.end()))
-    }
 }
 
 /// The base URL of what listens on this machine at the first of these settings that is set, for commands that speak to it.

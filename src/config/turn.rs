@@ -3,19 +3,16 @@
 use std::time::Duration;
 
 use super::whole_number;
-use crate::dialogflow::EsApi;
+use crate::platform::DialogflowSettings;
 use crate::turn::Api;
-
-/// Dialogflow ES waits this long, whatever is set.
-const ES_LIMIT_MS: u64 = 5_000;
 
 /// Time limits and sizes of turns.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Turns")]
 pub struct TurnSettings {
-    /// How long Dialogflow CX waits for the webhook, in milliseconds, 1000 to 30000, as set in the agent (ES always waits 5000)
-    #[arg(long, env = "CX_LIMIT_MS", default_value = "5000", value_parser = whole_number::<u64>(1_000..=30_000))]
-    pub cx_limit_ms: u64,
+    /// What no request of Dialogflow tells of its agent.
+    #[command(flatten)]
+    pub dialogflow: DialogflowSettings,
     /// How long before the platform's limit the answer goes out, in milliseconds, 50 to 4900
     #[arg(long, env = "ANSWER_MARGIN_MS", default_value = "500", value_parser = whole_number::<u64>(50..=4_900))]
     pub answer_margin_ms: u64,
@@ -31,9 +28,6 @@ pub struct TurnSettings {
     /// How much memory the handlers' cache may take, in MiB, 1 to 65536
     #[arg(long, env = "CACHE_MIB", default_value = "16", value_parser = whole_number::<u64>(1..=65_536))]
     pub cache_mib: u64,
-    /// Which API an ES agent speaks: auto, v2 or v2beta1 (set that when the agent's beta features are on)
-    #[arg(long, env = "ES_API", default_value = "auto")]
-    pub es_api: EsApi,
 }
 
 /// Settings that contradict each other.
@@ -50,7 +44,7 @@ impl TurnSettings {
     /// # Errors
     /// [`NoBudget`] when the margin takes all of it.
     pub fn check(&self) -> Result<(), NoBudget> {
-        let (margin, limit) = (self.answer_margin_ms, self.cx_limit_ms);
+        let (margin, limit) = (self.answer_margin_ms, self.dialogflow.cx_limit_ms);
         if margin + 50 > limit {
             Err(NoBudget { margin, limit })
         } else {
@@ -60,21 +54,17 @@ impl TurnSettings {
 
     /// How long a turn may take, from the arrival of its request to the last byte of its answer.
     pub fn budget(&self, api: Api) -> Duration {
-        let limit = match api {
-            Api::EsV2 | Api::EsV2beta1 => ES_LIMIT_MS,
-            Api::CxV3 => self.cx_limit_ms,
-        };
-        Duration::from_millis(limit.saturating_sub(self.answer_margin_ms))
+        self.less_the_margin(self.dialogflow.limit(api))
     }
 
-    /// When an answer is due, and when it is too late, for each platform.
-    pub(crate) fn limits(&self) -> [Duration; 4] {
-        [
-            self.budget(Api::EsV2),
-            Duration::from_millis(ES_LIMIT_MS),
-            self.budget(Api::CxV3),
-            Duration::from_millis(self.cx_limit_ms),
-        ]
+    /// When an answer is due, and when it is too late, for each time that a platform waits.
+    pub(crate) fn limits(&self) -> Vec<Duration> {
+        let limits = self.dialogflow.limits().into_iter();
+        limits.flat_map(|limit| [self.less_the_margin(limit), limit]).collect()
+    }
+
+    fn less_the_margin(&self, limit: Duration) -> Duration {
+        limit.saturating_sub(Duration::from_millis(self.answer_margin_ms))
     }
 
     /// How long a handler may run.

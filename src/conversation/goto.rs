@@ -11,9 +11,10 @@ use sqlx::{PgConnection, PgExecutor};
 use tracing::warn;
 use uuid::Uuid;
 
+use crate::platform;
 use crate::reply::{Answer, FollowUp, KeptContext};
 use crate::session::ContextId;
-use crate::turn::{ActiveContext, Api, Turn};
+use crate::turn::{Api, Turn};
 
 /// A conversation that has no turn for so long is not moved any more.
 const EXPIRES: TimeDelta = TimeDelta::hours(24);
@@ -228,34 +229,17 @@ impl Taken {
         }
         let mut moved = Turn::clone(turn);
         for context in &self.contexts {
-            match moved.api {
-                Api::EsV2 | Api::EsV2beta1 => {
-                    moved.contexts.retain(|active| active.id != context.id.as_str());
-                    moved.contexts.push(ActiveContext {
-                        id: context.id.as_str().to_owned(),
-                        lifespan: Some(context.lifespan),
-                        parameters: context.parameters.clone(),
-                    });
-                }
-                Api::CxV3 => {
-                    let name = context.id.cx_parameter();
-                    moved.parameters.retain(|key, _| !key.eq_ignore_ascii_case(&name));
-                    moved.parameters.insert(name, Value::Object(context.parameters.clone()));
-                }
-            }
+            moved.keep(context);
         }
         Arc::new(moved)
     }
 
-    /// The follow-up event that is the answer instead of the handler's. CX takes none from a webhook.
+    /// The follow-up event that is the answer instead of the handler's, where the platform takes one.
     pub(crate) fn follow_up(&self, api: Api) -> Option<Answer> {
         let (event, parameters) = self.event.as_ref()?;
-        match api {
-            Api::EsV2 | Api::EsV2beta1 => {}
-            Api::CxV3 => {
-                warn!(event.name = event, "goto left out: CX takes no event from a webhook");
-                return None;
-            }
+        if !platform::takes_events(api) {
+            warn!(event.name = event, "goto left out: CX takes no event from a webhook");
+            return None;
         }
         let follow_up = parameters
             .iter()

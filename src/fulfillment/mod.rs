@@ -23,13 +23,13 @@ use crate::bot::{By, Intent, Routes};
 use crate::clock::before;
 use crate::config::TurnSettings;
 use crate::conversation::user;
-use crate::dialogflow::{self, NotATurn};
 use crate::fail::{self, Fail};
 use crate::handler::{Identity, Services};
 use crate::idempotency::key::TurnKey;
+use crate::platform::{self, NotATurn};
 use crate::reply::{Answer, Reply};
 use crate::telemetry::{Metrics, TURN_LINES};
-use crate::turn::{Api, Turn, beginning};
+use crate::turn::{Turn, beginning};
 
 /// Why a request is not answered as a turn.
 #[derive(Debug, thiserror::Error)]
@@ -120,7 +120,7 @@ impl Fulfillment {
 
     /// Reads what is asked, and who answers it.
     fn read(&self, body: Bytes, arrived: Instant) -> Result<Asked, Refused> {
-        let turn = Arc::new(dialogflow::decode(&body, self.settings.es_api)?);
+        let turn = Arc::new(platform::decode(&body, self.settings.dialogflow.es_api)?);
         let span = Span::current();
         if !span.is_disabled() {
             // At once, since each record writes the span's fields anew.
@@ -364,7 +364,7 @@ impl Fulfillment {
     }
 
     fn say(&self, turn: &Turn, text: &str) -> Answered {
-        let body = dialogflow::encode(turn, &Answer::from(Reply::text(text)));
+        let body = platform::encode(turn, &Answer::from(Reply::text(text)));
         Answered {
             body: Some(body),
             is_reply: false,
@@ -389,14 +389,7 @@ fn slots_text(asked: &Asked) -> String {
 }
 
 fn no_handler(turn: &Turn) -> Refused {
-    let field = match turn.api {
-        Api::EsV2 | Api::EsV2beta1 => "queryResult.intent.displayName",
-        Api::CxV3 => "fulfillmentInfo.tag",
-    };
-    let found = match turn.api {
-        Api::EsV2 | Api::EsV2beta1 => &turn.intent,
-        Api::CxV3 => &turn.tag,
-    };
+    let (field, found) = platform::intent_field(turn);
     Refused::NoHandler {
         field,
         found: found.chars().take(200).collect(),

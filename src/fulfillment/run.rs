@@ -12,10 +12,10 @@ use super::Answered;
 use super::asked::Asked;
 use crate::clock::before;
 use crate::conversation::Taken;
-use crate::dialogflow;
 use crate::fail::Fail;
 use crate::handler::{Awaited, Deadline, Identity, Scope, Services};
 use crate::idempotency::record;
+use crate::platform;
 use crate::reply::{Answer, FormReply, FormState, Reply};
 
 /// One run of one handler.
@@ -54,7 +54,7 @@ impl Run {
     /// The handler's reply, encoded; committed, if it took a transaction.
     async fn reply(&self, gotos: &Taken) -> Result<Bytes, Fail> {
         if let Some(answer) = gotos.follow_up(self.asked.turn.api) {
-            return Ok(dialogflow::encode(&self.asked.turn, &gotos.kept_in(answer)));
+            return Ok(platform::encode(&self.asked.turn, &gotos.kept_in(answer)));
         }
         let handler_ends = Instant::now() + self.limit;
         let scope = Scope {
@@ -79,7 +79,7 @@ impl Run {
         if let Some(reason) = answer.broken() {
             return Err(Fail::bug(reason));
         }
-        let body = dialogflow::encode(&self.asked.turn, &gotos.kept_in(answer));
+        let body = platform::encode(&self.asked.turn, &gotos.kept_in(answer));
         if let Some(mut transaction) = transaction.take() {
             record::save(&mut transaction, &self.asked.key, &body).await?;
             transaction.commit().await?;
@@ -121,7 +121,7 @@ impl Run {
                 value: None,
             });
         }
-        let body = dialogflow::encode(&self.asked.turn, &gotos.kept_in(Answer::from(reply)));
+        let body = platform::encode(&self.asked.turn, &gotos.kept_in(Answer::from(reply)));
         Answered {
             body: Some(body),
             is_reply: false,

@@ -9,8 +9,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{FromTurn, Read, Scope};
-use crate::dialogflow;
 use crate::fail::Fail;
+use crate::platform;
 use crate::session::SessionName;
 
 /// The conversation's full name.
@@ -134,6 +134,6 @@ impl FromTurn for Raw {
     const READS: &'static [Read] = &[Read::Request];
 
     async fn from_turn(scope: &Scope) -> Result<Self, Fail> {
-        dialogflow::raw(&scope.body).map(Self).map_err(Fail::bug)
+        platform::raw(&scope.body).map(Self).map_err(Fail::bug)
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use crate::dialogflow;
+use crate::platform;
 use crate::turn::{ActiveContext, FormParameter, Lifespan, Page, Sentiment, Turn};
 
 /// SHA-256 of what a key is made of.
@@ -197,14 +197,9 @@ impl Hasher {
 
     /// All that is in the request but for the response id.
     fn request(&mut self, body: &[u8]) {
-        match dialogflow::raw(body) {
-            Ok(Value::Object(mut fields)) => {
-                for id in dialogflow::RESPONSE_IDS {
-                    fields.remove(id);
-                }
-                self.object(&fields);
-            }
-            Ok(_) | Err(_) => self.0.update(body),
+        match platform::content(body) {
+            Some(fields) => self.object(&fields),
+            None => self.0.update(body),
         }
     }
 

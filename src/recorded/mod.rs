@@ -31,7 +31,7 @@ pub(crate) use self::difference::{Difference, Mismatch};
 pub(crate) use self::play::play;
 pub(crate) use self::redact::Redactor;
 pub(crate) use self::report::{Outcome, Played, Report};
-use crate::dialogflow::{self, EsApi};
+use crate::platform::{self, EsApi};
 use crate::running::Came;
 
 const OK: u16 = 200;
@@ -223,7 +223,7 @@ pub(crate) fn says_nothing_of_the_turn(status: u16) -> bool {
 
 /// What the request `body` asks for, by the name it has in the table of intents; empty where it is not a turn.
 pub(crate) fn intent(body: &[u8]) -> String {
-    let Ok(turn) = dialogflow::decode(body, EsApi::Auto) else {
+    let Ok(turn) = platform::decode(body, EsApi::Auto) else {
         return String::new();
     };
     [turn.intent, turn.tag, turn.action, turn.event]

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::TestBot;
-use crate::dialogflow::{Taken, Talk};
+use crate::platform::dialogflow::{Taken, Talk};
 
 /// A conversation of Dialogflow ES, turn after turn.
 ///

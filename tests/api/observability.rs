@@ -38,7 +38,7 @@ async fn intent_without_a_handler_gets_the_fallback_and_is_counted_by_name() {
 #[tokio::test]
 async fn missed_budget_and_missed_limit_are_seen_for_each_platform() {
     let bot = Bot::new().data(Gate::opened()).intent("Known", numbered);
-    let bot = TestBot::start_with(bot, |settings| settings.turns.cx_limit_ms = 12_000).await;
+    let bot = TestBot::start_with(bot, |settings| settings.turns.dialogflow.cx_limit_ms = 12_000).await;
     bot.turn(&es("r1", "Known", json!({}))).await;
     let metrics = metrics(&bot).await;
     for bound in ["4.5", "5.0", "11.5", "12.0"] {

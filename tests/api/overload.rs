@@ -16,7 +16,7 @@ const SLOW: &str = "Still looking. Ask me again.";
 
 /// A third of a second for ES, 25 seconds for CX, and one connection: whoever has it says so before the next one can.
 fn hurried_but_for_cx(settings: &mut TestSettings) {
-    settings.turns.cx_limit_ms = 30_000;
+    settings.turns.dialogflow.cx_limit_ms = 30_000;
     settings.turns.answer_margin_ms = 4_700;
     settings.pool_size = 1;
 }

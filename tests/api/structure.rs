@@ -79,23 +79,37 @@ fn environment_is_read_and_statuses_are_decided_in_one_place() {
         if !name.ends_with("/src/error.rs") && !name.ends_with("/src/cli/record.rs") {
             assert!(!text.contains("actix_web::http::StatusCode"), "{name} decides a status");
         }
-        if !name.contains("/src/dialogflow/") {
-            for field in [
-                "\"queryResult\"",
-                "\"fulfillmentText\"",
-                "\"fulfillmentInfo\"",
-                "\"outputContexts\"",
+    }
+}
+
+#[test]
+fn platform_is_known_in_its_folder() {
+    for (path, text) in rust_files("src") {
+        let name = path.to_string_lossy().replace('\\', "/");
+        let stands = |places: &[&str]| places.iter().any(|place| name.contains(place));
+        if stands(&["/src/platform/", "/tests/"]) {
+            continue;
+        }
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let is_code = |line: &&str| !line.trim_start().starts_with("//");
+        let code: String = code.lines().filter(is_code).collect();
+        // Its JSON, its names of sessions, and which of its APIs asks. Kits of tests and recorded turns post whole turns.
+        if !stands(&["/src/recorded", "/src/testing"]) {
+            for word in [
+                "\"queryResult",
+                "\"fulfillmentText",
+                "\"fulfillmentInfo",
+                "\"outputContexts",
+                "\"sessionInfo",
+                "\"projects/",
+                "Api::",
             ] {
-                // Tests, their kit and the relay post whole turns; the service itself reads and writes them in one place.
-                let code = text.split("#[cfg(test)]").next().unwrap();
-                let is_code = |line: &&str| !line.trim_start().starts_with("//");
-                let code: String = code.lines().filter(is_code).collect();
-                let posts_turns = ["/src/recorded", "/src/testing", "/tests/"];
-                assert!(
-                    !code.contains(field) || posts_turns.iter().any(|place| name.contains(place)),
-                    "{name} knows the wire's {field}"
-                );
+                assert!(!code.contains(word), "{name} knows a platform's {word}");
             }
+        }
+        // The service speaks with any platform; these speak as one.
+        if !stands(&["/src/agent/spoken/", "/src/cli/chat/", "/src/testing/"]) {
+            assert!(!code.contains("dialogflow::"), "{name} asks one platform");
         }
     }
 }

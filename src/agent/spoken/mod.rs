@@ -17,9 +17,9 @@ use self::likeness::{Part, Sentence, Weights};
 use self::reader::Reader;
 use self::value::Kind;
 use super::{Head, Kind as Platform};
-use crate::dialogflow::{Taken, Talk};
 use crate::event::file::FileError;
 use crate::lang::Lang;
+use crate::platform::dialogflow::{Taken, Talk};
 
 /// From here on, of 1 for the same words, a sentence is taken for an intent.
 const ALIKE: f64 = 0.65;

@@ -13,7 +13,6 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Map, Value};
 use tokio::signal::unix::{SignalKind, signal};
-use uuid::Uuid;
 
 use self::keyboard::Keyboard;
 use self::line::{HELP, Line};
@@ -23,16 +22,13 @@ use super::failed;
 use super::service_url::ServiceUrl;
 use crate::agent::spoken::{self, Open, Spoken, Understood};
 use crate::clock::Clock;
-use crate::dialogflow::{Heard, Taken, Talk};
+use crate::platform::dialogflow::{Heard, Taken, Talk};
 use crate::running::{Came, NoAnswer, Running};
 use crate::session::SessionName;
 use crate::upstream;
 
 /// The agent that is taken where it is there.
 const AGENT: &str = "agents/es";
-
-/// Sessions that are named by their last part alone are of this agent.
-const SESSIONS: &str = "projects/demo/agent/sessions";
 
 /// So many events in a row a reply may lead to.
 const MOST_EVENTS: usize = 5;
@@ -56,7 +52,7 @@ pub(super) struct Chat {
     #[arg(long, value_name = "DIR")]
     agent: Option<PathBuf>,
     /// Name of the session: the full one, or its last part (1 is projects/demo/agent/sessions/1); a new one when it is not given
-    #[arg(long, value_name = "NAME", value_parser = session)]
+    #[arg(long, value_name = "NAME", value_parser = Talk::session_named)]
     session: Option<SessionName>,
     /// The language that is spoken
     #[arg(long, value_name = "TAG", default_value = "en")]
@@ -86,7 +82,7 @@ impl Chat {
         let agent = dir.as_ref().map(|dir| Spoken::read(dir, &self.language)).transpose()?;
         let session = match &self.session {
             Some(session) => session.to_string(),
-            None => format!("{SESSIONS}/{}", Uuid::new_v4()),
+            None => Talk::new_session(),
         };
         // Before anything is said, so that nothing is missed.
         let mut window = match Window::open(&running, &session).await? {
@@ -319,17 +315,4 @@ fn refusal(came: &Came) -> String {
         came.status,
         message.unwrap_or("no reason")
     )
-}
-
-/// A session of ES by its full name, or by its last part.
-fn session(name: &str) -> Result<SessionName, String> {
-    let full = match name.contains('/') {
-        true => name.to_owned(),
-        false => format!("{SESSIONS}/{name}"),
-    };
-    let session = SessionName::parse(&full).map_err(|error| error.to_string())?;
-    match session.as_str().contains("/agents/") {
-        true => Err("found a session of CX, expected one of ES, projects/…/agent/sessions/…".to_owned()),
-        false => Ok(session),
-    }
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::super::out;
 use super::keyboard::Printer;
 use crate::config;
-use crate::dialogflow::Active;
+use crate::platform::dialogflow::Active;
 use crate::running::Said;
 
 /// Where the conversation is shown.
@@ -89,8 +89,10 @@ fn visible(text: impl Display) -> String {
 /// `: number=10043 date="on Monday"`: what is filled of parameters, without what is written for the machine.
 pub(super) fn told(parameters: &Map<String, Value>) -> String {
     let is_told = |name: &str, value: &Value| {
-        let of_machine = name.ends_with(".original") || name == crate::turn::KEPT;
-        !of_machine && !value.is_null() && *value != "" && value.as_array().is_none_or(|list| !list.is_empty())
+        !Active::is_for_the_machine(name)
+            && !value.is_null()
+            && *value != ""
+            && value.as_array().is_none_or(|list| !list.is_empty())
     };
     let parameters = parameters.iter().filter(|(name, value)| is_told(name, value));
     let parameters = parameters.map(|(name, value)| match value.as_str() {

@@ -6,6 +6,7 @@ use toml::Spanned;
 
 use crate::conversation::recipient::Recipient;
 use crate::expression::EvalError;
+use crate::platform::SESSION_SHAPE;
 use crate::reactions::checker::Checker;
 use crate::reactions::content::Content;
 use crate::reactions::sees::Sees;
@@ -68,8 +69,9 @@ impl To {
             ToKind::Session => match SessionName::parse(&id) {
                 Ok(session) => Recipient::Session(session.as_str().to_owned()),
                 Err(_) => {
-                    let message = "found a session that has not the full name of one, expected projects/…/sessions/…";
-                    return Err(EvalError(message.to_owned()));
+                    let message =
+                        format!("found a session that has not the full name of one, expected {SESSION_SHAPE}");
+                    return Err(EvalError(message));
                 }
             },
             ToKind::Followers => Recipient::Followers(id),

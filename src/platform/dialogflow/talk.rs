@@ -4,6 +4,13 @@
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::kept::KEPT;
+use super::session::{is_of_cx, read};
+use crate::session::SessionName;
+
+/// Sessions that are named by their last part alone are of this agent.
+const SESSIONS: &str = "projects/demo/agent/sessions";
+
 /// A conversation of Dialogflow ES, seen from there.
 ///
 /// What replies keep is active in the turns that follow, for as many as they say. (It also ends contexts after 20
@@ -41,6 +48,27 @@ pub(crate) struct Taken {
 }
 
 impl Talk {
+    /// Reads the name of a session of ES: the full one, or its last part.
+    ///
+    /// # Errors
+    /// What was expected instead.
+    pub(crate) fn session_named(name: &str) -> Result<SessionName, String> {
+        let full = match name.contains('/') {
+            true => name.to_owned(),
+            false => format!("{SESSIONS}/{name}"),
+        };
+        let session = read(&full).map_err(|error| error.to_string())?;
+        match is_of_cx(&session) {
+            true => Err("found a session of CX, expected one of ES, projects/…/agent/sessions/…".to_owned()),
+            false => Ok(session),
+        }
+    }
+
+    /// The name of a session that nobody has had.
+    pub(crate) fn new_session() -> String {
+        format!("{SESSIONS}/{}", Uuid::new_v4())
+    }
+
     /// Begins in the session with this full name.
     pub(crate) fn begin(session: &str) -> Self {
         Self {
@@ -139,6 +167,11 @@ impl Talk {
 }
 
 impl Active {
+    /// Whether a parameter of a context is there for programs: what stands beside the user's words, and what we keep.
+    pub(crate) fn is_for_the_machine(parameter: &str) -> bool {
+        parameter.ends_with(".original") || parameter == KEPT
+    }
+
     /// Writes a turn's parameters into it, in place of what stood there, each with `NAME.original` beside it.
     fn merge(&mut self, parameters: &Map<String, Value>) {
         for (name, value) in parameters {

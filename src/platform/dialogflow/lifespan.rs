@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::turn::{KEPT, Lifespan, beginning};
+use super::kept::KEPT;
+use crate::turn::{Lifespan, beginning};
 
 /// Takes the lifespans out of what is kept in `parameters`, and with them what has reached its end. A turn counts once,
 /// however many fulfillments it has.

@@ -1,66 +1,42 @@
-//! The wire: Dialogflow's JSON, ES and CX, to a [`Turn`] and from an [`Answer`]; nothing else knows it.
+//! Dialogflow, ES and CX: its JSON to a [`Turn`] and from an [`Answer`]; and from the other side, too.
 
 mod cx;
 mod es;
 mod field;
 mod heard;
-mod json;
+mod kept;
 mod lifespan;
 mod limit;
+pub(super) mod session;
+mod settings;
 mod talk;
 mod unsaid;
 
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub(crate) use self::heard::Heard;
-pub(crate) use self::json::BadJson;
+pub(crate) use self::kept::{keep, kept};
+pub(crate) use self::session::SESSION_SHAPE;
+pub use self::settings::{DialogflowSettings, EsApi};
 pub(crate) use self::talk::{Active, Taken, Talk};
+use super::json::{self, BadJson};
+use super::not_a_turn::NotATurn;
 use crate::lang::Lang;
 use crate::reply::message::Message;
 use crate::reply::{Answer, Reply};
 use crate::turn::{Api, Turn};
 
 /// The largest reply that Dialogflow takes, in bytes.
-pub(crate) const MAX_REPLY: usize = 64 * 1024;
+const MAX_REPLY: usize = 64 * 1024;
 
 /// The fields of a request that name the platform's answer, in either spelling.
-pub(crate) const RESPONSE_IDS: [&str; 4] = [
+const RESPONSE_IDS: [&str; 4] = [
     "responseId",
     "response_id",
     "detectIntentResponseId",
     "detect_intent_response_id",
 ];
-
-/// A body that is not a turn.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NotATurn {
-    /// Not JSON.
-    #[error("the body is not JSON: {0}")]
-    Json(#[from] BadJson),
-    /// JSON, but a field of the turn is missing or of another kind.
-    #[error("{field}: found {found}, expected {expected}")]
-    Field {
-        /// Path of the field, `queryResult.intent`.
-        field: String,
-        /// What stands there.
-        found: String,
-        /// What should.
-        expected: String,
-    },
-}
-
-/// Which ES API an agent speaks when its requests do not tell (v2 and v2beta1 mostly look alike).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum EsApi {
-    /// v2beta1 where the request can only be of v2beta1, else v2.
-    #[default]
-    Auto,
-    /// Always v2.
-    V2,
-    /// Always v2beta1 (the agent's “beta features” are on).
-    V2beta1,
-}
 
 /// Reads a request.
 ///
@@ -102,6 +78,43 @@ pub(crate) fn decode(body: &[u8], es_api: EsApi) -> Result<Turn, NotATurn> {
 /// [`BadJson`] for a body that is none.
 pub(crate) fn raw(body: &[u8]) -> Result<Value, BadJson> {
     json::read(body)
+}
+
+/// All that a request says but for its response id, of a body that [`decode`] has read.
+pub(crate) fn content(body: &[u8]) -> Option<Map<String, Value>> {
+    let Ok(Value::Object(mut fields)) = json::read(body) else {
+        return None;
+    };
+    for id in RESPONSE_IDS {
+        fields.remove(id);
+    }
+    Some(fields)
+}
+
+/// The field of the request that names the turn's intent, and what it says.
+pub(crate) fn intent_field(turn: &Turn) -> (&'static str, &str) {
+    match turn.api {
+        Api::EsV2 | Api::EsV2beta1 => ("queryResult.intent.displayName", &turn.intent),
+        Api::CxV3 => ("fulfillmentInfo.tag", &turn.tag),
+    }
+}
+
+/// The event that led to the turn; empty where none did. ES puts an event's name into the query text. A text that matched
+/// no intent is what a user said, though it be the name of an event.
+pub(crate) fn event(turn: &Turn) -> &str {
+    match turn.api {
+        Api::EsV2 | Api::EsV2beta1 if turn.is_fallback => "",
+        Api::EsV2 | Api::EsV2beta1 => &turn.text,
+        Api::CxV3 => &turn.event,
+    }
+}
+
+/// Whether an answer may be a follow-up event: CX takes none from a webhook.
+pub(crate) fn takes_events(api: Api) -> bool {
+    match api {
+        Api::EsV2 | Api::EsV2beta1 => true,
+        Api::CxV3 => false,
+    }
 }
 
 /// Writes the reply to `turn`; never one that Dialogflow refuses.

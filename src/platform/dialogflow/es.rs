@@ -5,13 +5,16 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tracing::warn;
 
-use super::field::{self, Message as Fields};
-use super::{EsApi, NotATurn, limit, unsaid};
+use super::field::{self, Fields};
+use super::kept::KEPT;
+use super::settings::EsApi;
+use super::{limit, session, unsaid};
 use crate::lang::Lang;
+use crate::platform::not_a_turn::NotATurn;
 use crate::reply::message::{Message, Platform};
 use crate::reply::{Answer, FollowUp, KeptContext, Reply, SessionEntity};
 use crate::session::SessionName;
-use crate::turn::{ActiveContext, Api, KEPT, Sentiment, Turn};
+use crate::turn::{ActiveContext, Api, Sentiment, Turn};
 
 /// The longest language tag that is sent back, in bytes; RFC 5646 asks for room for 35.
 const MAX_LANGUAGE: usize = 35;
@@ -141,7 +144,7 @@ fn session(root: &mut Fields) -> Result<SessionName, NotATurn> {
     if name.is_empty() {
         return Err(field::missing("session", EXPECTED));
     }
-    SessionName::parse(&name).map_err(|_| field::wrong("session", &Value::String(name), EXPECTED))
+    session::read(&name).map_err(|_| field::wrong("session", &Value::String(name), EXPECTED))
 }
 
 /// An analysis, in which proto3 leaves out a figure that is zero: an empty one is neutral.

@@ -90,7 +90,7 @@ mod tests {
     use rstest::rstest;
     use serde_json::{Value, json};
 
-    use crate::dialogflow::{EsApi, decode, encode};
+    use crate::platform::{EsApi, decode, encode};
     use crate::reply::{Answer, FollowUp, FormReply, FormState, Message, Reply, ResponseType, SessionEntity, Target};
 
     #[derive(Clone, Default)]

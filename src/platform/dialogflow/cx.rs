@@ -5,9 +5,10 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tracing::warn;
 
-use super::field::{self, Message as Fields};
-use super::{NotATurn, es, lifespan, limit, unsaid};
+use super::field::{self, Fields};
+use super::{es, kept, lifespan, limit, session, unsaid};
 use crate::lang::Lang;
+use crate::platform::not_a_turn::NotATurn;
 use crate::reply::message::{Message, Platform};
 use crate::reply::{Answer, FollowUp, KeptContext, Merge, Reply, Target};
 use crate::session::SessionName;
@@ -132,7 +133,7 @@ fn session(session_info: &mut Fields, root: &mut Fields) -> Result<SessionName, 
     if name.is_empty() {
         return Err(field::missing("sessionInfo.session", EXPECTED));
     }
-    SessionName::parse(&name).map_err(|_| field::wrong("sessionInfo.session", &Value::String(name), EXPECTED))
+    session::read(&name).map_err(|_| field::wrong("sessionInfo.session", &Value::String(name), EXPECTED))
 }
 
 fn page(root: &mut Fields) -> Result<Option<Page>, NotATurn> {
@@ -438,7 +439,7 @@ fn session_info(turn: &Turn, set: &Map<String, Value>, contexts: &[KeptContext])
             0 => Value::Null,
             lifespan => kept(&context.parameters, lifespan),
         };
-        put(&context.id.cx_parameter(), value);
+        put(&kept::parameter(context.id.as_str()), value);
     }
     (!parameters.is_empty()).then_some(SessionInfo { parameters })
 }

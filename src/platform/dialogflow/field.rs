@@ -2,18 +2,18 @@
 
 use serde_json::{Map, Value};
 
-use super::NotATurn;
 use crate::json::kind;
+use crate::platform::not_a_turn::NotATurn;
 
-/// One message, and where it stands in the request.
-pub(super) struct Message {
+/// The fields of one message, and where it stands in the request.
+pub(super) struct Fields {
     fields: Map<String, Value>,
     path: &'static str,
     /// Which one of a repeated field.
     index: Option<usize>,
 }
 
-impl Message {
+impl Fields {
     pub(super) fn root(fields: Map<String, Value>) -> Self {
         Self {
             fields,
@@ -48,7 +48,7 @@ impl Message {
         })
     }
 
-    /// Takes the sub-message at `path`, as [`Message::message`]; `None` where it is absent.
+    /// Takes the sub-message at `path`, as [`Fields::message`]; `None` where it is absent.
     pub(super) fn optional(&mut self, path: &'static str) -> Result<Option<Self>, NotATurn> {
         match self.has(last_step(path)) {
             true => self.message(path).map(Some),
@@ -56,7 +56,7 @@ impl Message {
         }
     }
 
-    /// Takes a free-form object, as [`Message::message`].
+    /// Takes a free-form object, as [`Fields::message`].
     pub(super) fn object(&mut self, name: &str) -> Result<Map<String, Value>, NotATurn> {
         match self.value(name) {
             None => Ok(Map::new()),
@@ -66,7 +66,7 @@ impl Message {
         }
     }
 
-    /// Takes a repeated message, as [`Message::message`].
+    /// Takes a repeated message, as [`Fields::message`].
     pub(super) fn messages(&mut self, path: &'static str) -> Result<Vec<Self>, NotATurn> {
         let name = last_step(path);
         let items = match self.value(name) {
