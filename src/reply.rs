@@ -103,16 +103,6 @@ pub enum FormState {
     Filled,
 }
 
-impl FormState {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Empty => "EMPTY",
-            Self::Invalid => "INVALID",
-            Self::Filled => "FILLED",
-        }
-    }
-}
-
 /// Where a CX conversation goes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -141,16 +131,6 @@ pub enum ResponseType {
     ParameterPrompt,
     /// Said by an event handler or a route.
     HandlerPrompt,
-}
-
-impl ResponseType {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::EntryPrompt => "ENTRY_PROMPT",
-            Self::ParameterPrompt => "PARAMETER_PROMPT",
-            Self::HandlerPrompt => "HANDLER_PROMPT",
-        }
-    }
 }
 
 /// A context to write.

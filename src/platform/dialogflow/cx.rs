@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use tracing::warn;
 
 use super::field::{self, Fields};
-use super::{es, kept, lifespan, limit, session, unsaid};
+use super::{es, kept, lifespan, limit, message, name, session, unsaid};
 use crate::lang::Lang;
 use crate::platform::not_a_turn::NotATurn;
 use crate::reply::message::{Message, Platform};
@@ -281,7 +281,7 @@ fn say<'a>(turn: &Turn, reply: &'a Reply) -> Response<'a> {
     let is_said_to_all = reply.messages.iter().any(is_said_to_all);
     let mut messages = Vec::with_capacity(reply.messages.len());
     for (platform, message) in &reply.messages {
-        let mut written = match message.cx().filter(|wire| super::complete(message, wire)) {
+        let mut written = match message::cx(message).filter(|wire| message::is_complete(message, wire)) {
             Some(written) => written,
             // Words for one channel only would be said beside those for all.
             None => match message
@@ -295,11 +295,11 @@ fn say<'a>(turn: &Turn, reply: &'a Reply) -> Response<'a> {
                 }
             },
         };
-        if let Some(channel) = platform.name() {
+        if let Some(channel) = name::platform(*platform) {
             written["channel"] = Value::from(channel);
         }
         if let Some(kind) = response_type {
-            written["responseType"] = Value::from(kind.name());
+            written["responseType"] = Value::from(name::response_type(kind));
         }
         messages.push(written);
     }
@@ -403,7 +403,7 @@ fn form(reply: &Reply) -> Option<Value> {
         .iter()
         .filter(|parameter| !parameter.name.trim().is_empty())
         .map(|parameter| {
-            let mut info = json!({"displayName": parameter.name, "state": parameter.state.name()});
+            let mut info = json!({"displayName": parameter.name, "state": name::form_state(parameter.state)});
             if let Some(required) = parameter.required {
                 info["required"] = Value::from(required);
             }

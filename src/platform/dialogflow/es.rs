@@ -8,7 +8,7 @@ use tracing::warn;
 use super::field::{self, Fields};
 use super::kept::KEPT;
 use super::settings::EsApi;
-use super::{limit, session, unsaid};
+use super::{limit, message, name, session, unsaid};
 use crate::lang::Lang;
 use crate::platform::not_a_turn::NotATurn;
 use crate::reply::message::{Message, Platform};
@@ -331,11 +331,11 @@ fn encode_message<'a>(platform: Platform, message: &'a Message, beta: bool, lang
         // No such platform in v2; on any other, words made for the telephone would be said twice.
         return None;
     }
-    let mut value = match message.es(beta).filter(|wire| super::complete(message, wire)) {
+    let mut value = match message::es(message, beta).filter(|wire| message::is_complete(message, wire)) {
         Some(value) => value,
         None => json!({"text": {"text": [message.stand_in(lang)?]}}),
     };
-    if let (Some(platform), Some(fields)) = (platform.name(), value.as_object_mut()) {
+    if let (Some(platform), Some(fields)) = (name::platform(platform), value.as_object_mut()) {
         fields.insert("platform".to_owned(), Value::from(platform));
     }
     Some(Written::Rich(value))

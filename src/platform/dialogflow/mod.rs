@@ -7,6 +7,8 @@ mod heard;
 mod kept;
 mod lifespan;
 mod limit;
+mod message;
+mod name;
 pub(super) mod session;
 mod settings;
 mod talk;
@@ -23,7 +25,6 @@ pub(crate) use self::talk::{Active, Taken, Talk};
 use super::json::{self, BadJson};
 use super::not_a_turn::NotATurn;
 use crate::lang::Lang;
-use crate::reply::message::Message;
 use crate::reply::{Answer, Reply};
 use crate::turn::{Api, Turn};
 
@@ -156,17 +157,4 @@ pub(crate) fn example(intent: &str, parameters: &str) -> String {
     format!(
         r#"{{"session":"projects/demo/agent/sessions/1","queryResult":{{"intent":{{"displayName":{intent}}},"parameters":{parameters}}}}}"#
     )
-}
-
-/// Whether `wire`, the JSON of `message`, has all that Dialogflow requires; a warning names what it lacks.
-fn complete(message: &Message, wire: &Value) -> bool {
-    let lacks = message.lacks(wire);
-    if let Some(field) = lacks {
-        tracing::warn!(
-            message.kind = message.kind(),
-            field,
-            "rich message not sent: Dialogflow requires this field"
-        );
-    }
-    lacks.is_none()
 }

@@ -1,18 +1,21 @@
-//! Rich messages: every kind that ES and CX take, with the text that stands in where one does not.
+//! Messages: all that a reply can show or say, each kind with the words that stand in where a platform does not take it
+//! ([`Message::plain_text`]).
 //!
-//! The fields are those of Google's protos (`google.cloud.dialogflow.v2beta1.Intent.Message`,
-//! `google.cloud.dialogflow.cx.v3.ResponseMessage`); an empty field is not written.
+//! The kinds are those that any platform takes. So far all come from Dialogflow, and their fields are those of Google's
+//! protos (`google.cloud.dialogflow.v2beta1.Intent.Message`, `google.cloud.dialogflow.cx.v3.ResponseMessage`); an empty field is
+//! not written. How an API writes a kind is the platform's.
 
 mod parts;
 mod ssml;
-mod wire;
 
 use serde_json::{Map, Value};
 
 pub use self::parts::*;
 use crate::lang::Lang;
 
-/// One message of a reply.
+/// One message of a reply: what the user sees or hears.
+///
+/// Each says which APIs take it. Elsewhere its words are said; a kind that has none is left out, and the log says so.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message {
     /// Text, or variants of it of which the platform picks one. All APIs.
@@ -63,8 +66,8 @@ pub enum Message {
     ToolCall(ToolCall),
 }
 
-/// The chat platform that a message is for.
-#[expect(missing_docs, reason = "each is the platform of its name")]
+/// The chat service that a message is for, behind the platform that asks the bot (ES `platform`, CX `channel`).
+#[expect(missing_docs, reason = "each is the service of its name")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Platform {
     /// Any.
@@ -81,25 +84,6 @@ pub enum Platform {
     /// ES v2beta1 and CX.
     Telephony,
     GoogleHangouts,
-}
-
-impl Platform {
-    /// The platform's name on the wire (ES `platform`, CX `channel`); `None` for any.
-    pub(crate) fn name(self) -> Option<&'static str> {
-        match self {
-            Self::Any => None,
-            Self::Facebook => Some("FACEBOOK"),
-            Self::Slack => Some("SLACK"),
-            Self::Telegram => Some("TELEGRAM"),
-            Self::Kik => Some("KIK"),
-            Self::Skype => Some("SKYPE"),
-            Self::Line => Some("LINE"),
-            Self::Viber => Some("VIBER"),
-            Self::ActionsOnGoogle => Some("ACTIONS_ON_GOOGLE"),
-            Self::Telephony => Some("TELEPHONY"),
-            Self::GoogleHangouts => Some("GOOGLE_HANGOUTS"),
-        }
-    }
 }
 
 impl Message {
@@ -217,6 +201,7 @@ impl Message {
             }
         }
     }
+
     /// What is said where an API does not take the message: its words, or how the user gets to the same by hand.
     pub(crate) fn stand_in(&self, lang: &Lang) -> Option<String> {
         if let Self::TransferCall(number) = self

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// Declares structs whose empty fields are not written.
-macro_rules! wire {
+/// Declares structs whose empty fields are not written, in camel case: so Dialogflow takes them, after which they are made.
+macro_rules! parts {
     ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty,)* })*) => {$(
         $(#[$doc])*
         #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -15,7 +15,7 @@ macro_rules! wire {
     )*};
 }
 
-wire! {
+parts! {
     /// A picture.
     Image {
         /// Where it is, https.
@@ -381,7 +381,7 @@ impl Absent for Map<String, Value> {
     }
 }
 
-/// Sub-messages that their parent requires are written even when empty, so that [`Message::lacks`] sees them.
+/// Sub-messages that their parent requires are written even when empty, so that what they lack is seen.
 macro_rules! always_written {
     ($($name:ident),*) => {$(impl Absent for $name { fn is_absent(&self) -> bool { false } })*};
 }
