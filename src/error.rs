@@ -61,8 +61,6 @@ pub(crate) enum HttpError {
     NotFound,
     #[error("this address takes {allowed} only")]
     MethodNotAllowed { allowed: &'static str },
-    #[error("the handler failed")]
-    HandlerFailed,
     #[error("not ready: {0}")]
     NotReady(&'static str),
 }
@@ -74,6 +72,7 @@ impl HttpError {
             Self::Refused(Refused::NotATurn(NotATurn::Json(_))) => "not_json",
             Self::Refused(Refused::NotATurn(NotATurn::Field { .. })) => "not_a_turn",
             Self::Refused(Refused::NoHandler { .. }) => "no_handler",
+            Self::Refused(Refused::Failed) => "handler_failed",
             Self::TooLarge { .. } => "too_large",
             Self::TooSlow { .. } => "too_slow",
             Self::NoRoom => "busy",
@@ -93,7 +92,6 @@ impl HttpError {
             Self::Events(refused) => refused.code(),
             Self::NotFound => "not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
-            Self::HandlerFailed => "handler_failed",
             Self::NotReady(_) => "not_ready",
         }
     }
@@ -162,7 +160,7 @@ pub(crate) fn handshake(answer: Handshake) -> HttpResponse {
 impl ResponseError for HttpError {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::Refused(_)
+            Self::Refused(Refused::NotATurn(_) | Refused::NoHandler { .. })
             | Self::BrokeOff(_)
             | Self::BadEncoding { .. }
             | Self::BadSession(_)
@@ -178,9 +176,11 @@ impl ResponseError for HttpError {
             Self::Events(refused) => events_status(refused),
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::KeysUnavailable | Self::NoRoom | Self::HandlerFailed | Self::NotReady(_) | Self::NoStream(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Refused(Refused::Failed)
+            | Self::KeysUnavailable
+            | Self::NoRoom
+            | Self::NotReady(_)
+            | Self::NoStream(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 

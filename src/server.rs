@@ -127,9 +127,8 @@ async fn turn(request: HttpRequest, payload: Payload, doors: Data<Doors>) -> Res
         expect_json(headers)?;
     }
     let body = inflate(headers, body, MAX_BODY, memory)?;
-    let answered = doors.fulfillment.answer(body.bytes.clone(), arrived).await?;
-    let body = answered.body.ok_or(HttpError::HandlerFailed)?;
-    Ok(HttpResponse::Ok().insert_header(ContentType::json()).body(body))
+    let reply = doors.fulfillment.answer(body.bytes.clone(), arrived).await?;
+    Ok(HttpResponse::Ok().insert_header(ContentType::json()).body(reply))
 }
 
 /// The body, if it arrives in time.

@@ -28,11 +28,13 @@ const SHARDS: usize = 16;
 
 /// What goes back to the platform.
 #[derive(Clone, Debug)]
-pub(crate) struct Answered {
-    /// The reply's JSON; `None` where the intent fails with a status instead.
-    pub(crate) body: Option<Bytes>,
-    /// Whether it is the handler's reply, which the same turn gets again.
-    pub(crate) is_reply: bool,
+pub(super) enum Answered {
+    /// The handler's reply as JSON, which the same turn gets again.
+    Reply(Bytes),
+    /// What the user hears instead of one, as JSON.
+    Instead(Bytes),
+    /// A status: the intent leaves what the user hears to the platform.
+    Failed,
 }
 
 /// All turns, by their content.
@@ -51,7 +53,7 @@ enum Flight {
     Done {
         at: Instant,
         response_id: Box<str>,
-        answered: Answered,
+        reply: Bytes,
     },
 }
 
@@ -76,9 +78,19 @@ pub(super) enum Claim {
     /// Wait for its run.
     Join(Running),
     /// Give its reply again.
-    Replay(Answered),
+    Replay(Bytes),
     /// Nothing: it is new, and there is no place for it.
     Full,
+}
+
+impl Answered {
+    /// The handler's reply, where it is one.
+    pub(super) fn reply(&self) -> Option<&Bytes> {
+        match self {
+            Self::Reply(body) => Some(body),
+            Self::Instead(_) | Self::Failed => None,
+        }
+    }
 }
 
 impl Flights {
@@ -98,9 +110,9 @@ impl Flights {
             Some(Flight::Done {
                 at,
                 response_id: id,
-                answered,
+                reply,
             }) if !id.is_empty() && **id == *response_id && at.elapsed() < REPLAY_WINDOW => {
-                return Claim::Replay(answered.clone());
+                return Claim::Replay(reply.clone());
             }
             Some(Flight::Running(_) | Flight::Done { .. }) | None => {}
         }
@@ -121,28 +133,17 @@ impl Flights {
     /// The turn has been answered. What is no reply is not given again: the turn may fare better next time.
     pub(super) fn finish(&self, turn: &Hash, response_id: &str, answered: &Answered) {
         let mut shard = self.shard(turn);
-        if !answered.is_reply {
-            shard.remove(turn);
-            return;
+        match answered.reply() {
+            Some(reply) => shard.keep(*turn, response_id, reply),
+            None => shard.remove(turn),
         }
-        let at = Instant::now();
-        shard.put(
-            *turn,
-            Flight::Done {
-                at,
-                response_id: response_id.into(),
-                answered: answered.clone(),
-            },
-        );
-        shard.done.push_back((at, *turn));
-        shard.forget_oldest();
     }
 
     /// The turn was given the reply of another's run, and is given it again. A run of its own goes on undisturbed.
-    pub(super) fn give(&self, turn: &Hash, response_id: &str, answered: &Answered) {
-        let runs = matches!(self.shard(turn).turns.get(turn), Some(Flight::Running(_)));
-        if answered.is_reply && !runs {
-            self.finish(turn, response_id, answered);
+    pub(super) fn give(&self, turn: &Hash, response_id: &str, reply: &Bytes) {
+        let mut shard = self.shard(turn);
+        if !matches!(shard.turns.get(turn), Some(Flight::Running(_))) {
+            shard.keep(*turn, response_id, reply);
         }
     }
 
@@ -154,6 +155,21 @@ impl Flights {
 }
 
 impl Shard {
+    /// Lets a reply stand ready.
+    fn keep(&mut self, turn: Hash, response_id: &str, reply: &Bytes) {
+        let at = Instant::now();
+        self.put(
+            turn,
+            Flight::Done {
+                at,
+                response_id: response_id.into(),
+                reply: reply.clone(),
+            },
+        );
+        self.done.push_back((at, turn));
+        self.forget_oldest();
+    }
+
     fn put(&mut self, turn: Hash, flight: Flight) {
         self.bytes += flight.weight();
         if let Some(old) = self.turns.insert(turn, flight) {
@@ -184,9 +200,7 @@ impl Flight {
     fn weight(&self) -> usize {
         match self {
             Self::Running(_) => 0,
-            Self::Done {
-                response_id, answered, ..
-            } => ENTRY + response_id.len() + answered.body.as_ref().map_or(0, Bytes::len),
+            Self::Done { response_id, reply, .. } => ENTRY + response_id.len() + reply.len(),
         }
     }
 }
@@ -218,10 +232,11 @@ mod tests {
     use super::*;
 
     fn reply(bytes: usize) -> Answered {
-        Answered {
-            body: Some(Bytes::from(vec![b'x'; bytes])),
-            is_reply: true,
-        }
+        Answered::Reply(body(bytes))
+    }
+
+    fn body(bytes: usize) -> Bytes {
+        Bytes::from(vec![b'x'; bytes])
     }
 
     fn hash(n: usize) -> Hash {
@@ -241,7 +256,7 @@ mod tests {
         };
         flights.finish(&hash(1), "r", &reply(3));
         sender.send(reply(3)).unwrap();
-        assert_eq!(joined.answer.await.unwrap().body.unwrap().len(), 3);
+        assert_eq!(joined.answer.await.unwrap().reply().unwrap().len(), 3);
         assert!(matches!(flights.claim(&hash(1), "r", false), Claim::Replay(_)));
         assert!(matches!(flights.claim(&hash(1), "other id", true), Claim::Start(..)));
     }
@@ -251,14 +266,7 @@ mod tests {
         let flights = Flights::new();
         drop(flights.claim(&hash(1), "r", true));
         assert!(matches!(flights.claim(&hash(1), "r", true), Claim::Start(..)));
-        flights.finish(
-            &hash(1),
-            "r",
-            &Answered {
-                body: None,
-                is_reply: false,
-            },
-        );
+        flights.finish(&hash(1), "r", &Answered::Failed);
         assert!(matches!(flights.claim(&hash(1), "r", true), Claim::Start(..)));
         assert!(matches!(flights.claim(&hash(2), "r", false), Claim::Full));
     }
@@ -266,19 +274,13 @@ mod tests {
     #[test]
     fn reply_given_to_one_who_waited_ends_no_later_run() {
         let flights = Flights::new();
-        let failed = Answered {
-            body: None,
-            is_reply: false,
-        };
         let Claim::Start(_, _sender) = flights.claim(&hash(1), "r", true) else {
             panic!("it starts")
         };
-        for given in [&failed, &reply(3)] {
-            flights.give(&hash(1), "other id", given);
-            assert!(matches!(flights.claim(&hash(1), "r", true), Claim::Join(_)));
-        }
-        flights.finish(&hash(1), "r", &failed);
-        flights.give(&hash(1), "other id", &reply(3));
+        flights.give(&hash(1), "other id", &body(3));
+        assert!(matches!(flights.claim(&hash(1), "r", true), Claim::Join(_)));
+        flights.finish(&hash(1), "r", &Answered::Failed);
+        flights.give(&hash(1), "other id", &body(3));
         assert!(matches!(flights.claim(&hash(1), "other id", true), Claim::Replay(_)));
     }
 

@@ -15,8 +15,7 @@ use tokio::time::Instant;
 use tracing::{Instrument as _, Span, debug, record_all, warn};
 
 use self::asked::Asked;
-pub(crate) use self::flights::Answered;
-use self::flights::{Claim, Flights, Progress, Running};
+use self::flights::{Answered, Claim, Flights, Progress, Running};
 use self::late::Late;
 use self::run::Run;
 use crate::bot::{By, Intent, Routes};
@@ -45,6 +44,9 @@ pub(crate) enum Refused {
         /// What it says.
         found: String,
     },
+    /// The handler has failed, and its intent leaves what the user hears to the platform.
+    #[error("the handler failed")]
+    Failed,
 }
 
 /// What comes of asking.
@@ -98,24 +100,33 @@ impl Fulfillment {
     /// joined while it runs and replayed when it is done.
     ///
     /// # Errors
-    /// [`Refused`] when the body is no turn, or the bot has no handler for it.
-    pub(crate) async fn answer(self: &Arc<Self>, body: Bytes, arrived: Instant) -> Result<Answered, Refused> {
+    /// [`Refused`] when the body is no turn, the bot has no handler for it, or the user is to hear nothing of its failure.
+    pub(crate) async fn answer(self: &Arc<Self>, body: Bytes, arrived: Instant) -> Result<Bytes, Refused> {
         let asked = self.read(body, arrived)?;
-        if asked.turn.fills_slots() && !asked.intent.slot_filling {
-            let answered = self.say(&asked.turn, &slots_text(&asked));
-            return Ok(self.count(&asked.intent, "slot_filling", arrived, answered));
+        match self.answered(&asked).await {
+            Answered::Reply(body) | Answered::Instead(body) => Ok(body),
+            Answered::Failed => Err(Refused::Failed),
         }
-        Ok(match self.claim(&asked).await {
+    }
+
+    /// What the turn is answered with, counted.
+    async fn answered(self: &Arc<Self>, asked: &Asked) -> Answered {
+        let arrived = asked.arrived;
+        if asked.turn.fills_slots() && !asked.intent.slot_filling {
+            let answered = self.say(&asked.turn, &slots_text(asked));
+            return self.count(&asked.intent, "slot_filling", arrived, answered);
+        }
+        match self.claim(asked).await {
             Claimed::Done(outcome, answered) => self.count(&asked.intent, outcome, arrived, answered),
             Claimed::Joined(running) => {
                 running.awaited.extend(asked.answer_by);
-                let answered = self.wait(&asked, running).await;
-                self.given(&asked, &answered).await;
+                let answered = self.wait(asked, running).await;
+                self.given(asked, &answered).await;
                 debug!(target: TURN_LINES, outcome = "joined", duration_ms = arrived.elapsed().as_millis(), "turn answered");
                 answered
             }
-            Claimed::Started(running) => self.wait(&asked, running).await,
-        })
+            Claimed::Started(running) => self.wait(asked, running).await,
+        }
     }
 
     /// Reads what is asked, and who answers it.
@@ -155,12 +166,8 @@ impl Fulfillment {
             Ok(None) => {}
             Ok(Some(late::Found::Running(running))) => return Claimed::Joined(running),
             Ok(Some(late::Found::Kept(body))) => {
-                let answered = Answered {
-                    body: Some(body),
-                    is_reply: true,
-                };
-                self.flights.give(&asked.key.turn, &asked.turn.response_id, &answered);
-                return Claimed::Done("late", answered);
+                self.flights.give(&asked.key.turn, &asked.turn.response_id, &body);
+                return Claimed::Done("late", Answered::Reply(body));
             }
             // The database does not say in time what it keeps.
             Err(_) => return Claimed::Done("slow", self.slow(asked)),
@@ -190,7 +197,7 @@ impl Fulfillment {
                     Err(_) => Claimed::Done("slow", self.slow(asked)),
                 }
             }
-            Claim::Replay(answered) => Claimed::Done("replayed", answered),
+            Claim::Replay(reply) => Claimed::Done("replayed", Answered::Reply(reply)),
             Claim::Start(running, sender) => {
                 running.awaited.extend(asked.answer_by);
                 let (fulfillment, progress) = (Arc::clone(self), Arc::clone(&running.progress));
@@ -229,9 +236,8 @@ impl Fulfillment {
         let (answered, outcome) = run.answer().await;
         self.flights.finish(&asked.key.turn, &asked.turn.response_id, &answered);
         if progress.finish() {
-            let kept = answered.body.as_ref().filter(|_| answered.is_reply);
             self.late
-                .keep(&asked.key, &asked.turn.session, identity.get(), kept)
+                .keep(&asked.key, &asked.turn.session, identity.get(), answered.reply())
                 .await;
         }
         self.count(&asked.intent, outcome, started, answered)
@@ -299,10 +305,8 @@ impl Fulfillment {
 
     /// The turn has the answer of another's run: it gets the same when it comes again, and no other turn does.
     async fn given(self: &Arc<Self>, asked: &Asked, answered: &Answered) {
-        if !answered.is_reply {
-            return;
-        }
-        self.flights.give(&asked.key.turn, &asked.turn.response_id, answered);
+        let Some(reply) = answered.reply() else { return };
+        self.flights.give(&asked.key.turn, &asked.turn.response_id, reply);
         if self.late.is_known(&asked.key).await {
             let (fulfillment, key) = (Arc::clone(self), asked.key.clone());
             self.runtime
@@ -364,11 +368,7 @@ impl Fulfillment {
     }
 
     fn say(&self, turn: &Turn, text: &str) -> Answered {
-        let body = platform::encode(turn, &Answer::from(Reply::text(text)));
-        Answered {
-            body: Some(body),
-            is_reply: false,
-        }
+        Answered::Instead(platform::encode(turn, &Answer::from(Reply::text(text))))
     }
 }
 

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
-use super::Answered;
 use super::asked::Asked;
+use super::flights::Answered;
 use crate::clock::before;
 use crate::conversation::Taken;
 use crate::fail::Fail;
@@ -37,13 +37,7 @@ impl Run {
             .take_gotos(&self.asked.turn.session, &self.asked.key, self.asked.answer_by)
             .await;
         match self.reply(&gotos).await {
-            Ok(body) => {
-                let answered = Answered {
-                    body: Some(body),
-                    is_reply: true,
-                };
-                (answered, "reply")
-            }
+            Ok(body) => (Answered::Reply(body), "reply"),
             Err(fail) => {
                 fail.log();
                 (self.failed(&fail, &gotos), fail.kind())
@@ -90,10 +84,7 @@ impl Run {
     /// What the user hears of a failure, or nothing where the intent leaves that to the platform.
     fn failed(&self, fail: &Fail, gotos: &Taken) -> Answered {
         if self.asked.intent.fails_with_status && fail.is_ours() {
-            return Answered {
-                body: None,
-                is_reply: false,
-            };
+            return Answered::Failed;
         }
         let lang = self.asked.lang();
         let mut reply = match fail {
@@ -121,11 +112,10 @@ impl Run {
                 value: None,
             });
         }
-        let body = platform::encode(&self.asked.turn, &gotos.kept_in(Answer::from(reply)));
-        Answered {
-            body: Some(body),
-            is_reply: false,
-        }
+        Answered::Instead(platform::encode(
+            &self.asked.turn,
+            &gotos.kept_in(Answer::from(reply)),
+        ))
     }
 
     fn in_form(&self, parameter: &str) -> bool {
