@@ -20,6 +20,7 @@ use crate::error::{self, HttpError, only};
 use crate::fulfillment::Fulfillment;
 use crate::intake::door::Door;
 use crate::session::SessionName;
+use crate::source::Delivery;
 use crate::telemetry::TURNS;
 use crate::{operate, source};
 
@@ -151,10 +152,11 @@ async fn events(
     let reception = door.source(&source)?;
     let source = &*reception.source;
     let headers = request.headers();
+    let said = neutral(headers);
     let asked = |body| source::Request {
-        method: request.method(),
+        method: request.method().as_str(),
         query: request.query_string(),
-        headers,
+        headers: &said,
         body,
     };
     if request.method() != Method::POST {
@@ -179,8 +181,22 @@ async fn events(
         door.verify(source, &asked(&body.bytes)).await?;
     }
     let body = inflate(headers, body, limit, memory).inspect_err(turned_away)?;
-    let receipt = door.take(&reception, headers, &body.bytes, arrived).await?;
+    let delivery = Delivery {
+        headers: &said,
+        body: &body.bytes,
+        received: door.clock.now(),
+    };
+    let receipt = door.take(&reception, &delivery, arrived).await?;
     Ok(error::receipt(&receipt))
+}
+
+/// The headers as sources read them, whatever a delivery comes by.
+fn neutral(headers: &HeaderMap) -> http::HeaderMap {
+    let pairs = headers.iter().filter_map(|(name, value)| {
+        let name = http::HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
+        Some((name, http::HeaderValue::from_bytes(value.as_bytes()).ok()?))
+    });
+    pairs.collect()
 }
 
 /// The types, versions and schemas of events, for whoever sends them.

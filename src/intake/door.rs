@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::header::HeaderMap;
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::json;
 use sqlx::PgPool;
@@ -22,7 +20,7 @@ use crate::event::envelope::{BadEnvelope, Envelope};
 use crate::event::metrics::{EventMetrics, SourceLabel};
 use crate::log::{self, Appended};
 use crate::rulebook::{Edition, Rulebook};
-use crate::source::{self, Handshake, Items, NotEvents, Source};
+use crate::source::{self, Delivery, Handshake, Items, NotEvents, Source};
 
 /// Takes events in.
 pub(crate) struct Door {
@@ -179,26 +177,24 @@ impl Door {
         }
     }
 
-    /// Takes the events of a verified request that arrived at `arrived`.
+    /// Takes the events of what a source has delivered; its request arrived at `arrived`.
     ///
     /// # Errors
     /// [`Refused`]; then nothing of it is known to be stored.
     pub(crate) async fn take(
         &self,
         reception: &Reception,
-        headers: &HeaderMap,
-        body: &[u8],
+        delivery: &Delivery<'_>,
         arrived: Instant,
     ) -> Result<Receipt, Refused> {
-        let taken = self.taken(reception, headers, body, arrived).await;
+        let taken = self.taken(reception, delivery, arrived).await;
         taken.inspect_err(|refused| self.refuse(&reception.source.name, refused))
     }
 
     async fn taken(
         &self,
         reception: &Reception,
-        headers: &HeaderMap,
-        body: &[u8],
+        delivery: &Delivery<'_>,
         arrived: Instant,
     ) -> Result<Receipt, Refused> {
         let source = &reception.source;
@@ -206,8 +202,7 @@ impl Door {
             return Err(Refused::Overloaded);
         }
         let deadline = arrived + Duration::from_millis(source.limits.deadline_ms);
-        let received = self.clock.now();
-        let events = source.events(headers, body, received)?;
+        let events = source.events(delivery)?;
         let label = label(source);
         self.metrics.received.get_or_create(&label).inc_by(events.len() as u64);
         let span = match events.as_slice() {
@@ -221,19 +216,15 @@ impl Door {
             ),
             _ => info_span!("events", source = &*source.name, events = events.len()),
         };
-        let request = Arrived {
-            headers,
-            body,
-            received,
-            deadline,
-        };
-        self.append(reception, &request, events, &label).instrument(span).await
+        let kept = self.append(reception, delivery, deadline, events, &label);
+        kept.instrument(span).await
     }
 
     async fn append(
         &self,
         reception: &Reception,
-        request: &Arrived<'_>,
+        delivery: &Delivery<'_>,
+        deadline: Instant,
         events: Items,
         label: &SourceLabel,
     ) -> Result<Receipt, Refused> {
@@ -281,13 +272,13 @@ impl Door {
             .collect();
         let bad: Vec<(&Envelope, String)> = bad.into_values().collect();
         let keep = async {
-            quarantine::keep(&self.pool, &bad, request.received).await?;
-            if let Some(unread) = request.unread(source, &items) {
+            quarantine::keep(&self.pool, &bad, delivery.received).await?;
+            if let Some(unread) = unread(source, delivery, &items) {
                 unread.keep(&self.pool).await?;
             }
             Ok::<_, sqlx::Error>(())
         };
-        match before(request.deadline, keep).await {
+        match before(deadline, keep).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 warn!(error = %error, "events cannot be kept in quarantine");
@@ -297,7 +288,7 @@ impl Door {
         }
         if !good.is_empty() {
             let types: Vec<String> = good.iter().map(|event| event.event_type.clone()).collect();
-            let appended = self.ingest.store(good, request.deadline).await?;
+            let appended = self.ingest.store(good, deadline).await?;
             self.count(&appended, label);
             let mut repeated = Vec::new();
             let stored = items.iter_mut().filter(|item| item.status == Status::Stored);
@@ -308,7 +299,7 @@ impl Door {
                 }
             }
             if !source.type_is_signed() {
-                self.look_at_types(source, &repeated, request.deadline).await;
+                self.look_at_types(source, &repeated, deadline).await;
             }
         }
         for item in &items {
@@ -363,35 +354,21 @@ impl Door {
     }
 }
 
-/// A verified request.
-struct Arrived<'a> {
-    headers: &'a HeaderMap,
-    body: &'a [u8],
-    /// By the service's clock.
-    received: DateTime<Utc>,
-    /// Until when its sender waits.
-    deadline: Instant,
-}
-
-impl Arrived<'_> {
-    /// The request as it is kept where any of its events could not be read.
-    fn unread<'a>(&'a self, source: &'a Source, items: &[Item]) -> Option<Unread<'a>> {
-        let invalid = items.iter().filter(|item| item.status == Status::Invalid);
-        let violations: Vec<&Violation> = invalid
-            .flat_map(|item| &item.violations)
-            .take(MOST_VIOLATIONS)
-            .collect();
-        if violations.is_empty() {
-            return None;
-        }
-        Some(Unread {
-            source: &source.name,
-            headers: self.headers,
-            body: self.body,
-            violations: json!(violations).to_string(),
-            received: self.received,
-        })
+/// What was delivered as it is kept where any of its events could not be read.
+fn unread<'a>(source: &'a Source, delivery: &'a Delivery<'a>, items: &[Item]) -> Option<Unread<'a>> {
+    let invalid = items.iter().filter(|item| item.status == Status::Invalid);
+    let violations: Vec<&Violation> = invalid
+        .flat_map(|item| &item.violations)
+        .take(MOST_VIOLATIONS)
+        .collect();
+    if violations.is_empty() {
+        return None;
     }
+    Some(Unread {
+        source: &source.name,
+        delivery,
+        violations: json!(violations).to_string(),
+    })
 }
 
 impl Receipt {

@@ -1,8 +1,9 @@
 //! What was verified and not taken, kept for a while so that it can be released once the files are right: events that their
 //! schema refused, and requests that the source's file could not read.
 
-use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
 use chrono::{DateTime, TimeDelta, Utc};
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
@@ -10,6 +11,7 @@ use sqlx::{PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
 use crate::event::envelope::Envelope;
+use crate::source::Delivery;
 
 /// How many events are kept, and how many requests; of these how many bytes; and for how long.
 const MOST: i64 = 10_000;
@@ -115,20 +117,21 @@ pub(crate) async fn take(transaction: &mut PgConnection, id: Uuid) -> sqlx::Resu
 /// A request with events that could not be read.
 pub(crate) struct Unread<'a> {
     pub(crate) source: &'a str,
-    pub(crate) headers: &'a HeaderMap,
-    /// Inflated.
-    pub(crate) body: &'a [u8],
+    pub(crate) delivery: &'a Delivery<'a>,
     /// A JSON array.
     pub(crate) violations: String,
-    pub(crate) received: DateTime<Utc>,
 }
 
 impl Unread<'_> {
     /// Keeps it, without headers that hold credentials or signatures; one that is there already is kept anew. Of too many
     /// the oldest go.
     pub(crate) async fn keep(&self, executor: impl PgExecutor<'_>) -> sqlx::Result<()> {
-        let headers: Vec<(&str, &str)> = self
-            .headers
+        let Delivery {
+            headers,
+            body,
+            received,
+        } = *self.delivery;
+        let headers: Vec<(&str, &str)> = headers
             .iter()
             .filter(|(name, _)| !is_secret(name))
             .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
@@ -151,14 +154,14 @@ impl Unread<'_> {
                  expires_at = excluded.expires_at",
             Uuid::new_v4(),
             self.source,
-            &Sha256::digest(self.body)[..],
+            &Sha256::digest(body)[..],
             headers,
-            self.body,
+            body,
             self.violations,
-            self.received,
-            self.received + KEPT,
+            received,
+            received + KEPT,
             MOST,
-            MOST_BYTES - i64::try_from(self.body.len()).unwrap_or(MOST_BYTES)
+            MOST_BYTES - i64::try_from(body.len()).unwrap_or(MOST_BYTES)
         )
         .execute(executor)
         .await?;

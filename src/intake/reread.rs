@@ -9,6 +9,7 @@ use crate::event::envelope::Envelope;
 use crate::log::audit::{self, Entry};
 use crate::log::{self, Log};
 use crate::rulebook::Edition;
+use crate::source::Delivery;
 
 /// What became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,12 @@ pub(crate) async fn read_again(
     let Some((headers, body)) = quarantine::request(&mut transaction, kept.id).await? else {
         return Ok(ReadAgain::Gone);
     };
-    let Ok(items) = source.events(&headers, &body, kept.received_at) else {
+    let delivery = Delivery {
+        headers: &headers,
+        body: &body,
+        received: kept.received_at,
+    };
+    let Ok(items) = source.events(&delivery) else {
         return Ok(ReadAgain::Refused);
     };
     let Ok(events) = items.into_iter().collect::<Result<Vec<Envelope>, _>>() else {

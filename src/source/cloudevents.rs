@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use actix_web::http::header::HeaderMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
@@ -11,6 +10,7 @@ use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest as _, Sha256};
 
+use super::delivery::Delivery;
 use super::items::{Items, NotEvents, bad, normal_type};
 use super::request::{media_type, media_type_of, text};
 use super::{time, trace};
@@ -50,14 +50,13 @@ struct Attributes<'a> {
     data_base64: Option<Cow<'a, str>>,
 }
 
-/// The events of a request; `received` is when they happened, where they do not say it.
-pub(super) fn read(
-    source: &Arc<str>,
-    headers: &HeaderMap,
-    body: &[u8],
-    received: DateTime<Utc>,
-    limit: usize,
-) -> Result<Items, NotEvents> {
+/// The events of a delivery.
+pub(super) fn read(source: &Arc<str>, delivery: &Delivery<'_>, limit: usize) -> Result<Items, NotEvents> {
+    let Delivery {
+        headers,
+        body,
+        received,
+    } = *delivery;
     let media_type = media_type(headers);
     match media_type.as_str() {
         "application/cloudevents+json" => {

@@ -1,7 +1,6 @@
 //! How a sender makes sure, before the first event, that it is welcome.
 
-use actix_web::http::Method;
-use actix_web::http::header::HeaderMap;
+use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::json;
 use url::form_urlencoded;
@@ -53,10 +52,10 @@ impl Asks {
     /// Whether the request is a question that counts only once it is proven to be the sender's.
     pub(super) fn must_be_signed(&self, request: &Request<'_>) -> bool {
         match self {
-            Self::Slack | Self::Zoom => request.method == Method::POST && question(request.body).is_some(),
+            Self::Slack | Self::Zoom => request.method == "POST" && question(request.body).is_some(),
             Self::CloudEvents { origins } => {
                 let is_welcome = |origin: String| origins.iter().any(|known| known.eq_ignore_ascii_case(&origin));
-                request.method == Method::OPTIONS && origin(request).is_some_and(|origin| !is_welcome(origin))
+                request.method == "OPTIONS" && origin(request).is_some_and(|origin| !is_welcome(origin))
             }
             Self::Meta { .. } | Self::Msgraph => false,
         }
@@ -80,7 +79,7 @@ impl Asks {
             },
             Self::Meta { token } => meta(token, request),
             Self::Msgraph => {
-                let asked = request.method == Method::POST;
+                let asked = request.method == "POST";
                 let token = asked.then(|| field(request.query, "validationToken")).flatten()?;
                 Some(Handshake::text(token))
             }
@@ -137,7 +136,7 @@ fn question(body: &[u8]) -> Option<Question> {
 }
 
 fn meta(token: &str, request: &Request<'_>) -> Option<Handshake> {
-    if request.method != Method::GET || field(request.query, "hub.mode")? != "subscribe" {
+    if request.method != "GET" || field(request.query, "hub.mode")? != "subscribe" {
         return None;
     }
     let shown = field(request.query, "hub.verify_token").unwrap_or_default();
@@ -152,7 +151,7 @@ fn meta(token: &str, request: &Request<'_>) -> Option<Handshake> {
 }
 
 fn cloudevents(request: &Request<'_>) -> Option<Handshake> {
-    if request.method != Method::OPTIONS {
+    if request.method != "OPTIONS" {
         return None;
     }
     let mut headers = vec![

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use actix_web::http::header::{HeaderMap, HeaderValue};
 use chrono::{DateTime, SecondsFormat, Utc};
+use http::HeaderValue;
 use minijinja::value::ValueKind;
 use minijinja::{Value, context};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use toml::Spanned;
 
+use super::delivery::Delivery;
 use super::document::{at, document};
 use super::file::EventTable;
 use super::items::{self, Items, NotEvents, VERSION_EXPECTED, bad, normal_type};
@@ -22,16 +23,6 @@ use crate::expression::Expression;
 
 /// What an expression may look at.
 const VARIABLES: [&str; 6] = ["body", "headers", "item", "received", "sha256", "source"];
-
-/// What a mapping reads: a request that is verified.
-pub(super) struct Input<'a> {
-    pub(super) headers: &'a HeaderMap,
-    pub(super) body: &'a [u8],
-    /// When it came.
-    pub(super) received: DateTime<Utc>,
-    /// Of what was signed.
-    pub(super) digest: &'a dyn Fn() -> [u8; 32],
-}
 
 /// Where a provider's body and headers have the fields of an envelope.
 pub(super) struct Mapping {
@@ -110,14 +101,19 @@ impl Mapping {
         names.map(|(name, offset)| (name, self.event_id.start + offset))
     }
 
-    /// The envelopes of a request; one that cannot be made is told in its place.
-    pub(super) fn read_events(&self, source: &Arc<str>, request: &Input<'_>, limit: usize) -> Result<Items, NotEvents> {
-        let Input {
+    /// The envelopes of a delivery; one that cannot be made is told in its place. `digest` is of what was signed.
+    pub(super) fn read_events(
+        &self,
+        source: &Arc<str>,
+        delivery: &Delivery<'_>,
+        digest: &dyn Fn() -> [u8; 32],
+        limit: usize,
+    ) -> Result<Items, NotEvents> {
+        let Delivery {
             headers,
             body,
             received,
-            digest,
-        } = *request;
+        } = *delivery;
         let document = document(headers, body)?;
         let whole = value(&document)?;
         let items: Vec<&RawValue> = match &self.each {

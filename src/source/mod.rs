@@ -1,6 +1,7 @@
 //! Who may tell of events: each source is a file that says how its requests are verified and what they mean.
 
 mod cloudevents;
+mod delivery;
 mod document;
 mod file;
 pub(crate) mod generated;
@@ -27,10 +28,10 @@ mod twilio;
 use std::fmt;
 use std::sync::Arc;
 
-use actix_web::http::header::HeaderMap;
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
+pub(crate) use self::delivery::Delivery;
 pub(crate) use self::file::Priority;
 use self::handshake::Asks;
 pub(crate) use self::handshake::{Handshake, HandshakeStatus};
@@ -160,11 +161,12 @@ impl Source {
         Ok(Verified { secret })
     }
 
-    /// The events of a verified request, in its order; `received` is when they happened, where they do not say it.
+    /// The events of a delivery, in its order.
     ///
     /// # Errors
     /// When there are none in it; an event that is wrong is told in its place.
-    pub(crate) fn events(&self, headers: &HeaderMap, body: &[u8], received: DateTime<Utc>) -> Result<Items, NotEvents> {
+    pub(crate) fn events(&self, delivery: &Delivery<'_>) -> Result<Items, NotEvents> {
+        let Delivery { headers, body, .. } = *delivery;
         let limit = self.limits.batch_items;
         let mut items = match &self.format {
             Format::Own => match media_type(headers).as_str() {
@@ -177,15 +179,9 @@ impl Source {
                     });
                 }
             },
-            Format::CloudEvents => cloudevents::read(&self.name, headers, body, received, limit)?,
+            Format::CloudEvents => cloudevents::read(&self.name, delivery, limit)?,
             Format::Mapped(mapping) => {
-                let request = mapping::Input {
-                    headers,
-                    body,
-                    received,
-                    digest: &|| self.scheme.digest(headers, body),
-                };
-                mapping.read_events(&self.name, &request, limit)?
+                mapping.read_events(&self.name, delivery, &|| self.scheme.digest(delivery), limit)?
             }
         };
         if let Some(parent) = text(headers, "traceparent").and_then(trace::parent) {

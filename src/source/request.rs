@@ -1,7 +1,7 @@
 //! A request of a sender, and when a signature of it counts.
 
-use actix_web::http::Method;
-use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
 
 /// The media type of a form.
 pub(super) const FORM: &str = "application/x-www-form-urlencoded";
@@ -9,8 +9,8 @@ pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 /// A request, before anything is believed of it.
 #[derive(Clone, Copy)]
 pub(crate) struct Request<'a> {
-    /// How it was called.
-    pub(crate) method: &'a Method,
+    /// How it was called, such as `POST`.
+    pub(crate) method: &'a str,
     /// What stands behind the `?` of the address, as it was sent; empty where there is none.
     pub(crate) query: &'a str,
     /// The headers.

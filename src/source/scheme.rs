@@ -1,10 +1,10 @@
 //! How a source's requests are proven.
 
-use actix_web::http::header::HeaderMap;
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
 use url::Url;
 
+use super::delivery::Delivery;
 use super::file::SchemeTable;
 use super::paypal::{Paypal, Trust};
 use super::request::{FORM, Refused, Request, Window, media_type};
@@ -79,11 +79,13 @@ impl Scheme {
         }
     }
 
-    /// A digest of what a signature covers: the same for all requests that one signature proves.
-    pub(super) fn digest(&self, headers: &HeaderMap, body: &[u8]) -> [u8; 32] {
+    /// A digest of what a signature covers: the same for all that one signature proves.
+    pub(super) fn digest(&self, delivery: &Delivery<'_>) -> [u8; 32] {
         match self {
             // The fields may stand in any order, and their names end where one likes.
-            Self::Twilio(_) if media_type(headers) == FORM => Sha256::digest(twilio::fields(body)).into(),
+            Self::Twilio(_) if media_type(delivery.headers) == FORM => {
+                Sha256::digest(twilio::fields(delivery.body)).into()
+            }
             Self::Standard
             | Self::Signed(_)
             | Self::Twilio(_)
@@ -91,7 +93,7 @@ impl Scheme {
             | Self::Basic
             | Self::Bearer
             | Self::Jwt(_)
-            | Self::ClientState => Sha256::digest(body).into(),
+            | Self::ClientState => Sha256::digest(delivery.body).into(),
         }
     }
 

@@ -1,9 +1,9 @@
 //! Requests signed by HMAC: one description, of which most providers are a case.
 
-use actix_web::http::header::{HeaderMap, HeaderName};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
+use http::{HeaderMap, HeaderName};
 use serde::Deserialize;
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
@@ -255,6 +255,7 @@ fn mac<M: Mac + KeyInit>(key: &[u8], message: &[&[u8]]) -> Vec<u8> {
 fn parts<'a>(headers: &'a HeaderMap, name: &HeaderName, prefix: &'a str) -> impl Iterator<Item = &'a str> {
     headers
         .get_all(name)
+        .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split([',', ' ']))
         .filter_map(move |part| part.strip_prefix(prefix))

@@ -2,7 +2,6 @@
 
 use serde_json::json;
 
-use super::super::items::{Items, NotEvents};
 use super::*;
 use crate::event::envelope::{BadEnvelope, Envelope};
 
@@ -13,10 +12,6 @@ const BATCH: (&str, &str) = ("content-type", "application/cloudevents-batch+json
 fn of(format: &str) -> Arc<Source> {
     let head = "secret.env = \"SECRET\"\nscheme.kind = \"bearer\"\nlimits.batch_items = 3\n";
     try_source(&format!("{head}{format}"), "s3cret").unwrap()
-}
-
-fn events(source: &Source, pairs: &[(&str, &str)], body: &str) -> Result<Items, NotEvents> {
-    source.events(&headers(pairs), body.as_bytes(), clock().now())
 }
 
 fn event(source: &Source, pairs: &[(&str, &str)], body: &str) -> Result<Envelope, BadEnvelope> {

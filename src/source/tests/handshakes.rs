@@ -31,19 +31,19 @@ async fn slack_is_given_its_challenge_when_it_has_signed() {
         ("x-slack-signature", signature.as_str()),
         ("x-slack-request-timestamp", now.as_str()),
     ];
-    let answer = ask(&source, Method::POST, "", &pairs, body.as_bytes()).await;
+    let answer = ask(&source, "POST", "", &pairs, body.as_bytes()).await;
     let answer = answer.unwrap().unwrap();
     assert_eq!(answer.body, "<b>3eZ");
     assert_is_no_page(&answer);
 
-    let unsigned = ask(&source, Method::POST, "", &pairs[1..], body.as_bytes()).await;
+    let unsigned = ask(&source, "POST", "", &pairs[1..], body.as_bytes()).await;
     assert_eq!(unsigned, Err(Refused::Missing("x-slack-signature".to_owned())));
     let wrong = [("x-slack-signature", "v0=00"), pairs[1]];
-    let wrong = ask(&source, Method::POST, "", &wrong, body.as_bytes()).await;
+    let wrong = ask(&source, "POST", "", &wrong, body.as_bytes()).await;
     assert_eq!(wrong, Err(Refused::BadSignature));
     let event = ask(
         &source,
-        Method::POST,
+        "POST",
         "",
         &[],
         br#"{"type": "event_callback", "challenge": "x"}"#,
@@ -63,14 +63,14 @@ async fn zoom_is_given_proof_by_the_secret_that_it_has_signed_with() {
         ("x-zm-signature", signature.as_str()),
         ("x-zm-request-timestamp", now.as_str()),
     ];
-    let answer = ask(&source, Method::POST, "", &pairs, body.as_bytes()).await;
+    let answer = ask(&source, "POST", "", &pairs, body.as_bytes()).await;
     let answer = answer.unwrap().unwrap();
     assert_eq!(
         serde_json::from_str::<Value>(&answer.body).unwrap(),
         json!({"plainToken": "qgg8vlv", "encryptedToken": hex_mac("old", "qgg8vlv")})
     );
     assert_eq!(header(&answer, "content-type"), Some("application/json"));
-    let unsigned = ask(&source, Method::POST, "", &[], body.as_bytes()).await;
+    let unsigned = ask(&source, "POST", "", &[], body.as_bytes()).await;
     assert!(matches!(unsigned, Err(Refused::Missing(_))), "{unsigned:?}");
 }
 
@@ -78,35 +78,32 @@ async fn zoom_is_given_proof_by_the_secret_that_it_has_signed_with() {
 async fn meta_is_given_its_challenge_when_it_knows_the_token() {
     let source = asking(r#"{ kind = "meta" }"#, r#"{ kind = "meta", token_env = "TOKEN" }"#);
     let query = |token: &str| format!("hub.mode=subscribe&hub.challenge=11%3C58&hub.verify_token={token}");
-    let answer = ask(&source, Method::GET, &query("verify-me"), &[], b"").await;
+    let answer = ask(&source, "GET", &query("verify-me"), &[], b"").await;
     let answer = answer.unwrap().unwrap();
     assert_eq!(answer.body, "11<58");
     assert_is_no_page(&answer);
 
     for token in ["verify-m", "", "other"] {
-        let answer = ask(&source, Method::GET, &query(token), &[], b"").await;
+        let answer = ask(&source, "GET", &query(token), &[], b"").await;
         let answer = answer.unwrap().unwrap();
         assert_eq!((answer.status, answer.body.as_str()), (HandshakeStatus::Forbidden, ""));
     }
-    assert_eq!(ask(&source, Method::GET, "", &[], b"").await, Ok(None));
-    assert_eq!(
-        ask(&source, Method::POST, &query("verify-me"), &[], b"{}").await,
-        Ok(None)
-    );
+    assert_eq!(ask(&source, "GET", "", &[], b"").await, Ok(None));
+    assert_eq!(ask(&source, "POST", &query("verify-me"), &[], b"{}").await, Ok(None));
 }
 
 #[actix_web::test]
 async fn graph_is_given_its_token_decoded() {
     let source = asking(r#"{ kind = "msgraph" }"#, r#"{ kind = "msgraph" }"#);
     let query = "validationToken=Validation%3A+%3Cscript%3E%20it";
-    let answer = ask(&source, Method::POST, query, &[], b"").await;
+    let answer = ask(&source, "POST", query, &[], b"").await;
     let answer = answer.unwrap().unwrap();
     assert_eq!(answer.body, "Validation: <script> it");
     assert_is_no_page(&answer);
-    assert_eq!(ask(&source, Method::POST, "", &[], b"{}").await, Ok(None));
-    assert_eq!(ask(&source, Method::GET, query, &[], b"").await, Ok(None));
+    assert_eq!(ask(&source, "POST", "", &[], b"{}").await, Ok(None));
+    assert_eq!(ask(&source, "GET", query, &[], b"").await, Ok(None));
     let long = format!("validationToken={}", "x".repeat(5000));
-    assert_eq!(ask(&source, Method::POST, &long, &[], b"").await, Ok(None));
+    assert_eq!(ask(&source, "POST", &long, &[], b"").await, Ok(None));
 }
 
 #[actix_web::test]
@@ -117,25 +114,11 @@ async fn sender_of_cloudevents_is_told_that_it_is_welcome() {
     );
     let origin = ("webhook-request-origin", "eventemitter.example.com");
     let other = ("webhook-request-origin", "elsewhere.example.com");
-    let stranger = ask(&source, Method::OPTIONS, "", &[other], b"").await;
+    let stranger = ask(&source, "OPTIONS", "", &[other], b"").await;
     assert!(matches!(stranger, Err(Refused::Missing(_))), "{stranger:?}");
-    let guessed = ask(
-        &source,
-        Method::OPTIONS,
-        "",
-        &[other, ("authorization", "Bearer x")],
-        b"",
-    )
-    .await;
+    let guessed = ask(&source, "OPTIONS", "", &[other, ("authorization", "Bearer x")], b"").await;
     assert_eq!(guessed, Err(Refused::BadSignature));
-    let answer = ask(
-        &source,
-        Method::OPTIONS,
-        "",
-        &[origin, ("webhook-request-rate", "120")],
-        b"",
-    )
-    .await;
+    let answer = ask(&source, "OPTIONS", "", &[origin, ("webhook-request-rate", "120")], b"").await;
     let answer = answer.unwrap().unwrap();
     assert_eq!(answer.status, HandshakeStatus::Ok);
     assert_eq!(
@@ -145,18 +128,18 @@ async fn sender_of_cloudevents_is_told_that_it_is_welcome() {
     assert_eq!(header(&answer, "webhook-allowed-rate"), Some("*"));
     assert_eq!(header(&answer, "allow"), Some("POST"));
 
-    let answer = ask(&source, Method::OPTIONS, "", &[origin], b"").await;
+    let answer = ask(&source, "OPTIONS", "", &[origin], b"").await;
     let answer = answer.unwrap().unwrap();
     assert_eq!(header(&answer, "webhook-allowed-rate"), None);
-    assert_eq!(ask(&source, Method::OPTIONS, "", &[], b"").await, Ok(None));
-    assert_eq!(ask(&source, Method::POST, "", &[origin], b"{}").await, Ok(None));
+    assert_eq!(ask(&source, "OPTIONS", "", &[], b"").await, Ok(None));
+    assert_eq!(ask(&source, "POST", "", &[origin], b"{}").await, Ok(None));
 }
 
 #[actix_web::test]
 async fn source_without_a_handshake_answers_none() {
     let source = source(r#"{ kind = "bearer" }"#, "s3cret");
     let origin = [("webhook-request-origin", "x")];
-    for method in [Method::GET, Method::OPTIONS, Method::POST] {
+    for method in ["GET", "OPTIONS", "POST"] {
         assert_eq!(
             ask(&source, method, "validationToken=x", &origin, b"{}").await,
             Ok(None)

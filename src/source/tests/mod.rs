@@ -15,15 +15,14 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use actix_web::http::Method;
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::Sha256;
 
-use super::{Handshake, Refused, Request, Source, Sources, Surroundings, Verified};
+use super::{Delivery, Handshake, Items, NotEvents, Refused, Request, Source, Sources, Surroundings, Verified};
 use crate::clock::Clock;
 use crate::event::file::FileError;
 
@@ -94,7 +93,7 @@ fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
 async fn verify_at(source: &Source, query: &str, pairs: &[(&str, &str)], body: &[u8]) -> Result<Verified, Refused> {
     let headers = headers(pairs);
     let request = Request {
-        method: &Method::POST,
+        method: "POST",
         query,
         headers: &headers,
         body,
@@ -108,19 +107,28 @@ async fn verify(source: &Source, pairs: &[(&str, &str)], body: &[u8]) -> Result<
 
 async fn ask(
     source: &Source,
-    method: Method,
+    method: &str,
     query: &str,
     pairs: &[(&str, &str)],
     body: &[u8],
 ) -> Result<Option<Handshake>, Refused> {
     let headers = headers(pairs);
     let request = Request {
-        method: &method,
+        method,
         query,
         headers: &headers,
         body,
     };
     source.handshake(&request).await
+}
+
+/// The events of what is delivered now.
+fn events(source: &Source, pairs: &[(&str, &str)], body: &str) -> Result<Items, NotEvents> {
+    source.events(&Delivery {
+        headers: &headers(pairs),
+        body: body.as_bytes(),
+        received: clock().now(),
+    })
 }
 
 /// HMAC-SHA256, made here and not by the code under test.

@@ -94,7 +94,7 @@ pub(super) async fn check(
     let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let headers = headers(&pairs);
     let request = Request {
-        method: &Method::POST,
+        method: "POST",
         query: "",
         headers: &headers,
         body,

@@ -153,7 +153,7 @@ fn examples_of_the_cloudevents_binding_are_taken_in() {
                 .filter(|(_, value)| *value == "<contentType>")
                 .for_each(|pair| pair.1 = content_type);
             let body = lines[end + 1..].join("\n");
-            let items = source.events(&headers(&pairs), body.as_bytes(), clock().now()).unwrap();
+            let items = events(&source, &pairs, &body).unwrap();
             let event = items[0].as_ref().unwrap();
             let attributes = (
                 event.event_id.as_str(),
@@ -197,9 +197,7 @@ async fn taken_in(source: &Source, pairs: &[(&str, &str)], body: &str) -> Result
     verify(source, pairs, body.as_bytes())
         .await
         .map_err(|refused| refused.to_string())?;
-    let items = source
-        .events(&headers(pairs), body.as_bytes(), clock().now())
-        .map_err(|not| not.to_string())?;
+    let items = events(source, pairs, body).map_err(|not| not.to_string())?;
     let [Ok(event)] = items.as_slice() else {
         return Err(format!("{items:?}"));
     };
@@ -268,7 +266,7 @@ async fn every_recorded_body_is_signed_and_taken_in_by_its_source() {
             ("content-type", kind),
         ];
         if json["type"] == "url_verification" {
-            let answer = ask(&source("slack"), Method::POST, "", &pairs, body.as_bytes()).await;
+            let answer = ask(&source("slack"), "POST", "", &pairs, body.as_bytes()).await;
             assert_eq!(answer.unwrap().unwrap().body, text(&json, "challenge"));
             continue;
         }
@@ -289,9 +287,7 @@ async fn every_recorded_body_is_signed_and_taken_in_by_its_source() {
             Ok(0),
             "{name}"
         );
-        let items = source("paypal")
-            .events(&headers(&[]), body.as_bytes(), clock().now())
-            .unwrap();
+        let items = events(&source("paypal"), &[], &body).unwrap();
         // One of the files is the description of an event, and no event.
         match (&items[0], json["id"].is_string()) {
             (Ok(event), true) => note("paypal", &name, Ok(event.event_type.clone())),

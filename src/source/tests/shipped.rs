@@ -61,7 +61,7 @@ payload = "body.order"
         verify(&source, &pairs, body.as_bytes()).await,
         Ok(Verified { secret: 0 })
     );
-    let items = source.events(&headers(&pairs), body.as_bytes(), clock().now()).unwrap();
+    let items = events(&source, &pairs, body).unwrap();
     assert_eq!(
         serde_json::to_string(items[0].as_ref().unwrap()).unwrap(),
         r#"{"source":"shop","event_id":"7c9e","event_type":"acme.order_shipped","timestamp":"2025-06-15T12:00:00Z","entity_id":"10042","user_id":"u-17","schema_version":1,"payload":{"no": 10042, "customer": "u-17", "tracking": "1Z999"}}"#
