@@ -7,9 +7,9 @@ use serde_json::json;
 
 use crate::conversation::NoStream;
 use crate::fulfillment::Refused;
-use crate::intake::door as events;
-use crate::intake::door::{Receipt, Status};
 use crate::intake::overload::RETRY_AFTER_S;
+use crate::intake::receipt::{Receipt, Status};
+use crate::intake::reception as events;
 use crate::platform::NotATurn;
 use crate::session::BadSessionName;
 use crate::source::{Handshake, HandshakeStatus, NotEvents, Refused as NotTheSender};

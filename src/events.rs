@@ -20,9 +20,9 @@ use crate::conversation::{Conversation, Sender};
 use crate::event::file::FileError;
 use crate::event::metrics::EventMetrics;
 use crate::handler::reaction::Actions;
-use crate::intake::door::Door;
 use crate::intake::ingest::Ingest;
 use crate::intake::overload::Backlog;
+use crate::intake::reception::Reception;
 use crate::intake::refusals::Refusals;
 use crate::log::Log;
 use crate::log::dead::DeadLetters;
@@ -55,7 +55,7 @@ pub(crate) struct Parts {
 
 /// The events of a process: what it stores, and what it applies.
 pub(crate) struct Events {
-    door: Option<Arc<Door>>,
+    reception: Option<Arc<Reception>>,
     worker: Option<Arc<Worker>>,
     background: JoinSet<()>,
 }
@@ -69,7 +69,7 @@ impl Events {
         if !parts.settings.events_dir.is_dir() {
             info!(dir = %parts.settings.events_dir.display(), "there is no such directory; no events are taken");
             return Ok(Self {
-                door: None,
+                reception: None,
                 worker: None,
                 background: JoinSet::new(),
             });
@@ -106,7 +106,7 @@ impl Events {
         // Connections of their own, so that events do not take those of turns.
         let pool = parts.database.events();
         let wakes = [stored, heard.clone()];
-        let door = Door {
+        let reception = Reception {
             rulebook: Arc::clone(&rulebook),
             ingest: Ingest::start(pool.clone(), parts.clock.clone(), wakes, parts.metrics.clone()),
             backlog,
@@ -116,7 +116,7 @@ impl Events {
             refusals: Refusals::new(parts.metrics.clone()),
         };
         let mut events = Self {
-            door: Some(Arc::new(door)),
+            reception: Some(Arc::new(reception)),
             worker: None,
             background,
         };
@@ -135,7 +135,7 @@ impl Events {
     /// What is wrong with the files of the events directory.
     pub(crate) fn work(parts: Parts) -> anyhow::Result<Self> {
         let mut events = Self {
-            door: None,
+            reception: None,
             worker: None,
             background: JoinSet::new(),
         };
@@ -176,8 +176,8 @@ impl Events {
     }
 
     /// The way in; `None` where no events are taken.
-    pub(crate) fn door(&self) -> Option<Arc<Door>> {
-        self.door.clone()
+    pub(crate) fn reception(&self) -> Option<Arc<Reception>> {
+        self.reception.clone()
     }
 
     /// Ends what is under way, which others or the next start go on with, and gives up the partitions.

@@ -18,7 +18,7 @@ use crate::clock::before;
 use crate::conversation::Conversation;
 use crate::error::{self, HttpError, only};
 use crate::fulfillment::Fulfillment;
-use crate::intake::door::Door;
+use crate::intake::reception::Reception;
 use crate::session::SessionName;
 use crate::source::Delivery;
 use crate::telemetry::TURNS;
@@ -48,7 +48,7 @@ pub(crate) struct Doors {
     pub(crate) fulfillment: Arc<Fulfillment>,
     pub(crate) auth: Arc<Auth>,
     pub(crate) conversation: Arc<Conversation>,
-    pub(crate) events: Option<Arc<Door>>,
+    pub(crate) events: Option<Arc<Reception>>,
     pub(crate) bodies: Bodies,
 }
 
@@ -148,9 +148,9 @@ async fn events(
     doors: Data<Doors>,
 ) -> Result<HttpResponse, HttpError> {
     let arrived = Instant::now();
-    let door = doors.events.as_ref().ok_or(HttpError::NotFound)?;
-    let reception = door.source(&source)?;
-    let source = &*reception.source;
+    let reception = doors.events.as_ref().ok_or(HttpError::NotFound)?;
+    let presumed = reception.source(&source)?;
+    let source = &*presumed.source;
     let headers = request.headers();
     let said = neutral(headers);
     let asked = |body| source::Request {
@@ -160,33 +160,34 @@ async fn events(
         body,
     };
     if request.method() != Method::POST {
-        let handshake = door.handshake(source, &asked(b"")).await?;
+        let handshake = reception.handshake(source, &asked(b"")).await?;
         return handshake
             .map(error::handshake)
             .ok_or(HttpError::MethodNotAllowed { allowed: "POST" });
     }
     // A stranger's body is read only where it is what proves the sender.
-    let is_proof = source.needs_body();
-    if !is_proof {
-        door.verify(source, &asked(b"")).await?;
-    }
+    let known = match source.needs_body() {
+        true => None,
+        false => Some(reception.verify(&presumed, &asked(b"")).await?),
+    };
     let (limit, memory) = (source.limits.body_bytes, &doors.bodies.events);
-    let turned_away = |error: &HttpError| door.turn_away(source, error.code(), &error.to_string());
+    let turned_away = |error: &HttpError| reception.turn_away(source, error.code(), &error.to_string());
     let body = in_time(arrived + BODY_LIMIT, read(headers, payload, limit, memory)).await;
     let body = body.inspect_err(turned_away)?;
-    if let Some(handshake) = door.handshake(source, &asked(&body.bytes)).await? {
+    if let Some(handshake) = reception.handshake(source, &asked(&body.bytes)).await? {
         return Ok(error::handshake(handshake));
     }
-    if is_proof {
-        door.verify(source, &asked(&body.bytes)).await?;
-    }
+    let verified = match known {
+        Some(verified) => verified,
+        None => reception.verify(&presumed, &asked(&body.bytes)).await?,
+    };
     let body = inflate(headers, body, limit, memory).inspect_err(turned_away)?;
     let delivery = Delivery {
         headers: &said,
         body: &body.bytes,
-        received: door.clock.now(),
+        received: reception.clock.now(),
     };
-    let receipt = door.take(&reception, &delivery, arrived).await?;
+    let receipt = reception.take(verified, &delivery, arrived).await?;
     Ok(error::receipt(&receipt))
 }
 
@@ -202,8 +203,8 @@ fn neutral(headers: &HeaderMap) -> http::HeaderMap {
 /// The types, versions and schemas of events, for whoever sends them.
 async fn catalogue(request: HttpRequest, doors: Data<Doors>) -> Result<HttpResponse, HttpError> {
     admit(&doors.auth, request.headers(), b"").await?;
-    let door = doors.events.as_ref().ok_or(HttpError::NotFound)?;
-    let published = door.rulebook.edition();
+    let reception = doors.events.as_ref().ok_or(HttpError::NotFound)?;
+    let published = reception.rulebook.edition();
     let published = published.catalogue.published();
     if text(request.headers(), &header::IF_NONE_MATCH) == Some(published.etag.as_str()) {
         return Ok(HttpResponse::NotModified().finish());

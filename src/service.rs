@@ -21,7 +21,7 @@ use crate::conversation::Conversation;
 use crate::events::{self, Events};
 use crate::fulfillment::Fulfillment;
 use crate::handler::{Gates, Services};
-use crate::intake::door::Door;
+use crate::intake::reception::Reception;
 use crate::listener::{Server, raise_descriptors};
 use crate::operate::{Operated, expect_guarded};
 use crate::postgres::Database;
@@ -121,7 +121,7 @@ impl Service {
             fulfillment: Arc::clone(&fulfillment),
             auth: Arc::clone(&auth),
             conversation: Arc::clone(&conversation),
-            events: events.door(),
+            events: events.reception(),
             bodies: Bodies::new(server.body_memory_mib.saturating_mul(1024 * 1024)),
         });
         let operated = web::Data::new(Operated {
@@ -162,8 +162,8 @@ impl Service {
     }
 
     /// The way in for events; `None` where there is no events directory.
-    pub(crate) fn door(&self) -> Option<Arc<Door>> {
-        self.events.door()
+    pub(crate) fn reception(&self) -> Option<Arc<Reception>> {
+        self.events.reception()
     }
 
     /// What it knows of conversations.

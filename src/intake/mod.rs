@@ -1,9 +1,10 @@
-//! The way in of events: from the request of a source that has been verified to the log, or to quarantine.
+//! The way in of events: from what a source delivers to the log, or to quarantine.
 
-pub(crate) mod door;
 pub(crate) mod ingest;
 pub(crate) mod overload;
 pub(crate) mod quarantine;
+pub(crate) mod receipt;
+pub(crate) mod reception;
 pub(crate) mod refusals;
 pub(crate) mod release;
 pub(crate) mod reread;

@@ -21,8 +21,8 @@ pub struct ChatStream(Stream);
 impl TestBot {
     /// An event in the form that the source `generic` takes: a new id, the clock's time, the newest version of its type.
     pub fn envelope(&self, event_type: &str, entity: &str, payload: &Value) -> Value {
-        let door = self.service.door().expect("a directory of events");
-        let version = door.rulebook.edition().catalogue.latest(event_type);
+        let reception = self.service.reception().expect("a directory of events");
+        let version = reception.rulebook.edition().catalogue.latest(event_type);
         json!({
             "event_id": Uuid::new_v4().to_string(),
             "event_type": event_type,
@@ -51,8 +51,8 @@ impl TestBot {
     /// A request to `/events/{source}` with a body of JSON, signed as Standard Webhooks at the clock's time.
     pub fn signed(&self, source: &str, body: impl Into<Bytes>) -> RequestBuilder {
         let body = body.into();
-        let door = self.service.door().expect("a directory of events");
-        let edition = door.rulebook.edition();
+        let reception = self.service.reception().expect("a directory of events");
+        let edition = reception.rulebook.edition();
         let signer = edition.sources.get(source).expect("the source");
         let id = Uuid::new_v4().to_string();
         let signature = signer

@@ -1,10 +1,9 @@
-//! The door of events: verify, validate, append; nothing else happens in the request.
+//! Receiving what sources deliver, however it comes: verify, validate, append; nothing else happens while the sender waits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use serde_json::json;
 use sqlx::PgPool;
 use tokio::time::Instant;
@@ -13,17 +12,18 @@ use tracing::{Instrument as _, debug, info_span, warn};
 use super::ingest::{Ingest, NotStored};
 use super::overload::Backlog;
 use super::quarantine::{self, Unread};
+use super::receipt::{Item, Receipt, Status};
 use super::refusals::Refusals;
 use crate::clock::{Clock, before};
 use crate::event::catalogue::Violation;
-use crate::event::envelope::{BadEnvelope, Envelope};
+use crate::event::envelope::Envelope;
 use crate::event::metrics::{EventMetrics, SourceLabel};
 use crate::log::{self, Appended};
 use crate::rulebook::{Edition, Rulebook};
 use crate::source::{self, Delivery, Handshake, Items, NotEvents, Source};
 
 /// Takes events in.
-pub(crate) struct Door {
+pub(crate) struct Reception {
     pub(crate) rulebook: Arc<Rulebook>,
     pub(crate) ingest: Ingest,
     pub(crate) backlog: Backlog,
@@ -39,45 +39,15 @@ const UNKNOWN: &str = "(unknown)";
 /// Of so many events it is kept what is wrong with them, in quarantine.
 const MOST_VIOLATIONS: usize = 100;
 
-/// A source, with the edition of the files by which a request of it is judged from its beginning to its end.
-pub(crate) struct Reception {
+/// The source that a request is said to be of, with the edition of the files by which it is judged from its beginning to
+/// its end.
+pub(crate) struct Presumed {
     pub(crate) source: Arc<Source>,
     edition: Arc<Edition>,
 }
 
-/// What became of a request's events, in their order.
-#[derive(Debug, Serialize)]
-pub(crate) struct Receipt {
-    /// An item for each event.
-    pub(crate) events: Vec<Item>,
-}
-
-/// What became of one event.
-#[derive(Debug, Serialize)]
-pub(crate) struct Item {
-    /// The sender's id, where the event has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) event_id: Option<String>,
-    /// What became of it.
-    pub(crate) status: Status,
-    /// What is wrong with it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) violations: Vec<Violation>,
-}
-
-/// What became of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Status {
-    /// It is durable.
-    Stored,
-    /// It was durable already.
-    Duplicate,
-    /// Its schema is not known, or refuses it; it is kept for a while, to be released.
-    Quarantined,
-    /// It is no event.
-    Invalid,
-}
+/// The source that a request is proven to be of: what it delivers may be taken. Nothing but [`Reception::verify`] makes one.
+pub(crate) struct Verified<'a>(&'a Presumed);
 
 /// Why a request's events are not taken.
 #[derive(Debug, thiserror::Error)]
@@ -125,9 +95,12 @@ impl Refused {
     }
 }
 
-impl Door {
+impl Reception {
     /// The source of this name, ready to verify.
-    pub(crate) fn source(&self, name: &str) -> Result<Reception, Refused> {
+    ///
+    /// # Errors
+    /// [`Refused`] when there is none, or it is not set up.
+    pub(crate) fn source(&self, name: &str) -> Result<Presumed, Refused> {
         let edition = self.rulebook.edition();
         let Some(source) = edition.sources.get(name) else {
             let refused = Refused::UnknownSource(name.chars().take(100).collect());
@@ -139,7 +112,7 @@ impl Door {
             self.refuse(name, &refused);
             return Err(refused);
         }
-        Ok(Reception {
+        Ok(Presumed {
             source: Arc::clone(source),
             edition,
         })
@@ -162,42 +135,37 @@ impl Door {
     ///
     /// # Errors
     /// [`Refused`] when it is not proven.
-    pub(crate) async fn verify(&self, source: &Source, request: &source::Request<'_>) -> Result<(), Refused> {
-        match source.verify(request).await {
-            Ok(verified) if verified.secret > 0 => {
-                self.metrics.old_secret.get_or_create(&label(source)).inc();
-                Ok(())
-            }
-            Ok(_) => Ok(()),
-            Err(refused) => {
-                let refused = Refused::from(refused);
-                self.refuse(&source.name, &refused);
-                Err(refused)
-            }
+    pub(crate) async fn verify<'a>(
+        &self,
+        presumed: &'a Presumed,
+        request: &source::Request<'_>,
+    ) -> Result<Verified<'a>, Refused> {
+        let source = &presumed.source;
+        let verified = source.verify(request).await.map_err(Refused::from);
+        let verified = verified.inspect_err(|refused| self.refuse(&source.name, refused))?;
+        if verified.secret > 0 {
+            self.metrics.old_secret.get_or_create(&label(source)).inc();
         }
+        Ok(Verified(presumed))
     }
 
-    /// Takes the events of what a source has delivered; its request arrived at `arrived`.
+    /// Takes the events of what a source has delivered, whose sender waits since `arrived`.
     ///
     /// # Errors
     /// [`Refused`]; then nothing of it is known to be stored.
     pub(crate) async fn take(
         &self,
-        reception: &Reception,
+        verified: Verified<'_>,
         delivery: &Delivery<'_>,
         arrived: Instant,
     ) -> Result<Receipt, Refused> {
-        let taken = self.taken(reception, delivery, arrived).await;
-        taken.inspect_err(|refused| self.refuse(&reception.source.name, refused))
+        let Verified(presumed) = verified;
+        let taken = self.taken(presumed, delivery, arrived).await;
+        taken.inspect_err(|refused| self.refuse(&presumed.source.name, refused))
     }
 
-    async fn taken(
-        &self,
-        reception: &Reception,
-        delivery: &Delivery<'_>,
-        arrived: Instant,
-    ) -> Result<Receipt, Refused> {
-        let source = &reception.source;
+    async fn taken(&self, presumed: &Presumed, delivery: &Delivery<'_>, arrived: Instant) -> Result<Receipt, Refused> {
+        let source = &presumed.source;
         if !self.backlog.admits(source.priority, self.ingest.pressure()) {
             return Err(Refused::Overloaded);
         }
@@ -216,19 +184,19 @@ impl Door {
             ),
             _ => info_span!("events", source = &*source.name, events = events.len()),
         };
-        let kept = self.append(reception, delivery, deadline, events, &label);
+        let kept = self.append(presumed, delivery, deadline, events, &label);
         kept.instrument(span).await
     }
 
     async fn append(
         &self,
-        reception: &Reception,
+        presumed: &Presumed,
         delivery: &Delivery<'_>,
         deadline: Instant,
         events: Items,
         label: &SourceLabel,
     ) -> Result<Receipt, Refused> {
-        let Reception { source, edition } = reception;
+        let Presumed { source, edition } = presumed;
         let mut items = Vec::with_capacity(events.len());
         let (mut good, mut bad) = (Vec::new(), Vec::new());
         for event in events {
@@ -369,27 +337,6 @@ fn unread<'a>(source: &'a Source, delivery: &'a Delivery<'a>, items: &[Item]) ->
         delivery,
         violations: json!(violations).to_string(),
     })
-}
-
-impl Receipt {
-    /// Whether any of the events is durable, or was.
-    pub(crate) fn has(&self, status: Status) -> bool {
-        self.events.iter().any(|item| item.status == status)
-    }
-}
-
-impl Item {
-    fn invalid(error: &BadEnvelope) -> Self {
-        let violation = Violation {
-            pointer: format!("/{}", error.field),
-            message: format!("found {}, expected {}", error.found, error.expected),
-        };
-        Self {
-            event_id: None,
-            status: Status::Invalid,
-            violations: vec![violation],
-        }
-    }
 }
 
 fn label(source: &Source) -> SourceLabel {
