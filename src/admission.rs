@@ -4,14 +4,14 @@ use actix_web::http::header::{self, HeaderMap};
 use tracing::Span;
 use url::{Host, Url};
 
-use crate::auth::{Auth, Refused};
-use crate::error::HttpError;
+use crate::auth::{self, Auth};
+use crate::error::Refused;
 
 /// Admits a caller by any method that is set; `body` is empty where it has not been read.
 ///
 /// # Errors
 /// When no method admits the caller, or the keys of one cannot be had.
-pub(crate) async fn admit(auth: &Auth, headers: &HeaderMap, body: &[u8]) -> Result<(), HttpError> {
+pub(crate) async fn admit(auth: &Auth, headers: &HeaderMap, body: &[u8]) -> Result<(), Refused> {
     if auth.is_open() {
         return expect_loopback(headers);
     }
@@ -20,16 +20,16 @@ pub(crate) async fn admit(auth: &Auth, headers: &HeaderMap, body: &[u8]) -> Resu
             Span::current().record("caller", tracing::field::debug(caller));
             Ok(())
         }
-        Err(Refused::NoCredentials | Refused::Rejected) => Err(HttpError::Unauthorized {
+        Err(auth::Refused::NoCredentials | auth::Refused::Rejected) => Err(Refused::Unauthorized {
             challenges: auth.challenges().to_vec(),
         }),
-        Err(Refused::KeysUnavailable) => Err(HttpError::KeysUnavailable),
+        Err(auth::Refused::KeysUnavailable) => Err(Refused::KeysUnavailable),
     }
 }
 
 /// While everybody is admitted, only who has meant this machine: a page in a browser may have had the browser take a
 /// name of its own for this address, and the browser says that name.
-fn expect_loopback(headers: &HeaderMap) -> Result<(), HttpError> {
+fn expect_loopback(headers: &HeaderMap) -> Result<(), Refused> {
     let Some(found) = headers.get(header::HOST) else {
         // No browser leaves it out.
         return Ok(());
@@ -46,5 +46,5 @@ fn expect_loopback(headers: &HeaderMap) -> Result<(), HttpError> {
         return Ok(());
     }
     let found = found.chars().take(100).collect();
-    Err(HttpError::BadHost { found })
+    Err(Refused::BadHost { found })
 }

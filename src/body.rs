@@ -2,14 +2,20 @@
 
 use std::io::Read;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::web::{Bytes, Payload};
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use futures_util::StreamExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
-use crate::error::HttpError;
+use crate::clock::before;
+use crate::error::Refused;
+
+/// How long a body may take to arrive.
+pub(crate) const BODY_LIMIT: Duration = Duration::from_secs(4);
 
 /// What a body takes before it is known how much of it comes, in bytes.
 const FIRST_BYTES: usize = 8 * 1024;
@@ -37,23 +43,37 @@ impl BodyMemory {
         }
     }
 
-    fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, HttpError> {
-        let bytes = u32::try_from(bytes).map_err(|_| HttpError::NoRoom)?;
+    fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refused> {
+        let bytes = u32::try_from(bytes).map_err(|_| Refused::NoRoom)?;
         let taken = Arc::clone(&self.free).try_acquire_many_owned(bytes);
-        taken.map_err(|_| HttpError::NoRoom)
+        taken.map_err(|_| Refused::NoRoom)
     }
 }
 
-/// The body as it was sent, if it is no longer than `limit`. It takes memory as it comes, whatever its length is said to
-/// be.
+/// The body as it was sent, if it is no longer than `limit` and arrives until `patience`, which is [`BODY_LIMIT`] after the
+/// request.
 pub(crate) async fn read(
+    headers: &HeaderMap,
+    payload: Payload,
+    limit: usize,
+    memory: &BodyMemory,
+    patience: Instant,
+) -> Result<Body, Refused> {
+    let arrived = before(patience, arrival(headers, payload, limit, memory)).await;
+    arrived.map_err(|_| Refused::TooSlow {
+        limit_ms: BODY_LIMIT.as_millis(),
+    })?
+}
+
+/// It takes memory as it comes, whatever its length is said to be.
+async fn arrival(
     headers: &HeaderMap,
     mut payload: Payload,
     limit: usize,
     memory: &BodyMemory,
-) -> Result<Body, HttpError> {
+) -> Result<Body, Refused> {
     let limit = limit.min(memory.bytes);
-    let too_large = || HttpError::TooLarge { limit, inflated: false };
+    let too_large = || Refused::TooLarge { limit, inflated: false };
     let stated = text(headers, &header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
     if stated.is_some_and(|length| length > limit) {
         return Err(too_large());
@@ -62,7 +82,7 @@ pub(crate) async fn read(
     let mut bytes = Vec::new();
     let mut taken = memory.take(0)?;
     while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|error| HttpError::BrokeOff(error.to_string()))?;
+        let chunk = chunk.map_err(|error| Refused::BrokeOff(error.to_string()))?;
         let length = bytes.len() + chunk.len();
         if length > limit {
             return Err(too_large());
@@ -81,7 +101,7 @@ pub(crate) async fn read(
 }
 
 /// JSON must be said to be JSON: what a browser can post to another site without asking is refused.
-pub(crate) fn expect_json(headers: &HeaderMap) -> Result<(), HttpError> {
+pub(crate) fn expect_json(headers: &HeaderMap) -> Result<(), Refused> {
     let found = headers
         .get(header::CONTENT_TYPE)
         .map(HeaderValue::as_bytes)
@@ -99,7 +119,7 @@ pub(crate) fn expect_json(headers: &HeaderMap) -> Result<(), HttpError> {
         return Ok(());
     }
     let found = found.chars().take(100).collect();
-    Err(HttpError::UnsupportedMedia {
+    Err(Refused::UnsupportedMedia {
         header: "Content-Type",
         found,
         expected: "application/json in UTF-8",
@@ -107,7 +127,7 @@ pub(crate) fn expect_json(headers: &HeaderMap) -> Result<(), HttpError> {
 }
 
 /// The body without its Content-Encoding; never more than `most` bytes.
-pub(crate) fn inflate(headers: &HeaderMap, body: Body, most: usize, memory: &BodyMemory) -> Result<Body, HttpError> {
+pub(crate) fn inflate(headers: &HeaderMap, body: Body, most: usize, memory: &BodyMemory) -> Result<Body, Refused> {
     let Body { bytes, memory: sent } = body;
     let sent_bytes = bytes.len();
     let bytes = inflated(headers, bytes, most)?;
@@ -119,7 +139,7 @@ pub(crate) fn inflate(headers: &HeaderMap, body: Body, most: usize, memory: &Bod
     Ok(Body { bytes, memory })
 }
 
-fn inflated(headers: &HeaderMap, body: Bytes, most: usize) -> Result<Bytes, HttpError> {
+fn inflated(headers: &HeaderMap, body: Bytes, most: usize) -> Result<Bytes, Refused> {
     let encoding = text(headers, &header::CONTENT_ENCODING)
         .unwrap_or_default()
         .trim()
@@ -129,7 +149,7 @@ fn inflated(headers: &HeaderMap, body: Bytes, most: usize) -> Result<Bytes, Http
         "gzip" | "x-gzip" => inflate_with(MultiGzDecoder::new(&body[..]), "gzip", most),
         // RFC 9110 means zlib; some clients send bare deflate.
         "deflate" => inflate_with(ZlibDecoder::new(&body[..]), "deflate", most).or_else(|error| {
-            if matches!(error, HttpError::BadEncoding { .. }) {
+            if matches!(error, Refused::BadEncoding { .. }) {
                 inflate_with(DeflateDecoder::new(&body[..]), "deflate", most)
             } else {
                 Err(error)
@@ -137,7 +157,7 @@ fn inflated(headers: &HeaderMap, body: Bytes, most: usize) -> Result<Bytes, Http
         }),
         other => {
             let found = other.chars().take(100).collect();
-            Err(HttpError::UnsupportedMedia {
+            Err(Refused::UnsupportedMedia {
                 header: "Content-Encoding",
                 found,
                 expected: "gzip, deflate or identity",
@@ -146,15 +166,15 @@ fn inflated(headers: &HeaderMap, body: Bytes, most: usize) -> Result<Bytes, Http
     }
 }
 
-fn inflate_with(decoder: impl Read, encoding: &'static str, most: usize) -> Result<Bytes, HttpError> {
+fn inflate_with(decoder: impl Read, encoding: &'static str, most: usize) -> Result<Bytes, Refused> {
     let mut body = Vec::new();
     let limit = most as u64 + 1;
     decoder
         .take(limit)
         .read_to_end(&mut body)
-        .map_err(|_| HttpError::BadEncoding { encoding })?;
+        .map_err(|_| Refused::BadEncoding { encoding })?;
     if body.len() > most {
-        return Err(HttpError::TooLarge {
+        return Err(Refused::TooLarge {
             limit: most,
             inflated: true,
         });

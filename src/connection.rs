@@ -37,7 +37,7 @@ use tokio_util::io::poll_read_buf;
 use tracing::debug;
 
 use crate::clock::before;
-use crate::error::HttpError;
+use crate::error::{HttpError, Refused};
 use crate::terms::Terms;
 
 /// How long a new connection may take to begin its first request, and the head of any request to arrive.
@@ -78,7 +78,10 @@ where
             Ok(None) => break,
             Err(refused) => {
                 debug!(%peer, reason = %refused, "no request");
-                connection.answer(refused.error_response().into(), true).await.ok();
+                connection
+                    .answer(HttpError::from(refused).error_response().into(), true)
+                    .await
+                    .ok();
                 break;
             }
         };
@@ -128,7 +131,7 @@ enum BodyRead {
 impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Connection<T> {
     /// The next request, whose body is still to come; `None` when the client is gone or silent for too long, or the
     /// service stops.
-    async fn request(&self, peer: SocketAddr, patience: Duration, terms: &Terms) -> Result<Option<Request>, HttpError> {
+    async fn request(&self, peer: SocketAddr, patience: Duration, terms: &Terms) -> Result<Option<Request>, Refused> {
         if self.0.borrow().incoming.is_empty() {
             let arrival = std::future::poll_fn(|cx| self.0.borrow_mut().poll_read(cx));
             tokio::select! {
@@ -143,7 +146,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Connection<T> {
         let head = std::future::poll_fn(|cx| self.0.borrow_mut().poll_head(cx));
         let limit_ms = HEAD_LIMIT.as_millis();
         let head = before(Instant::now() + HEAD_LIMIT, head).await;
-        let Some(mut request) = head.map_err(|_| HttpError::HeadTooSlow { limit_ms })?? else {
+        let Some(mut request) = head.map_err(|_| Refused::HeadTooSlow { limit_ms })?? else {
             return Ok(None);
         };
         request.head_mut().peer_addr = Some(peer);
@@ -270,13 +273,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     }
 
     /// Reads until there is a whole head; `None` when the client closes before.
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Request>, HttpError>> {
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Request>, Refused>> {
         loop {
             match self.codec.decode(&mut self.incoming) {
                 Ok(Some(Message::Item(request))) => return Poll::Ready(Ok(Some(request))),
                 Ok(None) => {}
-                Err(ParseError::TooLarge) => return Poll::Ready(Err(HttpError::HeadTooLarge)),
-                Ok(Some(Message::Chunk(_))) | Err(_) => return Poll::Ready(Err(HttpError::NotHttp)),
+                Err(ParseError::TooLarge) => return Poll::Ready(Err(Refused::HeadTooLarge)),
+                Ok(Some(Message::Chunk(_))) | Err(_) => return Poll::Ready(Err(Refused::NotHttp)),
             }
             if !matches!(ready!(self.poll_read(cx)), Ok(1..)) {
                 return Poll::Ready(Ok(None));

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use actix_web::http::header;
+use actix_web::http::{StatusCode, header};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use anyhow::bail;
@@ -24,6 +24,17 @@ pub(crate) struct Operated {
     pub(crate) terms: Terms,
     /// `None` where no turns are answered.
     pub(crate) fulfillment: Option<Arc<Fulfillment>>,
+}
+
+/// Why nothing more should be sent here.
+#[derive(Debug, thiserror::Error)]
+#[error("not ready: {0}")]
+struct NotReady(&'static str);
+
+impl From<NotReady> for HttpError {
+    fn from(not_ready: NotReady) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", &not_ready)
+    }
 }
 
 /// Its routes, on [`Operated`].
@@ -70,15 +81,15 @@ async fn alive() -> &'static str {
 /// The database answers, events are applied where they are to be, and more may come.
 async fn ready(operated: Data<Operated>) -> Result<&'static str, HttpError> {
     if operated.terms.is_leaving() {
-        return Err(HttpError::NotReady("the service stops"));
+        return Err(NotReady("the service stops").into());
     }
     if !operated.database.is_up() {
-        return Err(HttpError::NotReady("the database does not answer"));
+        return Err(NotReady("the database does not answer").into());
     }
     // By then it should have found connections that answer.
     let limit = 2 * operated.database.silence();
     if operated.metrics.events().vitals.is_stalled(limit) {
-        return Err(HttpError::NotReady("events are not applied: the worker cannot beat"));
+        return Err(NotReady("events are not applied: the worker cannot beat").into());
     }
     Ok("ready\n")
 }
@@ -93,7 +104,7 @@ async fn metrics(request: HttpRequest, operated: Data<Operated>) -> Result<HttpR
     let text = operated
         .metrics
         .text(late_replies)
-        .map_err(|_| HttpError::NotReady("metrics cannot be written"))?;
+        .map_err(|_| NotReady("metrics cannot be written"))?;
     let open_metrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, open_metrics))

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::{App, web};
+use actix_web::App;
+use actix_web::web::Data;
 use anyhow::Context as _;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -13,20 +14,24 @@ use tracing::{info, warn};
 use tracing_actix_web::TracingLogger;
 
 use crate::auth::{Auth, Exposure};
+use crate::body::BodyMemory;
 use crate::bot::Bot;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{AuthSettings, EventSettings, NotificationSettings, ServerSettings, TurnSettings};
 use crate::conversation::Conversation;
+use crate::conversation::door::StreamsDoor;
 use crate::events::{self, Events};
 use crate::fulfillment::Fulfillment;
+use crate::fulfillment::door::TurnsDoor;
 use crate::handler::{Gates, Services};
+use crate::intake::door::EventsDoor;
 use crate::intake::reception::Reception;
 use crate::listener::{Server, raise_descriptors};
 use crate::operate::{Operated, expect_guarded};
 use crate::postgres::Database;
 use crate::rulebook;
-use crate::server::{Bodies, Doors, routes};
+use crate::server::Doors;
 use crate::source::Surroundings;
 use crate::telemetry::Metrics;
 use crate::terms::Terms;
@@ -117,25 +122,35 @@ impl Service {
         );
         let terms = Terms::new(server.keep_alive(), raise_descriptors());
         let auth = Arc::new(auth);
-        let doors = web::Data::new(Doors {
-            fulfillment: Arc::clone(&fulfillment),
-            auth: Arc::clone(&auth),
-            conversation: Arc::clone(&conversation),
-            events: events.reception(),
-            bodies: Bodies::new(server.body_memory_mib.saturating_mul(1024 * 1024)),
-        });
-        let operated = web::Data::new(Operated {
-            auth,
-            database: database.clone(),
-            metrics,
-            terms: terms.clone(),
-            fulfillment: Some(Arc::clone(&fulfillment)),
-        });
+        let body_bytes = server.body_memory_mib.saturating_mul(1024 * 1024);
+        // What events take, turns do not miss.
+        let turn_bytes = body_bytes / 4;
+        let doors = Doors {
+            turns: Data::new(TurnsDoor {
+                fulfillment: Arc::clone(&fulfillment),
+                auth: Arc::clone(&auth),
+                memory: BodyMemory::new(turn_bytes),
+            }),
+            events: Data::new(EventsDoor {
+                reception: events.reception(),
+                auth: Arc::clone(&auth),
+                memory: BodyMemory::new(body_bytes - turn_bytes),
+            }),
+            streams: Data::new(StreamsDoor {
+                conversation: Arc::clone(&conversation),
+                auth: Arc::clone(&auth),
+            }),
+            operated: Data::new(Operated {
+                auth,
+                database: database.clone(),
+                metrics,
+                terms: terms.clone(),
+                fulfillment: Some(Arc::clone(&fulfillment)),
+            }),
+        };
         let server = Server::start(server.listen, terms.clone(), move || {
             App::new()
-                .app_data(doors.clone())
-                .app_data(operated.clone())
-                .configure(routes)
+                .configure(|config| doors.routes(config))
                 .wrap(TracingLogger::<crate::telemetry::TurnSpan>::new())
         })
         .context("LISTEN")?;

@@ -3,6 +3,7 @@
 mod channel;
 pub(crate) mod chat;
 pub(crate) mod decision;
+pub(crate) mod door;
 pub(crate) mod fact;
 pub(crate) mod goto;
 pub(crate) mod outbox;
@@ -32,8 +33,7 @@ pub(crate) use self::channel::{Channels, ChannelsInForce, secrets as channel_sec
 pub(crate) use self::goto::Taken;
 pub(crate) use self::outbox::delete_done;
 pub(crate) use self::sender::Sender;
-pub(crate) use self::stream::NoStream;
-use self::stream::{Said, Streams};
+use self::stream::{NoStream, Said, Streams};
 use crate::clock::{Clock, before};
 use crate::idempotency::key::TurnKey;
 use crate::postgres::Database;

@@ -1,6 +1,7 @@
 //! One turn, from the request's bytes to the reply's: always in time, and each turn once.
 
 mod asked;
+pub(crate) mod door;
 mod flights;
 pub(crate) mod late;
 mod run;

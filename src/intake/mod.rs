@@ -1,5 +1,6 @@
 //! The way in of events: from what a source delivers to the log, or to quarantine.
 
+pub(crate) mod door;
 pub(crate) mod ingest;
 pub(crate) mod overload;
 pub(crate) mod quarantine;

@@ -14,9 +14,6 @@ use crate::source::Priority;
 /// How often the backlog is measured.
 const MEASURE: Duration = Duration::from_secs(1);
 
-/// When a sender that is sent away should come again, in seconds.
-pub(crate) const RETRY_AFTER_S: u32 = 10;
-
 /// How many events wait: as last measured, and all that this process has stored since, so that it goes on growing while it
 /// cannot be measured. Clones share it.
 #[derive(Clone)]

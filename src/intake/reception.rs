@@ -20,7 +20,7 @@ use crate::event::envelope::Envelope;
 use crate::event::metrics::{EventMetrics, SourceLabel};
 use crate::log::{self, Appended};
 use crate::rulebook::{Edition, Rulebook};
-use crate::source::{self, Delivery, Handshake, Items, NotEvents, Source};
+use crate::source::{self, Delivery, Items, NotEvents, Source};
 
 /// Takes events in.
 pub(crate) struct Reception {
@@ -32,9 +32,6 @@ pub(crate) struct Reception {
     pub(crate) metrics: EventMetrics,
     pub(crate) refusals: Refusals,
 }
-
-/// Where a request is counted that names no source.
-const UNKNOWN: &str = "(unknown)";
 
 /// Of so many events it is kept what is wrong with them, in quarantine.
 const MOST_VIOLATIONS: usize = 100;
@@ -66,35 +63,6 @@ pub(crate) enum Refused {
     NotStored(#[from] NotStored),
 }
 
-impl Refused {
-    /// The code that the sender is told.
-    pub(crate) fn code(&self) -> &'static str {
-        match self {
-            Self::UnknownSource(_) => "unknown_source",
-            Self::NotConfigured(_) => "source_not_configured",
-            Self::Caller(source::Refused::Missing(_)) => "not_signed",
-            Self::Caller(source::Refused::BadSignature) => "bad_signature",
-            Self::Caller(source::Refused::BadTimestamp | source::Refused::OldTimestamp { .. }) => "bad_timestamp",
-            Self::Caller(source::Refused::NotConfigured) => "source_not_configured",
-            Self::Caller(source::Refused::Unavailable(_)) => "unverifiable",
-            Self::NotEvents(_) => "not_events",
-            Self::Overloaded => "overloaded",
-            Self::NotStored(_) => "not_stored",
-        }
-    }
-
-    /// What the log says of it: nothing that a stranger has written.
-    fn detail(&self) -> String {
-        match self {
-            Self::UnknownSource(_) => "there is no file of that name in events/sources".to_owned(),
-            Self::NotEvents(NotEvents::ContentType { expected, .. }) => format!("content-type: expected {expected}"),
-            Self::NotConfigured(_) | Self::Caller(_) | Self::NotEvents(_) | Self::Overloaded | Self::NotStored(_) => {
-                self.to_string()
-            }
-        }
-    }
-}
-
 impl Reception {
     /// The source of this name, ready to verify.
     ///
@@ -102,33 +70,15 @@ impl Reception {
     /// [`Refused`] when there is none, or it is not set up.
     pub(crate) fn source(&self, name: &str) -> Result<Presumed, Refused> {
         let edition = self.rulebook.edition();
-        let Some(source) = edition.sources.get(name) else {
-            let refused = Refused::UnknownSource(name.chars().take(100).collect());
-            self.refuse(UNKNOWN, &refused);
-            return Err(refused);
-        };
+        let source = edition.sources.get(name);
+        let source = source.ok_or_else(|| Refused::UnknownSource(name.chars().take(100).collect()))?;
         if !source.is_configured() {
-            let refused = Refused::NotConfigured(name.to_owned());
-            self.refuse(name, &refused);
-            return Err(refused);
+            return Err(Refused::NotConfigured(name.to_owned()));
         }
         Ok(Presumed {
             source: Arc::clone(source),
             edition,
         })
-    }
-
-    /// Answers what a sender asks before its first event, if the request is such a question.
-    ///
-    /// # Errors
-    /// [`Refused`] when it is to be signed and is not.
-    pub(crate) async fn handshake(
-        &self,
-        source: &Source,
-        request: &source::Request<'_>,
-    ) -> Result<Option<Handshake>, Refused> {
-        let answer = source.handshake(request).await.map_err(Refused::from);
-        answer.inspect_err(|refused| self.refuse(&source.name, refused))
     }
 
     /// Proves that a request is the source's own; its body is as it was sent.
@@ -141,8 +91,7 @@ impl Reception {
         request: &source::Request<'_>,
     ) -> Result<Verified<'a>, Refused> {
         let source = &presumed.source;
-        let verified = source.verify(request).await.map_err(Refused::from);
-        let verified = verified.inspect_err(|refused| self.refuse(&source.name, refused))?;
+        let verified = source.verify(request).await?;
         if verified.secret > 0 {
             self.metrics.old_secret.get_or_create(&label(source)).inc();
         }
@@ -160,11 +109,6 @@ impl Reception {
         arrived: Instant,
     ) -> Result<Receipt, Refused> {
         let Verified(presumed) = verified;
-        let taken = self.taken(presumed, delivery, arrived).await;
-        taken.inspect_err(|refused| self.refuse(&presumed.source.name, refused))
-    }
-
-    async fn taken(&self, presumed: &Presumed, delivery: &Delivery<'_>, arrived: Instant) -> Result<Receipt, Refused> {
         let source = &presumed.source;
         if !self.backlog.admits(source.priority, self.ingest.pressure()) {
             return Err(Refused::Overloaded);
@@ -304,16 +248,6 @@ impl Reception {
                 self.refuse_event(&source.name, "another_type", &detail);
             }
         }
-    }
-
-    /// Counts and logs that a request is not taken whose body could not be read.
-    pub(crate) fn turn_away(&self, source: &Source, code: &'static str, detail: &str) {
-        self.refusals.note(&source.name, code, 0, detail);
-    }
-
-    /// Counts and logs that a whole request is not taken.
-    fn refuse(&self, source: &str, refused: &Refused) {
-        self.refusals.note(source, refused.code(), 0, &refused.detail());
     }
 
     /// Counts and logs that an event of a verified request is not taken.
