@@ -95,6 +95,20 @@ impl<T: Clone> Live<T> {
         }
     }
 
+    /// Reads what `variable` has for the setting and for that of its file.
+    ///
+    /// # Errors
+    /// As [`Live::read`].
+    pub(crate) fn of(
+        kind: Kind<T>,
+        variable: &dyn Fn(&str) -> Option<String>,
+        exposure: Exposure,
+    ) -> Result<Self, AuthConfigError> {
+        let inline = variable(&kind.setting).map(SecretString::from);
+        let file = variable(&kind.file_setting).map(PathBuf::from);
+        Self::read(kind, inline.as_ref(), file.as_deref(), exposure)
+    }
+
     /// Reads the setting and its file.
     ///
     /// # Errors

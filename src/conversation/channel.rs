@@ -11,7 +11,8 @@ use serde::Deserialize;
 use url::Url;
 
 use super::outbox::{CALL, CHAT};
-use crate::auth::secrets::{lines, text_of};
+use crate::auth::Exposure;
+use crate::auth::secrets::{Kind, Live, lines};
 use crate::event::file::{self, FileError};
 use crate::{address, config};
 
@@ -122,24 +123,30 @@ fn read(path: &Path, name: &str) -> Result<Channel, FileError> {
 /// # Errors
 /// When there is none, or one cannot be read; never with what it holds.
 pub(crate) fn secrets(name: &str) -> Result<Vec<Vec<u8>>, String> {
-    let mut text = config::variable(name).unwrap_or_default();
-    let file_name = format!("{name}_FILE");
-    if let Some(path) = config::variable(&file_name) {
-        text.push('\n');
-        text.push_str(&text_of(Path::new(&path)).map_err(|wrong| format!("{file_name}: {wrong}"))?);
+    let file_setting = format!("{name}_FILE");
+    let kind = Kind {
+        setting: name.to_owned().into(),
+        file_setting: file_setting.clone().into(),
+        expected: "`whsec_` and base64, or any other text, one a line",
+        // How strong it is, is the receiver's to say.
+        least_bytes: 0,
+        lengths: |_| Vec::new(),
+        parse: |text| lines(text).map(|(number, line)| secret(number, line)).collect(),
+    };
+    let live = Live::of(kind, &config::variable, Exposure::Loopback).map_err(|wrong| wrong.to_string())?;
+    if !live.is_configured() {
+        return Err(format!("found no secret in {name} or {file_setting}"));
     }
-    let secrets: Vec<Vec<u8>> = lines(&text)
-        .map(|(number, line)| match line.strip_prefix("whsec_") {
-            Some(encoded) => STANDARD
-                .decode(encoded)
-                .map_err(|_| format!("{name}: line {number} is no base64 after whsec_")),
-            None => Ok(line.as_bytes().to_vec()),
-        })
-        .collect::<Result<_, _>>()?;
-    if secrets.is_empty() {
-        return Err(format!("found no secret in {name} or {file_name}"));
+    Ok(live.current().to_vec())
+}
+
+fn secret(number: usize, line: &str) -> Result<Vec<u8>, String> {
+    match line.strip_prefix("whsec_") {
+        Some(encoded) => STANDARD
+            .decode(encoded)
+            .map_err(|_| format!("line {number} is no base64 after whsec_")),
+        None => Ok(line.as_bytes().to_vec()),
     }
-    Ok(secrets)
 }
 
 #[cfg(test)]

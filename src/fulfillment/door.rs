@@ -13,8 +13,8 @@ use crate::admission::admit;
 use crate::auth::Auth;
 use crate::body::{BODY_LIMIT, BodyMemory, expect_json, inflate, read};
 use crate::clock::before;
-use crate::platform::NotATurn;
 use crate::error::{self, HttpError, only};
+use crate::platform::NotATurn;
 use crate::telemetry::TURNS;
 
 /// The largest turn that is taken, in bytes, before and after it is inflated.

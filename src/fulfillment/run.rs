@@ -112,10 +112,7 @@ impl Run {
                 value: None,
             });
         }
-        Answered::Instead(platform::encode(
-            &self.asked.turn,
-            &gotos.kept_in(Answer::from(reply)),
-        ))
+        Answered::Instead(platform::encode(&self.asked.turn, &gotos.kept_in(Answer::from(reply))))
     }
 
     fn in_form(&self, parameter: &str) -> bool {

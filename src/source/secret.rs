@@ -1,7 +1,5 @@
 //! A source's secrets: several live at once, from a variable, a file, or made here.
 
-use std::path::PathBuf;
-
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -63,13 +61,9 @@ pub(super) fn live(
     exposure: Exposure,
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Live<Secret>, AuthConfigError> {
-    let file_setting = format!("{setting}_FILE");
-    let inline = variable(setting).map(SecretString::from);
-    let file = variable(&file_setting).map(PathBuf::from);
-    Live::read(
-        kind(setting.to_owned(), file_setting, reading),
-        inline.as_ref(),
-        file.as_deref(),
+    Live::of(
+        kind(setting.to_owned(), format!("{setting}_FILE"), reading),
+        variable,
         exposure,
     )
 }
