@@ -16,6 +16,7 @@ use crate::intake::quarantine;
 use crate::log::audit::{self, Entry};
 use crate::log::{self, cursor, dead, parked};
 use crate::postgres::Database;
+use crate::progress::Progress;
 
 /// How many rows of each kind were erased; all 0 for a user of whom nothing is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -49,7 +50,10 @@ struct Erasure<'a> {
     forgotten: Forgotten,
 }
 
-/// Erases what is kept of `user_id`; `actor` is who wants it. A session that has nobody is forgotten by its full name.
+/// In how many steps a user is forgotten.
+pub(crate) const STEPS: usize = 8;
+
+/// Erases what is kept of `user_id`, and says after each of [`STEPS`] how far it is; `actor` is who wants it. A session that has nobody is forgotten by its full name.
 /// What stays is that events came and messages went out, without what was in them, and an entry in the audit trail with
 /// the counts.
 ///
@@ -64,6 +68,7 @@ pub(crate) async fn forget(
     user_id: &str,
     actor: &str,
     now: DateTime<Utc>,
+    progress: &mut Progress,
 ) -> sqlx::Result<Forgotten> {
     let mut erasure = Erasure {
         user_id,
@@ -76,10 +81,13 @@ pub(crate) async fn forget(
     let mut transaction = database.primary().begin().await?;
     erasure.find(&mut transaction).await?;
     erasure.erase_messages(&mut transaction).await?;
+    progress.add(1);
     erasure.erase_events(&mut transaction).await?;
+    progress.add(1);
     // From its commit on none is kept.
     erasure.forgotten.replies += late::forget(&mut transaction, &erasure.sessions, erasure.user_id).await?;
     transaction.commit().await?;
+    progress.add(1);
 
     let mut transaction = database.primary().begin().await?;
     // As long as what is waited for may take: a turn, or an action of a rule.
@@ -97,10 +105,15 @@ pub(crate) async fn forget(
     cursor::fence_all(&mut transaction).await?;
     erasure.find(&mut transaction).await?;
     erasure.erase_messages(&mut transaction).await?;
+    progress.add(1);
     erasure.erase_events(&mut transaction).await?;
+    progress.add(1);
     erasure.erase_failures(&mut transaction).await?;
+    progress.add(1);
     erasure.erase_memory(&mut transaction).await?;
+    progress.add(1);
     erasure.erase_names(&mut transaction).await?;
+    progress.add(1);
     let forgotten = Forgotten {
         events: erasure.erased.len() as u64,
         ..erasure.forgotten

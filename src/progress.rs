@@ -14,32 +14,65 @@ pub(crate) struct Progress {
     what: &'static str,
     all: usize,
     done: usize,
-    is_terminal: bool,
-    told_at: Instant,
+    said: Said,
+}
+
+/// How that is said.
+enum Said {
+    /// In one line of a terminal.
+    Over,
+    /// In lines, the last of them then.
+    NowAndThen(Instant),
+    Never,
 }
 
 impl Progress {
     /// At the beginning of `all` of `what`, a plural.
     pub(crate) fn of(all: usize, what: &'static str) -> Self {
+        let said = match io::stderr().is_terminal() {
+            true => Said::Over,
+            false => Said::NowAndThen(Instant::now()),
+        };
         Self {
             what,
             all,
             done: 0,
-            is_terminal: io::stderr().is_terminal(),
-            told_at: Instant::now(),
+            said,
+        }
+    }
+
+    /// The same, said on a terminal only.
+    pub(crate) fn watched(all: usize, what: &'static str) -> Self {
+        match io::stderr().is_terminal() {
+            true => Self::of(all, what),
+            false => Self::unsaid(all, what),
+        }
+    }
+
+    /// The same, said nowhere.
+    pub(crate) fn unsaid(all: usize, what: &'static str) -> Self {
+        Self {
+            what,
+            all,
+            done: 0,
+            said: Said::Never,
         }
     }
 
     /// As many more are done.
     pub(crate) fn add(&mut self, more: usize) {
         self.done += more;
-        let far = format!("{} of {} {}", self.done, self.all, self.what);
-        if self.is_terminal {
+        let far = || format!("{} of {} {}", self.done, self.all, self.what);
+        match &mut self.said {
             // A line that cannot be written is only missed.
-            write!(io::stderr(), "\r{far}").ok();
-        } else if self.told_at.elapsed() >= SOMETIMES {
-            self.told_at = Instant::now();
-            tell(far);
+            Said::Over => {
+                write!(io::stderr(), "\r{}", far()).ok();
+            }
+            Said::NowAndThen(at) if at.elapsed() >= SOMETIMES => {
+                *at = Instant::now();
+                tell(far());
+            }
+            Said::NowAndThen(_) | Said::Never => {}
         }
     }
 
@@ -47,10 +80,12 @@ impl Progress {
     pub(crate) fn done(&self) -> usize {
         self.done
     }
+}
 
-    /// Ends the line on a terminal, for what is printed next.
-    pub(crate) fn end(&self) {
-        if self.is_terminal && self.done > 0 {
+/// Ends the line on a terminal, for what is printed next.
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if matches!(self.said, Said::Over) && self.done > 0 {
             writeln!(io::stderr()).ok();
         }
     }

@@ -8,9 +8,10 @@ use serde_json::{Map, Value};
 
 use super::actor::Actor;
 use super::database::{CONNECTIONS, Reached};
+use super::quiet::Quiet;
 use super::{out, program, table};
 use crate::config::DatabaseSettings;
-use crate::forget::{Forgotten, forget};
+use crate::forget::{Forgotten, STEPS, forget};
 
 /// Erase what is kept of a user: memory, payloads of events, late replies, dead letters
 ///
@@ -26,6 +27,8 @@ pub(super) struct Forget {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    quiet: Quiet,
+    #[command(flatten)]
     actor: Actor,
     #[command(flatten)]
     database: DatabaseSettings,
@@ -37,7 +40,9 @@ impl Forget {
         runtime.block_on(async {
             let reached = Reached::find(&self.database, CONNECTIONS).await?;
             let now = reached.now();
-            let forgotten = forget(&reached.database, &self.user, &self.actor.name, now).await?;
+            let mut progress = self.quiet.progress(STEPS, "steps");
+            let forgotten = forget(&reached.database, &self.user, &self.actor.name, now, &mut progress).await?;
+            drop(progress);
             let is_known = forgotten != Forgotten::default();
             let code = if is_known { ExitCode::SUCCESS } else { ExitCode::FAILURE };
             let counts = serde_json::to_value(&forgotten).context("counts cannot be printed")?;
@@ -47,6 +52,9 @@ impl Forget {
             }
             if !is_known {
                 program::complain(format_args!("nothing is kept of {:?}", self.user));
+                return Ok(code);
+            }
+            if self.quiet.is_set() {
                 return Ok(code);
             }
             let counts: Map<String, Value> = counts.as_object().cloned().unwrap_or_default();

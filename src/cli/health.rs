@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use super::out;
+use super::quiet::Quiet;
 use super::service_url::ServiceUrl;
 use crate::upstream;
 
@@ -23,6 +23,8 @@ pub(super) struct Health {
     /// Ask /healthz instead: whether the process lives, whatever its database does
     #[arg(long)]
     live: bool,
+    #[command(flatten)]
+    quiet: Quiet,
     #[command(flatten)]
     service: ServiceUrl,
 }
@@ -44,7 +46,7 @@ impl Health {
             if !status.is_success() {
                 bail!("{status}: {}", said.trim());
             }
-            out::print(said.trim())?;
+            self.quiet.print(said.trim())?;
             Ok(ExitCode::SUCCESS)
         })
     }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, ensure};
 use clap::Args;
 
-use super::out;
+use super::quiet::Quiet;
 
 /// Begin a bot of your own
 ///
@@ -25,6 +25,8 @@ pub(super) struct Init {
     /// Depend on the framework in this repository
     #[arg(long, value_name = "URL")]
     git: Option<String>,
+    #[command(flatten)]
+    quiet: Quiet,
 }
 
 /// What stands in the template for the bot's name, and for the checkout.
@@ -89,7 +91,7 @@ impl Init {
             written.with_context(|| format!("{} cannot be written", file.display()))?;
         }
         let directory = self.directory.display();
-        out::print(format_args!(
+        self.quiet.print(format_args!(
             "{name} is in {directory}. Next:\n\n  cd {directory}\n  cargo run\n  cargo test"
         ))?;
         Ok(ExitCode::SUCCESS)

@@ -7,6 +7,7 @@ use clap::Args;
 use sqlx::Connection as _;
 
 use super::out;
+use super::quiet::Quiet;
 use crate::bot::Bot;
 use crate::config::DatabaseSettings;
 use crate::postgres::embedded::Embedded;
@@ -22,6 +23,8 @@ pub(super) struct Migrate<B: Args> {
     /// Change nothing; print what is missing, and exit with 1 when anything is
     #[arg(long)]
     check: bool,
+    #[command(flatten)]
+    quiet: Quiet,
     #[command(flatten)]
     database: DatabaseSettings,
     #[command(flatten)]
@@ -59,13 +62,17 @@ impl<B: Args> Migrate<B> {
                 standings.push((" of the bot", standing.context("the bot's tables")?));
             }
             connection.close().await?;
-            let verb = if self.check { "missing" } else { "applied" };
             for (whose, standing) in &standings {
                 for (number, name) in &standing.pending {
-                    out::print(format_args!("{verb}  {number:04} {name}{whose}"))?;
+                    let migration = format!("{number:04} {name}{whose}");
+                    if self.check {
+                        out::print(format_args!("missing  {migration}"))?;
+                    } else {
+                        self.quiet.print(format_args!("applied  {migration}"))?;
+                    }
                 }
                 if !standing.unknown.is_empty() {
-                    out::print(format_args!(
+                    self.quiet.print(format_args!(
                         "newer    {:?}{whose}, which this program does not know",
                         standing.unknown
                     ))?;
@@ -73,7 +80,7 @@ impl<B: Args> Migrate<B> {
             }
             let is_up_to_date = standings.iter().all(|(_, standing)| standing.pending.is_empty());
             if is_up_to_date {
-                out::print("the tables are up to date")?;
+                self.quiet.print("the tables are up to date")?;
             }
             Ok(if self.check && !is_up_to_date {
                 ExitCode::FAILURE

@@ -14,6 +14,7 @@ mod migrate;
 mod out;
 mod prepare;
 mod program;
+mod quiet;
 mod record;
 mod replay;
 mod routes;

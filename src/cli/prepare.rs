@@ -9,7 +9,8 @@ use clap::Args;
 use sqlx::Connection as _;
 use sqlx::migrate::Migrator;
 
-use super::{out, program};
+use super::program;
+use super::quiet::Quiet;
 use crate::config::DatabaseSettings;
 use crate::postgres::embedded::Embedded;
 use crate::postgres::tables;
@@ -27,6 +28,8 @@ pub(super) struct Prepare {
     /// Write nothing, and exit with 1 when .sqlx is out of date
     #[arg(long)]
     check: bool,
+    #[command(flatten)]
+    quiet: Quiet,
     #[command(flatten)]
     database: DatabaseSettings,
 }
@@ -76,7 +79,8 @@ impl Prepare {
         let (new, old) = (contents(written)?, contents(kept)?);
         if self.check {
             ensure!(new == old, ".sqlx is out of date: run {} prepare", program::name());
-            out::print(format_args!("queries in .sqlx: {}, up to date", new.len()))?;
+            self.quiet
+                .print(format_args!("queries in .sqlx: {}, up to date", new.len()))?;
             return Ok(ExitCode::SUCCESS);
         }
         fs::create_dir_all(kept)?;
@@ -86,7 +90,8 @@ impl Prepare {
         for (name, text) in &new {
             fs::write(kept.join(name), text)?;
         }
-        out::print(format_args!("queries written to .sqlx: {}; commit it", new.len()))?;
+        self.quiet
+            .print(format_args!("queries written to .sqlx: {}; commit it", new.len()))?;
         Ok(ExitCode::SUCCESS)
     }
 }

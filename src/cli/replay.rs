@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::failed;
+use super::quiet::Quiet;
 use super::service_url::ServiceUrl;
 use crate::recorded::{RecordedTurn, Report, play};
 use crate::running::Running;
@@ -36,6 +37,8 @@ pub(super) struct Replay {
     /// Print one JSON document with all results, and nothing else
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    quiet: Quiet,
     /// A header to send with each turn, for credentials; may be given several times
     #[arg(long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
@@ -62,6 +65,9 @@ impl Replay {
         let mut report = runtime.block_on(play(&service, &turns))?;
         if self.accept {
             report.accept()?;
+        }
+        if self.quiet.is_set() && !self.json && report.failed() == 0 {
+            return Ok(report);
         }
         let mut out = std::io::stdout().lock();
         let text = if self.json {

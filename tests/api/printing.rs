@@ -4,9 +4,11 @@ use std::process::Stdio;
 
 use rejoinder::Bot;
 use rejoinder::testing::TestBot;
+use serde_json::json;
 use sqlx::ConnectOptions as _;
 
-use crate::events::command::run;
+use crate::events::command::{Ran, run, run_on_a_terminal};
+use crate::events::shop;
 use crate::serve::rejoinder;
 
 #[tokio::test]
@@ -32,6 +34,70 @@ async fn script_of_completions_knows_the_commands() {
     let unknown = run(&bot, &["completions", "klingon"]).await;
     assert_eq!(unknown.code, 2);
     assert!(unknown.err.contains("[possible values: bash"), "{unknown:?}");
+}
+
+/// A shop with 600 dead letters, an event in quarantine, and a user of whom something is kept.
+async fn shop_in_trouble() -> TestBot {
+    let bot = shop::open_with(|settings| settings.events.events_work = false).await;
+    assert_eq!(bot.send("order.lost", "10042", json!({})).await.0, 422);
+    sqlx::query(
+        "insert into rejoinder.dead_letters
+         select n, 0, 'e' || n, now(), 'generic', 'id' || n, 'order.shipped', '{}', 5, 'x', now() from generate_series(1, 600) n",
+    )
+    .execute(bot.pool())
+    .await
+    .unwrap();
+    sqlx::query("insert into rejoinder.facts values ('user', 'bob', 'name', '\"Bob\"', null, now())")
+        .execute(bot.pool())
+        .await
+        .unwrap();
+    bot
+}
+
+#[tokio::test]
+async fn terminal_sees_how_far_a_command_is() {
+    let bot = shop_in_trouble().await;
+    let seen = async |arguments: &[&str]| run_on_a_terminal(&bot, arguments).await;
+    let redriven = seen(&["events", "redrive", "--all"]).await;
+    let far = "\r500 of 600 dead letters\r600 of 600 dead letters\r\n";
+    assert_eq!((redriven.code, &*redriven.err), (0, far), "{redriven:?}");
+    let released = seen(&["events", "release"]).await;
+    assert_eq!(
+        (released.code, &*released.err),
+        (0, "\r1 of 1 events\r\n"),
+        "{released:?}"
+    );
+    let forgotten = seen(&["forget", "bob"]).await;
+    assert_eq!(forgotten.code, 0, "{forgotten:?}");
+    assert!(
+        forgotten.err.starts_with("\r1 of 8 steps\r2 of 8 steps"),
+        "{forgotten:?}"
+    );
+    assert!(forgotten.err.ends_with("\r8 of 8 steps\r\n"), "{forgotten:?}");
+}
+
+#[tokio::test]
+async fn nobody_is_told_how_far_a_command_is_that_is_piped_or_quiet() {
+    let bot = shop_in_trouble().await;
+    let said = |ran: Ran| (ran.code, ran.out, ran.err);
+    let piped = run(&bot, &["events", "redrive", "id1", "id2"]).await;
+    let given_back = "2 given back to the workers\n".to_owned();
+    assert_eq!(said(piped), (0, given_back, String::new()));
+    for quiet in [
+        &["events", "redrive", "--all", "--quiet"][..],
+        &["events", "release", "-q"],
+        &["events", "check", "-q"],
+        &["forget", "bob", "-q"],
+        &["migrate", "-q"],
+    ] {
+        let ran = run_on_a_terminal(&bot, quiet).await;
+        assert_eq!(said(ran), (0, String::new(), String::new()), "{quiet:?}");
+    }
+    let unknown = run_on_a_terminal(&bot, &["forget", "nosuchuser", "-q"]).await;
+    let complaint = "rejoinder: nothing is kept of \"nosuchuser\"\r\n".to_owned();
+    assert_eq!(said(unknown), (1, String::new(), complaint));
+    let asked_for = run(&bot, &["forget", "nosuchuser", "-q", "--json"]).await;
+    assert!(asked_for.out.contains("\"facts\": 0"), "{asked_for:?}");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::super::out;
+use super::super::quiet::Quiet;
 use crate::agent::{self, Agent};
 use crate::bot::Bot;
 
@@ -24,6 +25,8 @@ pub(super) struct Check<B: Args> {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    quiet: Quiet,
+    #[command(flatten)]
     bot: B,
 }
 
@@ -41,14 +44,13 @@ impl<B: Args> Check<B> {
                 out::print(misfit)?;
             }
             let (calls, handlers) = (agents.iter().map(Agent::calls).sum::<usize>(), bot.intents().len());
-            match found.len() {
-                0 => out::print(format_args!(
-                    "{calls} calls of the webhook and {handlers} handlers fit each other"
-                ))?,
-                misfits => out::print(format_args!(
-                    "{calls} calls of the webhook and {handlers} handlers: {misfits} do not fit"
-                ))?,
-            }
+            let sum = match found.len() {
+                0 => " fit each other".to_owned(),
+                misfits => format!(": {misfits} do not fit"),
+            };
+            self.quiet.print(format_args!(
+                "{calls} calls of the webhook and {handlers} handlers{sum}"
+            ))?;
         }
         Ok(match found.is_empty() {
             true => ExitCode::SUCCESS,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::super::out;
+use super::super::quiet::Quiet;
 use crate::agent::{self, Package};
 
 /// Pack an agent's sources into the file that Dialogflow imports
@@ -20,6 +20,8 @@ pub(super) struct Pack {
     dir: PathBuf,
     /// The ZIP file to write; one that is there is written anew
     file: PathBuf,
+    #[command(flatten)]
+    quiet: Quiet,
 }
 
 impl Pack {
@@ -27,7 +29,8 @@ impl Pack {
         let Package { bytes, files } = agent::pack(&self.dir)?;
         let file = self.file.display();
         std::fs::write(&self.file, bytes).with_context(|| format!("cannot write {file}"))?;
-        out::print(format_args!("{file}: {files} files of {}", self.dir.display()))?;
+        self.quiet
+            .print(format_args!("{file}: {files} files of {}", self.dir.display()))?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::super::database::{CONNECTIONS, Reached};
 use super::super::out;
+use super::super::quiet::Quiet;
 use crate::apply::against_log;
 use crate::bot::Bot;
 use crate::clock::Clock;
@@ -28,6 +29,8 @@ pub(super) struct Check<B: Args> {
     /// Bring up the events of the last seven days in the log, too: of each type and version the newest 100
     #[arg(long)]
     against_log: bool,
+    #[command(flatten)]
+    quiet: Quiet,
     #[command(flatten)]
     events: EventSettings,
     #[command(flatten)]
@@ -56,13 +59,12 @@ impl<B: Args> Check<B> {
             if !found.is_empty() {
                 out::print(super::lines(&found))?;
             }
-            match (errors, found.len() - errors) {
-                (0, 0) => out::print(format_args!("{}: all files are right", dir.display()))?,
-                (0, warnings) => out::print(format_args!("{}: no errors, {warnings} warnings", dir.display()))?,
-                (errors, warnings) => {
-                    out::print(format_args!("{}: {errors} errors, {warnings} warnings", dir.display()))?;
-                }
-            }
+            let sum = match (errors, found.len() - errors) {
+                (0, 0) => "all files are right".to_owned(),
+                (0, warnings) => format!("no errors, {warnings} warnings"),
+                (errors, warnings) => format!("{errors} errors, {warnings} warnings"),
+            };
+            self.quiet.print(format_args!("{}: {sum}", dir.display()))?;
         }
         Ok(if errors == 0 {
             ExitCode::SUCCESS

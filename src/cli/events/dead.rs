@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::super::actor::Actor;
 use super::super::database::{CONNECTIONS, Reached};
+use super::super::quiet::Quiet;
 use super::super::{out, table};
 use crate::config::DatabaseSettings;
 use crate::log::dead::{self, DeadLetter};
@@ -14,6 +15,9 @@ use crate::log::parked::{self, HeldRule};
 
 /// How many letters one command looks at.
 const MOST: i64 = 10_000;
+
+/// How many are given back at once.
+const AT_ONCE: usize = 500;
 
 /// List the dead letters: events that could not be applied
 ///
@@ -40,6 +44,8 @@ pub(super) struct Redrive {
     #[command(flatten)]
     which: Which,
     #[command(flatten)]
+    quiet: Quiet,
+    #[command(flatten)]
     actor: Actor,
     #[command(flatten)]
     database: DatabaseSettings,
@@ -54,6 +60,8 @@ pub(super) struct Discard {
     /// Why, for the audit trail
     #[arg(long, value_parser = reason)]
     reason: String,
+    #[command(flatten)]
+    quiet: Quiet,
     #[command(flatten)]
     actor: Actor,
     #[command(flatten)]
@@ -100,12 +108,19 @@ impl Redrive {
         let positions = self.which.positions(&database).await?;
         let mut transaction = database.pool().begin().await?;
         let now = database.now();
-        let redriven = dead::redrive(&mut transaction, &positions, &self.actor.name, now).await?;
+        let mut redriven = Vec::new();
+        let mut progress = self.quiet.progress(positions.len(), "dead letters");
+        for some in positions.chunks(AT_ONCE) {
+            redriven.extend(dead::redrive(&mut transaction, some, &self.actor.name, now).await?);
+            progress.add(some.len());
+        }
+        drop(progress);
         transaction.commit().await?;
-        out::print(format_args!("{} given back to the workers", redriven.len()))?;
+        self.quiet
+            .print(format_args!("{} given back to the workers", redriven.len()))?;
         let late = dead::behind(database.pool(), &redriven).await?;
         if late > 0 {
-            out::print(format_args!(
+            self.quiet.print(format_args!(
                 "{late} of them find facts that later events have set: these stay, but for those that are made of what is \
                  remembered, such as counters; `rejoinder events explain` says which"
             ))?;
@@ -122,7 +137,7 @@ impl Discard {
         let now = database.now();
         let discarded = dead::discard(&mut transaction, &positions, &self.actor.name, &self.reason, now).await?;
         transaction.commit().await?;
-        out::print(format_args!("{} discarded", discarded.len()))?;
+        self.quiet.print(format_args!("{} discarded", discarded.len()))?;
         Ok(ExitCode::SUCCESS)
     }
 }

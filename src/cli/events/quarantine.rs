@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::super::actor::Actor;
 use super::super::database::{CONNECTIONS, Reached};
+use super::super::quiet::Quiet;
 use super::super::{out, table};
 use crate::apply::list;
 use crate::bot::Bot;
@@ -16,7 +17,6 @@ use crate::config::{DatabaseSettings, EventSettings};
 use crate::intake::quarantine::{self, Quarantined, QuarantinedRequest};
 use crate::intake::release::{Released, release};
 use crate::intake::reread::{self, ReadAgain};
-use crate::progress::Progress;
 use crate::rulebook::{Edition, Rulebook};
 use crate::source::Surroundings;
 
@@ -44,6 +44,8 @@ pub(super) struct Release<B: Args> {
     /// Only events of this type, and no requests
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<String>,
+    #[command(flatten)]
+    quiet: Quiet,
     #[command(flatten)]
     actor: Actor,
     #[command(flatten)]
@@ -88,7 +90,7 @@ impl<B: Args> Release<B> {
         let edition = rulebook.edition();
         let (mut released, mut known, mut refused) = (0, 0, 0);
         let all = quarantine::list(database.pool(), self.event_type.as_deref(), None, MOST).await?;
-        let mut progress = Progress::of(all.len(), "events");
+        let mut progress = self.quiet.progress(all.len(), "events");
         for kept in all {
             match release(database.pool(), &edition, &kept, &self.actor.name, database.now()).await? {
                 Released::Stored => released += 1,
@@ -98,12 +100,12 @@ impl<B: Args> Release<B> {
             }
             progress.add(1);
         }
-        progress.end();
+        drop(progress);
         let known = match known {
             0 => String::new(),
             known => format!(", {known} in the log already"),
         };
-        out::print(format_args!(
+        self.quiet.print(format_args!(
             "{released} stored{known}, {refused} still refused by their schema"
         ))?;
         if self.event_type.is_none() {
@@ -119,7 +121,7 @@ impl<B: Args> Release<B> {
             return Ok(());
         }
         let (mut read, mut stored, mut to_schema, mut unread) = (0, 0, 0, 0);
-        let mut progress = Progress::of(requests.len(), "requests");
+        let mut progress = self.quiet.progress(requests.len(), "requests");
         for kept in requests.iter().rev() {
             match reread::read_again(database.pool(), edition, kept, &self.actor.name, database.now()).await? {
                 ReadAgain::Events { new, refused, .. } => {
@@ -132,8 +134,8 @@ impl<B: Args> Release<B> {
             }
             progress.add(1);
         }
-        progress.end();
-        out::print(format_args!(
+        drop(progress);
+        self.quiet.print(format_args!(
             "{read} requests read, {stored} events of them stored, {to_schema} refused by their schema; \
              {unread} requests still not read by their source's file"
         ))?;

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::super::actor::Actor;
 use super::super::database::{CONNECTIONS, Reached};
+use super::super::quiet::Quiet;
 use super::super::{out, program};
 use crate::apply::replay::{self, Difference, Place, Range, Step};
 use crate::bot::Bot;
@@ -47,6 +48,8 @@ pub(super) struct Replay<B: Args> {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    quiet: Quiet,
     #[command(flatten)]
     actor: Actor,
     #[command(flatten)]
@@ -86,7 +89,7 @@ impl<B: Args> Replay<B> {
         };
         audit(&format!("begins at {} of the events", replay.place())).await?;
         let interrupted = interrupted()?;
-        let mut report = Report::new(self.json, usize::try_from(replay.count().await?)?)?;
+        let mut report = Report::new(self.json, self.quiet, usize::try_from(replay.count().await?)?)?;
         let ended = loop {
             if interrupted.load(Ordering::Relaxed) {
                 break Ok(true);
@@ -149,18 +152,25 @@ fn interrupted() -> anyhow::Result<Arc<AtomicBool>> {
 /// What is printed while the replay goes on: nothing of it is kept.
 struct Report {
     is_json: bool,
+    quiet: Quiet,
     progress: Progress,
     differences: usize,
 }
 
 impl Report {
-    fn new(is_json: bool, all: usize) -> io::Result<Self> {
+    fn new(is_json: bool, quiet: Quiet, all: usize) -> io::Result<Self> {
         if is_json {
             out::print("{\"differences\": [")?;
         }
+        // It may go on for hours: where it is piped, too, somebody will want to know.
+        let progress = match quiet.is_set() {
+            true => Progress::unsaid(all, "events"),
+            false => Progress::of(all, "events"),
+        };
         Ok(Self {
             is_json,
-            progress: Progress::of(all, "events"),
+            quiet,
+            progress,
             differences: 0,
         })
     }
@@ -179,14 +189,15 @@ impl Report {
         Ok(())
     }
 
-    fn end(&self, would: &str, resume: Option<Place>) -> io::Result<()> {
-        self.progress.end();
+    fn end(self, would: &str, resume: Option<Place>) -> io::Result<()> {
         let events = self.progress.done();
+        drop(self.progress);
         if self.is_json {
             let resume = serde_json::to_string(&resume.map(|place| place.to_string()))?;
             return out::print(format_args!("], \"events\": {events}, \"resume\": {resume}}}"));
         }
-        out::print(format_args!("{events} events {would}, {} differ", self.differences))
+        self.quiet
+            .print(format_args!("{events} events {would}, {} differ", self.differences))
     }
 }
 

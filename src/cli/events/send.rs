@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::super::database::{CONNECTIONS, Reached};
 use super::super::out;
+use super::super::quiet::Quiet;
 use super::super::service_url::ServiceUrl;
 use crate::clock::Clock;
 use crate::config::{DatabaseSettings, EventSettings};
@@ -53,6 +54,8 @@ pub(super) struct Send {
     /// Which source sends it: one whose events have our own form
     #[arg(long, default_value = "generic")]
     source: String,
+    #[command(flatten)]
+    quiet: Quiet,
     #[command(flatten)]
     service: ServiceUrl,
     #[command(flatten)]
@@ -128,12 +131,13 @@ impl Send {
             .with_context(|| format!("nothing answers at {url}"))?;
         let status = answer.status();
         let text = answer.text().await?;
-        out::print(format_args!("{status}\n{}", readable(&text)))?;
-        Ok(if status.is_success() {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
+        let said = format!("{status}\n{}", readable(&text));
+        if status.is_success() {
+            self.quiet.print(said)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        out::print(said)?;
+        Ok(ExitCode::FAILURE)
     }
 }
 

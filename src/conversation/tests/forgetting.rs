@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::{Stage, ada, notify};
 use crate::conversation::recipient::Recipient;
-use crate::forget::{Forgotten, forget};
+use crate::forget::{Forgotten, STEPS, forget};
+use crate::progress::Progress;
 use crate::reactions::effects::Effect;
 use crate::reactions::effects::remember::Remember;
 
@@ -88,7 +89,8 @@ async fn nothing_of_a_forgotten_user_is_left() {
             ],
         )
         .await;
-    let erased = forget(&stage.database, "ada", "an operator", stage.clock.now())
+    let mut unsaid = Progress::unsaid(STEPS, "steps");
+    let erased = forget(&stage.database, "ada", "an operator", stage.clock.now(), &mut unsaid)
         .await
         .unwrap();
     assert_eq!(
@@ -120,7 +122,7 @@ async fn nothing_of_a_forgotten_user_is_left() {
     // Bob's is as it was.
     let bobs = traces(&stage, "Bob Road").await;
     assert_eq!(bobs, ["event_joins", "event_log", "event_log_20260921"]);
-    let again = forget(&stage.database, "ada", "an operator", stage.clock.now())
+    let again = forget(&stage.database, "ada", "an operator", stage.clock.now(), &mut unsaid)
         .await
         .unwrap();
     assert_eq!(again, Forgotten::default());

@@ -103,9 +103,7 @@ async fn body(mut response: Response, url: &Url, most: usize) -> anyhow::Result<
             progress.add(bytes.len() / MB - progress.done());
         }
     };
-    if let Some(progress) = progress {
-        progress.end();
-    }
+    drop(progress);
     ended.map(|()| bytes)
 }
 

@@ -1,8 +1,11 @@
 //! The commands of `rejoinder`, run on the database of a bot under test.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
 
+use nix::pty::openpty;
 use rejoinder::testing::TestBot;
 use sqlx::ConnectOptions as _;
 
@@ -24,20 +27,51 @@ pub(crate) async fn run(bot: &TestBot, arguments: &[&str]) -> Ran {
 
 /// Runs it with this events directory.
 pub(crate) async fn run_in(bot: &TestBot, events: &Path, arguments: &[&str]) -> Ran {
+    let command = command(bot, events, arguments);
+    tokio::task::spawn_blocking(move || ran(command)).await.unwrap()
+}
+
+/// Runs it with standard error on a terminal.
+pub(crate) async fn run_on_a_terminal(bot: &TestBot, arguments: &[&str]) -> Ran {
+    let mut command = command(bot, &directory::package(), arguments);
+    let on_a_terminal = move || {
+        let terminal = openpty(None, None).unwrap();
+        command.stdout(Stdio::piped()).stderr(terminal.slave);
+        let child = command.spawn().unwrap();
+        // Nobody else has its other end open then: reading ends with the command.
+        drop(command);
+        let mut err = Vec::new();
+        // It ends with an error, on Linux.
+        File::from(terminal.master).read_to_end(&mut err).ok();
+        let output = child.wait_with_output().unwrap();
+        Ran {
+            err: String::from_utf8(err).unwrap(),
+            ..Ran::of(output)
+        }
+    };
+    tokio::task::spawn_blocking(on_a_terminal).await.unwrap()
+}
+
+fn command(bot: &TestBot, events: &Path, arguments: &[&str]) -> Command {
     let mut command = rejoinder();
     command
         .env("DATABASE_URL", bot.database().to_url_lossy().as_str())
         .env("USER", "ada")
         .env("EVENTS_DIR", events)
         .args(arguments);
-    tokio::task::spawn_blocking(move || ran(command)).await.unwrap()
+    command
 }
 
 pub(crate) fn ran(mut command: Command) -> Ran {
-    let output = command.output().unwrap();
-    Ran {
-        code: output.status.code().unwrap(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
+    Ran::of(command.output().unwrap())
+}
+
+impl Ran {
+    fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
     }
 }
