@@ -42,6 +42,7 @@ say "$(grep 'test result' "$home/tested")"
 cargo run --quiet -- --version | grep '^mybot 0.1.0 (rejoinder ' > /dev/null || fail "its version"
 ! cargo run --quiet -- forget 2> "$home/said" || fail "a command that lacks an argument"
 grep 'Usage: mybot forget' "$home/said" > /dev/null || { cat "$home/said"; fail "the name in which it speaks"; }
+cargo run --quiet -- man | grep '^.TH mybot 1 ' > /dev/null || fail "its manual"
 
 # Its own queries are checked against its own tables.
 "$program" prepare --check | grep 'queries in .sqlx: 1, up to date' > /dev/null || fail "prepare --check"

@@ -7,8 +7,8 @@ use nix::unistd::{User, getuid};
 #[derive(Args)]
 #[group(skip)]
 pub(super) struct Actor {
-    /// Who does it, for the audit trail
-    #[arg(long = "as", value_name = "NAME", env = "USER", default_value_t = account())]
+    /// Who does it, for the audit trail; the account that runs this when it is not given
+    #[arg(long = "as", value_name = "NAME", env = "USER", default_value_t = account(), hide_default_value = true)]
     pub(super) name: String,
 }
 

@@ -1,5 +1,5 @@
 //! The command line: `serve` (also with no command), `routes`, `chat`, `replay`, `record`, `agent`, `events`, `work`,
-//! `forget`, `health`, `migrate`, `init`, `prepare`, `completions`.
+//! `forget`, `health`, `migrate`, `init`, `prepare`, `completions`, `man`.
 
 mod actor;
 mod agent;
@@ -10,6 +10,7 @@ mod events;
 mod forget;
 mod health;
 mod init;
+mod man;
 mod migrate;
 mod out;
 mod prepare;
@@ -58,6 +59,7 @@ enum Command<B: Args> {
     Init(init::Init),
     Prepare(prepare::Prepare),
     Completions(completions::Completions),
+    Man(man::Man),
 }
 
 /// Runs the command line of a program for the bot that `bot` makes of its settings. [`main!`](crate::main) does it for a
@@ -82,6 +84,7 @@ pub fn run<B: Args>(program: Program, bot: impl FnOnce(&B) -> Bot) -> ExitCode {
         Some(Command::Init(init)) => init.run(),
         Some(Command::Prepare(prepare)) => prepare.run(),
         Some(Command::Completions(completions)) => completions.print(command),
+        Some(Command::Man(man)) => man.run(command),
     };
     done.unwrap_or_else(|error| failed(&error, ExitCode::FAILURE))
 }

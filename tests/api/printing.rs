@@ -7,7 +7,7 @@ use rejoinder::testing::TestBot;
 use serde_json::json;
 use sqlx::ConnectOptions as _;
 
-use crate::events::command::{Ran, run, run_on_a_terminal};
+use crate::events::command::{Ran, ran, run, run_on_a_terminal};
 use crate::events::shop;
 use crate::serve::rejoinder;
 
@@ -34,6 +34,45 @@ async fn script_of_completions_knows_the_commands() {
     let unknown = run(&bot, &["completions", "klingon"]).await;
     assert_eq!(unknown.code, 2);
     assert!(unknown.err.contains("[possible values: bash"), "{unknown:?}");
+}
+
+#[test]
+fn manual_has_a_page_for_each_command_and_says_nothing_of_who_wrote_it() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("share/man1");
+    let man = |arguments: &[&str]| {
+        let mut command = rejoinder();
+        command.env("USER", "ada").arg("man").args(arguments);
+        ran(command)
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let page = man(&[]);
+    assert_eq!(page.code, 0, "{page:?}");
+    for told in [
+        &format!(".TH rejoinder 1  \"rejoinder {version}\""),
+        "rejoinder\\-forget(1)",
+        "the \\fBLISTEN\\fR environment variable",
+    ] {
+        assert!(page.out.contains(told), "{told} is not in\n{}", page.out);
+    }
+    let written = man(&["--dir", dir.to_str().unwrap()]);
+    let pages = std::fs::read_dir(&dir).unwrap().count();
+    assert_eq!(
+        written.out,
+        format!("{}: {pages} pages\n", dir.display()),
+        "{written:?}"
+    );
+    let of = |command: &str| std::fs::read_to_string(dir.join(format!("{command}.1"))).unwrap();
+    assert_eq!(of("rejoinder"), page.out);
+    let redrive = of("rejoinder-events-redrive");
+    for told in [
+        &format!(".TH rejoinder-events-redrive 1  \"rejoinder {version}\""),
+        "Apply dead letters anew",
+        "for the audit trail",
+    ] {
+        assert!(redrive.contains(told), "{told} is not in\n{redrive}");
+    }
+    assert!(!redrive.contains("ada"), "{redrive}");
 }
 
 /// A shop with 600 dead letters, an event in quarantine, and a user of whom something is kept.
