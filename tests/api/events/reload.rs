@@ -1,5 +1,7 @@
 //! Rules that change while the service runs, and `rejoinder events check`.
 
+use sqlx::ConnectOptions as _;
+
 use super::command::run_in;
 use super::directory::Directory;
 use super::shop::{self, shipped, status_of};
@@ -10,11 +12,21 @@ fn rule(text: &str) -> String {
     format!("on = ['order.shipped']\n[[do]]\nremember = {{ name = 'status', value = '{text}' }}\n")
 }
 
+/// A rule that is cut short in this line of its file.
+fn broken_in(line: usize) -> String {
+    "\n".repeat(line - 3) + "on = ['order.shipped']\n[[do]]\nremember = { nam"
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changed_rule_is_in_force_without_a_restart_and_a_broken_one_changes_nothing() {
     let directory = Directory::copied();
+    let bot = shop::open_with(|settings| settings.events.events_work = false).await;
     directory.write("reactions/order_shipped.toml", &rule("one"));
-    let bot = shop::open_with(|settings| directory.set(settings)).await;
+    let running = Running::start_logged(&[
+        ("EVENTS_DIR", directory.path().to_str().unwrap()),
+        ("DATABASE_URL", bot.database().to_url_lossy().as_str()),
+        ("LOG_FORMAT", "json"),
+    ]);
     let status = async || {
         assert_eq!(bot.send("order.shipped", "10042", shipped("1Z")).await.0, 202);
         bot.events_applied().await;
@@ -23,14 +35,16 @@ async fn changed_rule_is_in_force_without_a_restart_and_a_broken_one_changes_not
     assert_eq!(status().await, "one -");
     directory.write("reactions/order_shipped.toml", &rule("two by now"));
     eventually("the new rule is in force", async || status().await == "two by now -").await;
-    directory.write(
-        "reactions/order_shipped.toml",
-        "on = ['order.shipped']\n[[do]]\nremember = { nam",
-    );
-    directory.write("reactions/another.toml", &rule("three"));
-    // Twice the time in which a change is seen.
-    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
-    assert_eq!(status().await, "two by now -");
+    // Once the second is told of, nothing more comes of the first.
+    for line in [3, 4] {
+        directory.write("reactions/order_shipped.toml", &broken_in(line));
+        directory.write("reactions/another.toml", &rule("three"));
+        eventually("the broken rule is told of", async || {
+            running.log_so_far().contains(&format!("order_shipped.toml:{line}:"))
+        })
+        .await;
+        assert_eq!(status().await, "two by now -");
+    }
     directory.write(
         "reactions/order_shipped.toml",
         "on = ['order.delivered']\n[[do]]\nremember = { name = 'status', value = 'x' }\n",
