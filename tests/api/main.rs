@@ -6,6 +6,7 @@ mod budget;
 mod callers;
 mod chat;
 mod connections;
+mod dependencies;
 mod dialogflow_fulfillment;
 mod events;
 mod idempotency;

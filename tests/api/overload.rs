@@ -238,7 +238,7 @@ async fn under_overload_nearly_all_that_the_database_does_is_for_answers_in_time
     assert!(load.in_time * 100 >= load.done * 80, "{load:?}");
 }
 
-/// `cargo test --release --test api -- --ignored --nocapture overload`: a minute of figures.
+/// `cargo overload`: a minute of figures.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes a minute, and is for looking at"]
 async fn figures_under_overload() {
