@@ -1,5 +1,9 @@
 # A small image with the program and nothing else, run as an unprivileged user.
-FROM rust:1.95-bookworm AS build
+# Both images may be named by digest: --build-arg BASE_IMAGE=debian:bookworm-slim@sha256:…
+ARG RUST_IMAGE=rust:1.95-bookworm
+ARG BASE_IMAGE=debian:bookworm-slim
+
+FROM ${RUST_IMAGE} AS build
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY build.rs build.rs
@@ -14,7 +18,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
     cargo build --release --locked --bin rejoinder --target-dir cache \
     && install -D cache/release/rejoinder target/release/rejoinder
 
-FROM debian:bookworm-slim
+FROM ${BASE_IMAGE}
 LABEL org.opencontainers.image.title="Rejoinder" \
       org.opencontainers.image.description="The fulfillment backend for chatbots" \
       org.opencontainers.image.licenses="MIT"
