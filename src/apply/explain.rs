@@ -28,8 +28,7 @@ pub(crate) enum Explanation {
 #[derive(Debug, Serialize)]
 pub(crate) struct Story {
     event: Told,
-    /// waiting, parked, dead, unheard (no rule listens), applied.
-    state: &'static str,
+    state: State,
     /// While it is parked.
     #[serde(skip_serializing_if = "Option::is_none")]
     parked: Option<Parked>,
@@ -40,6 +39,22 @@ pub(crate) struct Story {
     facts: Vec<Fact>,
     messages: Vec<Message>,
     audit: Vec<Audited>,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    /// It is in the log, and was not come to yet.
+    Waiting,
+    /// It waits to be tried again.
+    Parked,
+    /// It was given up.
+    Dead,
+    /// It was come to, and no rule listens to it.
+    Unheard,
+    /// Rules have judged it.
+    Applied,
 }
 
 #[derive(Debug, Serialize)]
@@ -162,11 +177,11 @@ async fn story(pool: &PgPool, event: Told) -> sqlx::Result<Story> {
     .fetch_all(pool)
     .await?;
     let state = match (&parked, &dead) {
-        (Some(_), _) => "parked",
-        (None, Some(_)) => "dead",
-        (None, None) if cursor.is_none_or(|cursor| cursor < position) => "waiting",
-        (None, None) if outcomes.is_empty() => "unheard",
-        (None, None) => "applied",
+        (Some(_), _) => State::Parked,
+        (None, Some(_)) => State::Dead,
+        (None, None) if cursor.is_none_or(|cursor| cursor < position) => State::Waiting,
+        (None, None) if outcomes.is_empty() => State::Unheard,
+        (None, None) => State::Applied,
     };
     Ok(Story {
         event,
@@ -233,10 +248,12 @@ impl Story {
         let payload = event.payload.as_ref().map_or("(erased)", |payload| payload.get());
         writeln!(to, "  payload   {payload}")?;
         let state = match self.state {
-            "waiting" => "waits to be applied",
-            "unheard" if event.payload.is_none() => "applied; what came of it is erased",
-            "unheard" => "applied; no rule listens to it",
-            state => state,
+            State::Waiting => "waits to be applied",
+            State::Parked => "parked",
+            State::Dead => "dead",
+            State::Unheard if event.payload.is_none() => "applied; what came of it is erased",
+            State::Unheard => "applied; no rule listens to it",
+            State::Applied => "applied",
         };
         writeln!(to, "  state     {state}")?;
         if let Some(parked) = &self.parked {

@@ -8,7 +8,6 @@ use sqlx::{PgConnection, PgExecutor, PgPool};
 use tracing::debug;
 use uuid::Uuid;
 
-use super::decision::DIGEST;
 use super::outbox::{self, Became, MessageBody};
 use crate::session::session_id;
 
@@ -64,7 +63,7 @@ pub(super) async fn send(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<(u64
     for row in due {
         let body: MessageBody = serde_json::from_value(row.body).map_err(|error| sqlx::Error::Decode(error.into()))?;
         let session = row.session.unwrap_or_default();
-        if row.reason.as_deref() == Some(DIGEST) {
+        if row.is_digest {
             let digest = digests.entry((session.clone(), row.user_id));
             if let std::collections::hash_map::Entry::Occupied(at) = &digest {
                 let text = &mut new.texts[*at.get()];

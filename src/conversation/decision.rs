@@ -1,162 +1,110 @@
-//! Whether, and when, a user is told of something: opt-in, rate, quiet hours, digest.
+//! What is decided on a message, and where that leaves it: the one place that knows what the table calls both.
 
-use std::collections::{HashMap, HashSet};
+use chrono::{DateTime, Utc};
 
-use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::PgConnection;
-
-use super::preferences::{self, Preferences, QUIET};
-use crate::config::NotificationSettings;
-
-/// The reason of a message that is held to be sent with others.
-pub(super) const DIGEST: &str = "digest";
-
-/// A digest is gathered for no longer than this, in minutes: a week.
-const MAX_DIGEST_MINUTES: u16 = 7 * 24 * 60;
-
-/// What is to happen with a message.
+/// What is to happen with a message or a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
     /// It is sent at once.
     Send,
     /// It is sent later.
-    Hold { until: DateTime<Utc>, reason: &'static str },
+    Hold { until: DateTime<Utc>, reason: Delay },
     /// It is not sent.
-    Suppress { reason: &'static str },
+    Suppress { reason: Refusal },
 }
 
-/// What is known about the users that a batch wants to tell something.
-#[derive(Debug)]
-pub(crate) struct Governance {
-    now: DateTime<Utc>,
-    per_hour: i64,
-    subscribed: HashSet<(String, String)>,
-    preferences: HashMap<String, Preferences>,
-    /// How much each user was told in the last hour.
-    in_last_hour: HashMap<String, i64>,
-    /// When the digest that is being gathered for a user is sent.
-    digest_until: HashMap<String, DateTime<Utc>>,
-    /// A message of one rule about one event counts once, in however many windows it is read.
-    counted: HashMap<(String, i64, String), Decision>,
+/// Why a message is sent later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delay {
+    /// The user is told of nothing at this time.
+    QuietHours,
+    /// It is sent with others.
+    Digest,
 }
 
-impl Governance {
-    /// Asks what is known about these users; nothing when there are none.
-    pub(crate) async fn load(
-        connection: &mut PgConnection,
-        now: DateTime<Utc>,
-        settings: &NotificationSettings,
-        users: HashSet<String>,
-    ) -> sqlx::Result<Self> {
-        let mut governance = Self {
-            now,
-            per_hour: i64::from(settings.notifications_per_hour),
-            subscribed: HashSet::new(),
-            preferences: HashMap::new(),
-            in_last_hour: HashMap::new(),
-            digest_until: HashMap::new(),
-            counted: HashMap::new(),
-        };
-        if users.is_empty() {
-            return Ok(governance);
+/// Why a message is not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The user has not asked to hear of its topic.
+    NotOptedIn,
+    /// The user has been told enough in the last hour.
+    Rate,
+    /// There is no conversation in which the user could read it.
+    NoConversation,
+}
+
+/// Where a message or a call stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It is sent when it is due.
+    Pending,
+    /// It waits for quiet hours to end, or for a digest.
+    Held,
+    /// It was sent.
+    Sent,
+    /// It is not sent.
+    Suppressed,
+    /// It was given up.
+    Failed,
+}
+
+impl Decision {
+    /// Where it leaves the message.
+    pub(crate) fn state(self) -> State {
+        match self {
+            Self::Send => State::Pending,
+            Self::Hold { .. } => State::Held,
+            Self::Suppress { .. } => State::Suppressed,
         }
-        let users: Vec<String> = users.into_iter().collect();
-        let subscribed = sqlx::query!(
-            "select user_id, topic from rejoinder.subscriptions where user_id = any($1) and opted_in",
-            &users
-        )
-        .fetch_all(&mut *connection)
-        .await?;
-        governance.subscribed = subscribed.into_iter().map(|row| (row.user_id, row.topic)).collect();
-        if governance.subscribed.is_empty() {
-            return Ok(governance);
-        }
-        governance.preferences = preferences::of_users(&mut *connection, &users).await?;
-        let (digests, told): (Vec<String>, Vec<String>) = users
-            .into_iter()
-            .filter(|user| governance.subscribed.iter().any(|(subscribed, _)| subscribed == user))
-            .partition(|user| governance.has_digest(user));
-        if !told.is_empty() {
-            // `offset 0` keeps the planner to the index, whatever the statistics say: what was told in the last hour is
-            // all that is read.
-            let told = sqlx::query!(
-                r#"select u.user_id as "user_id!", count(distinct (o.position, o.rule)) as "messages!"
-                   from unnest($1::text[]) u (user_id)
-                   cross join unnest(array['pending', 'held', 'sent']) s (state)
-                   cross join lateral (
-                       select o.position, o.rule from rejoinder.outbox o
-                       where o.user_id = u.user_id and o.state = s.state and o.created_at > $2
-                           and o.reason is distinct from 'digest'
-                       offset 0
-                   ) o
-                   group by u.user_id"#,
-                &told,
-                now - TimeDelta::hours(1)
-            )
-            .fetch_all(&mut *connection)
-            .await?;
-            governance.in_last_hour = told.into_iter().map(|row| (row.user_id, row.messages)).collect();
-        }
-        if !digests.is_empty() {
-            let gathered = sqlx::query!(
-                r#"select u.user_id as "user_id!", d.due_at
-                   from unnest($1::text[]) u (user_id)
-                   cross join lateral (
-                       select o.due_at from rejoinder.outbox o
-                       where o.user_id = u.user_id and o.state = 'held' and o.reason = 'digest' and o.due_at > $2
-                       order by o.due_at limit 1
-                   ) d"#,
-                &digests,
-                now
-            )
-            .fetch_all(connection)
-            .await?;
-            governance.digest_until = gathered.into_iter().map(|row| (row.user_id, row.due_at)).collect();
-        }
-        Ok(governance)
     }
 
-    fn has_digest(&self, user: &str) -> bool {
-        self.preferences
-            .get(user)
-            .is_some_and(|said| said.digest_minutes.is_some())
+    /// Why the message is not sent at once, as the table and outcomes say it.
+    pub(crate) fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Send => None,
+            Self::Hold { reason, .. } => Some(reason.as_str()),
+            Self::Suppress { reason } => Some(reason.as_str()),
+        }
     }
 
-    /// Decides on the message of a rule about the event at `position`.
-    pub(crate) fn decide(&mut self, user: &str, topic: &str, position: i64, rule: &str) -> Decision {
-        if !self.subscribed.contains(&(user.to_owned(), topic.to_owned())) {
-            return Decision::Suppress { reason: "not opted in" };
+    /// From when the message is sent, if it is, where it is decided `now`.
+    pub(super) fn due_at(self, now: DateTime<Utc>) -> DateTime<Utc> {
+        match self {
+            Self::Send | Self::Suppress { .. } => now,
+            Self::Hold { until, .. } => until,
         }
-        let message = (user.to_owned(), position, rule.to_owned());
-        if let Some(decision) = self.counted.get(&message) {
-            return *decision;
-        }
-        let decision = self.weigh(user);
-        self.counted.insert(message, decision);
-        decision
     }
+}
 
-    fn weigh(&mut self, user: &str) -> Decision {
-        let preferences = self.preferences.get(user);
-        let quiet_until = |at| preferences.and_then(|said| said.quiet_until(at));
-        if let Some(minutes) = preferences.and_then(|said| said.digest_minutes) {
-            let until = *self.digest_until.entry(user.to_owned()).or_insert_with(|| {
-                let until = self.now + TimeDelta::minutes(minutes.get().min(MAX_DIGEST_MINUTES).into());
-                quiet_until(until).unwrap_or(until)
-            });
-            return Decision::Hold { until, reason: DIGEST };
+impl Delay {
+    /// As the table and outcomes say it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::QuietHours => "quiet hours",
+            Self::Digest => "digest",
         }
-        let per_hour = preferences
-            .and_then(|said| said.per_hour)
-            .map_or(self.per_hour, |number| number.get().into());
-        let in_last_hour = self.in_last_hour.entry(user.to_owned()).or_default();
-        if *in_last_hour >= per_hour {
-            return Decision::Suppress { reason: "rate" };
+    }
+}
+
+impl Refusal {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::NotOptedIn => "not opted in",
+            Self::Rate => "rate",
+            Self::NoConversation => "no conversation",
         }
-        *in_last_hour += 1;
-        match quiet_until(self.now) {
-            Some(until) => Decision::Hold { until, reason: QUIET },
-            None => Decision::Send,
+    }
+}
+
+impl State {
+    /// As the table, outcomes and metrics say it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Held => "held",
+            Self::Sent => "sent",
+            Self::Suppressed => "suppressed",
+            Self::Failed => "failed",
         }
     }
 }

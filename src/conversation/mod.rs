@@ -6,6 +6,7 @@ pub(crate) mod decision;
 pub(crate) mod door;
 pub(crate) mod fact;
 pub(crate) mod goto;
+pub(crate) mod governance;
 pub(crate) mod outbox;
 pub(crate) mod preferences;
 pub(crate) mod recipient;
@@ -30,6 +31,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 pub(crate) use self::channel::{Channels, ChannelsInForce, secrets as channel_secrets};
+use self::decision::State;
 pub(crate) use self::goto::Taken;
 pub(crate) use self::outbox::delete_done;
 pub(crate) use self::sender::Sender;
@@ -82,7 +84,7 @@ pub(crate) struct AfterCommit {
     /// The conversations that have a goto.
     pub(crate) moved: HashSet<String>,
     /// The channels and states of messages that are not sent at once.
-    pub(crate) decided: Vec<(String, &'static str)>,
+    pub(crate) decided: Vec<(String, State)>,
 }
 
 impl Conversation {
@@ -101,7 +103,7 @@ impl Conversation {
     /// Counts what was decided, wakes the sender, and tells all replicas which conversations have a goto.
     pub(crate) async fn committed(&self, after: &AfterCommit) {
         for (channel, state) in &after.decided {
-            self.metrics.notified(channel, state, 1);
+            self.metrics.notified(channel, state.as_str(), 1);
         }
         if after.fills_outbox {
             self.wake();

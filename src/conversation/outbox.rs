@@ -9,6 +9,7 @@ use serde_json::Value;
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
+use super::decision::{Decision, Delay, State};
 use crate::log::Logged;
 
 /// The channel of messages for the open chat window.
@@ -62,9 +63,7 @@ pub(crate) struct NewRow<'a> {
     pub(crate) topic: Option<&'a str>,
     pub(crate) body: String,
     pub(crate) traceparent: Option<&'a str>,
-    pub(crate) state: &'static str,
-    pub(crate) reason: Option<&'static str>,
-    pub(crate) due_at: DateTime<Utc>,
+    pub(crate) decision: Decision,
 }
 
 /// Adds rows, and tells which were not there yet.
@@ -85,9 +84,9 @@ pub(crate) async fn add(
     let topics: Vec<Option<&str>> = rows.iter().map(|row| row.topic).collect();
     let bodies: Vec<&str> = rows.iter().map(|row| row.body.as_str()).collect();
     let traces: Vec<Option<&str>> = rows.iter().map(|row| row.traceparent).collect();
-    let states: Vec<&str> = rows.iter().map(|row| row.state).collect();
-    let reasons: Vec<Option<&str>> = rows.iter().map(|row| row.reason).collect();
-    let due: Vec<DateTime<Utc>> = rows.iter().map(|row| row.due_at).collect();
+    let states: Vec<&str> = rows.iter().map(|row| row.decision.state().as_str()).collect();
+    let reasons: Vec<Option<&str>> = rows.iter().map(|row| row.decision.reason()).collect();
+    let due: Vec<DateTime<Utc>> = rows.iter().map(|row| row.decision.due_at(now)).collect();
     let added = sqlx::query_scalar!(
         "insert into rejoinder.outbox (id, position, rule, channel, user_id, session, topic, body, traceparent, state, reason,
              due_at, created_at, done_at)
@@ -128,7 +127,8 @@ pub(super) struct Due {
     pub(super) topic: Option<String>,
     pub(super) body: Value,
     pub(super) traceparent: Option<String>,
-    pub(super) reason: Option<String>,
+    /// Whether it is gathered, to be sent with others.
+    pub(super) is_digest: bool,
     pub(super) attempts: i32,
 }
 
@@ -164,7 +164,7 @@ pub(super) async fn lease(
 ) -> sqlx::Result<Vec<Due>> {
     let mut due = sqlx::query_as!(
         Due,
-        "update rejoinder.outbox set attempts = attempts + 1, due_at = $2
+        r#"update rejoinder.outbox set attempts = attempts + 1, due_at = $2
          where id = any(array(
              select id from rejoinder.outbox
              where channel <> 'chat' and state in ('pending', 'held') and due_at <= $1
@@ -173,7 +173,8 @@ pub(super) async fn lease(
              -- of two that send, each takes other rows
              for update skip locked
          ))
-         returning id, position, channel, user_id, session, topic, body, traceparent, reason, attempts",
+         returning id, position, channel, user_id, session, topic, body, traceparent, attempts,
+             coalesce(reason = 'digest', false) as "is_digest!""#,
         now,
         lease_until,
         limit
@@ -188,11 +189,12 @@ pub(super) async fn lease(
 pub(super) async fn due_chat(executor: impl PgExecutor<'_>, now: DateTime<Utc>, limit: i64) -> sqlx::Result<Vec<Due>> {
     sqlx::query_as!(
         Due,
-        "select id, position, channel, user_id, session, topic, body, traceparent, reason, attempts from rejoinder.outbox
+        r#"select id, position, channel, user_id, session, topic, body, traceparent, attempts,
+             coalesce(reason = 'digest', false) as "is_digest!" from rejoinder.outbox
          where channel = 'chat' and state in ('pending', 'held') and due_at <= $1
          -- as above
          order by due_at, position, id limit (select $2::bigint)
-         for update skip locked",
+         for update skip locked"#,
         now,
         limit
     )
@@ -227,9 +229,9 @@ pub(super) async fn settle(
     let (mut states, mut reasons, mut attempts, mut due) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (_, became) in rows {
         let (state, reason, tried, due_at) = match became {
-            Became::Sent => (Some("sent"), None, None, None),
+            Became::Sent => (Some(State::Sent.as_str()), None, None, None),
             Became::Again { attempts, due_at } => (None, None, Some(*attempts), Some(*due_at)),
-            Became::Failed(reason) => (Some("failed"), Some(reason.as_str()), None, None),
+            Became::Failed(reason) => (Some(State::Failed.as_str()), Some(reason.as_str()), None, None),
         };
         states.push(state);
         reasons.push(reason);
@@ -352,7 +354,7 @@ pub(super) async fn suppress_topic(
 pub(super) async fn hold_until(
     connection: &mut PgConnection,
     user_id: &str,
-    reason: &str,
+    reason: Delay,
     until: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
@@ -362,7 +364,7 @@ pub(super) async fn hold_until(
              and attempts = 0",
         user_id,
         until,
-        reason
+        reason.as_str()
     )
     .execute(connection)
     .await?;

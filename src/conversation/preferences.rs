@@ -8,10 +8,8 @@ use chrono_tz::Tz;
 use sqlx::{PgConnection, PgExecutor};
 use tracing::warn;
 
+use super::decision::Delay;
 use super::outbox;
-
-/// The reason of a message that is held until the user's quiet hours end.
-pub(super) const QUIET: &str = "quiet hours";
 
 /// No clock has ever been put forward by more than this, but for days that a country left out.
 const LONGEST_GAP_MINUTES: i64 = 180;
@@ -117,7 +115,7 @@ pub(crate) async fn set(
     .fetch_one(&mut *connection)
     .await?;
     let until = preferences.quiet_until(now).unwrap_or(now);
-    outbox::hold_until(connection, &user, QUIET, until).await
+    outbox::hold_until(connection, &user, Delay::QuietHours, until).await
 }
 
 struct Row {

@@ -16,7 +16,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::channel::{self, ChannelsInForce, MAX_TIMEOUT_MS};
-use super::decision::DIGEST;
+use super::decision::State;
 use super::outbox::{self, Became, CALL, CHAT, CallBody, Due, HttpCall, MessageBody};
 use super::webhook::{Outcome, Request, Webhooks};
 use super::{Conversation, chat};
@@ -122,7 +122,7 @@ impl Sender {
             while more {
                 let sent;
                 (sent, more) = chat::send(pool, conversation.clock.now()).await?;
-                conversation.metrics.notified(CHAT, "sent", sent);
+                conversation.metrics.notified(CHAT, State::Sent.as_str(), sent);
             }
             if !due.requests {
                 return Ok(());
@@ -161,7 +161,7 @@ impl Sender {
         let became = match outcome {
             Outcome::Sent => {
                 debug!("sent");
-                self.count(&delivery, "sent");
+                self.count(&delivery, State::Sent);
                 Became::Sent
             }
             Outcome::Resting => Became::Again {
@@ -176,21 +176,21 @@ impl Sender {
             }
             Outcome::Failed(reason) | Outcome::Retry { reason, .. } => {
                 warn!(reason, attempts, "not sent, and given up");
-                self.count(&delivery, "failed");
+                self.count(&delivery, State::Failed);
                 Became::Failed(reason)
             }
         };
         delivery.ids.into_iter().map(|id| (id, became.clone())).collect()
     }
 
-    fn count(&self, delivery: &Delivery, outcome: &'static str) {
+    fn count(&self, delivery: &Delivery, state: State) {
         let channels = (self.channels)();
         let channel = match delivery.first.channel.as_str() {
             CALL => CALL,
             name if channels.get(name).is_some() => name,
             _ => "(unknown)",
         };
-        self.conversation.metrics.notified(channel, outcome, 1);
+        self.conversation.metrics.notified(channel, state.as_str(), 1);
     }
 
     fn request<'a>(&self, delivery: &'a Delivery) -> Result<Request<'a>, Outcome> {
@@ -276,14 +276,13 @@ fn deliveries(due: Vec<Due>) -> Vec<Delivery> {
             CALL => MessageBody::of_call(&row.body),
             _ => serde_json::from_value(row.body.clone()).unwrap_or_default(),
         };
-        let is_digest = row.reason.as_deref() == Some(DIGEST);
         let same = |other: &&mut Delivery| {
             let first = &other.first;
-            first.reason.as_deref() == Some(DIGEST)
+            first.is_digest
                 && (&first.channel, &first.user_id, &first.session, first.attempts)
                     == (&row.channel, &row.user_id, &row.session, row.attempts)
         };
-        match deliveries.iter_mut().find(same).filter(|_| is_digest) {
+        match deliveries.iter_mut().find(same).filter(|_| row.is_digest) {
             Some(digest) => {
                 digest.ids.push(row.id);
                 digest.texts.push(message.text);

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use sqlx::AssertSqlSafe;
 
 use super::{SESSION, Stage, ada, applied_in, applied_to, logged, notify, read_of_outbox};
+use crate::conversation::decision::{Decision, Refusal};
 use crate::conversation::fact::FactScope;
 use crate::conversation::goto::GotoKind;
 use crate::conversation::outbox::HttpCall;
@@ -143,23 +144,17 @@ async fn only_those_are_told_who_want_to_and_where_they_can_read_it() {
     let said: Vec<_> = done
         .messages
         .iter()
-        .map(|message| {
-            (
-                message.user_id.as_str(),
-                message.session.as_deref(),
-                message.state,
-                message.reason,
-            )
-        })
+        .map(|message| (message.user_id.as_str(), message.session.as_deref(), message.decision))
         .collect();
     let eve = "projects/p/agent/sessions/eve";
+    let suppressed = |reason| Some(Decision::Suppress { reason });
     assert_eq!(
         said,
         [
-            ("ada", Some(SESSION), "pending", None),
-            ("bob", None, "suppressed", Some("not opted in")),
-            ("cleo", None, "suppressed", Some("no conversation")),
-            (eve, Some(eve), "pending", None),
+            ("ada", Some(SESSION), Some(Decision::Send)),
+            ("bob", None, suppressed(Refusal::NotOptedIn)),
+            ("cleo", None, suppressed(Refusal::NoConversation)),
+            (eve, Some(eve), Some(Decision::Send)),
         ]
     );
 }
@@ -173,7 +168,7 @@ async fn event_that_is_applied_twice_tells_once() {
     let Done::Notify(done) = &done[0] else {
         panic!("{done:?}")
     };
-    assert_eq!(done.messages[0].state, "known");
+    assert_eq!(done.messages[0].decision, None);
     assert_eq!(stage.outbox().await, [state("pending", None), state("pending", None)]);
 }
 
@@ -285,7 +280,7 @@ async fn event_at_a_position_that_another_had_is_told_apart() {
     let Done::Notify(done) = &done[0] else {
         panic!("{done:?}")
     };
-    assert_eq!(done.messages[0].state, "pending");
+    assert_eq!(done.messages[0].decision, Some(Decision::Send));
     assert_eq!(stage.outbox().await.len(), 2);
 }
 

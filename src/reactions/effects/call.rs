@@ -15,6 +15,7 @@ use super::kind::{Batch, Compiled, Kind, Made};
 use super::text::text;
 use crate::address::problem as address_problem;
 use crate::conversation::AfterCommit;
+use crate::conversation::decision::Decision;
 use crate::conversation::outbox::{self, CALL, CallBody, HttpCall, NewRow};
 use crate::expression::EvalError;
 use crate::reactions::checker::Checker;
@@ -127,9 +128,7 @@ impl Kind for Call {
                 topic: None,
                 body: outbox::json(&body),
                 traceparent: event.traceparent.as_deref(),
-                state: "pending",
-                reason: None,
-                due_at: batch.now,
+                decision: Decision::Send,
             }
         });
         let rows: Vec<NewRow<'_>> = rows.collect();

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use chrono::{DateTime, Utc};
 use minijinja::Value as Names;
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeMap as _;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use sqlx::PgConnection;
 use toml::Spanned;
@@ -14,7 +14,8 @@ use super::kind::{Batch, Compiled, Kind, Made, Remark};
 use super::text::{text, whom};
 use super::to::{RecipientFile, To, ToKind};
 use crate::conversation::AfterCommit;
-use crate::conversation::decision::{Decision, Governance};
+use crate::conversation::decision::{Decision, Refusal};
+use crate::conversation::governance::Governance;
 use crate::conversation::outbox::{self, CHAT, MessageBody, NewRow};
 use crate::conversation::recipient::{Reaches, Recipient, Recipients};
 use crate::expression::EvalError;
@@ -72,11 +73,10 @@ pub(crate) struct Message {
     /// The conversation it is for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) session: Option<String>,
-    /// pending, held, suppressed; known: it was decided when the event was applied before.
-    pub(crate) state: &'static str,
-    /// Why it is held or suppressed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) reason: Option<&'static str>,
+    /// Told as `state` (pending, held, suppressed), and the `reason` of the last two. `None`, told as known: it was decided
+    /// when the event was applied before.
+    #[serde(flatten, serialize_with = "state_and_reason")]
+    pub(crate) decision: Option<Decision>,
 }
 
 impl Kind for Notify {
@@ -130,7 +130,7 @@ impl Kind for Notify {
             for user in recipients.users(to) {
                 let decision = governance.decide(user, topic, made.event.position, made.rule);
                 for (session, decision) in made.effect.windows(recipients, user, decision) {
-                    let (row, message) = message(made, user, session, decision, batch.now);
+                    let (row, message) = message(made, user, session, decision);
                     rows.push(row);
                     messages.push(message);
                 }
@@ -140,7 +140,7 @@ impl Kind for Notify {
         let added = outbox::add(connection, batch.now, &rows).await?;
         for message in done.iter_mut().flat_map(|done| &mut done.messages) {
             if !added.contains(&message.id) {
-                (message.state, message.reason) = ("known", None);
+                message.decision = None;
             }
         }
         Ok(done)
@@ -157,10 +157,12 @@ impl Kind for Notify {
 
     fn committed(done: &Notified, after: &mut AfterCommit) {
         for message in &done.messages {
-            match message.state {
-                "pending" => after.fills_outbox = true,
-                "held" | "suppressed" => after.decided.push((message.channel.clone(), message.state)),
-                _ => {}
+            match message.decision {
+                Some(Decision::Send) => after.fills_outbox = true,
+                Some(decision @ (Decision::Hold { .. } | Decision::Suppress { .. })) => {
+                    after.decided.push((message.channel.clone(), decision.state()));
+                }
+                None => {}
             }
         }
     }
@@ -230,7 +232,7 @@ impl Notify {
             let decision = match decision {
                 Decision::Suppress { .. } => decision,
                 Decision::Send | Decision::Hold { .. } => Decision::Suppress {
-                    reason: "no conversation",
+                    reason: Refusal::NoConversation,
                 },
             };
             return vec![(None, decision)];
@@ -244,16 +246,10 @@ fn message<'a>(
     user: &str,
     session: Option<&str>,
     decision: Decision,
-    now: DateTime<Utc>,
 ) -> (NewRow<'a>, Message) {
     let (event, notify) = (&made.event.envelope, made.effect);
     let recipient = session.unwrap_or(user);
     let id = outbox::id(made.event, made.rule, made.index, recipient, &notify.channel);
-    let (state, reason, due_at) = match decision {
-        Decision::Send => ("pending", None, now),
-        Decision::Hold { until, reason } => ("held", Some(reason), until),
-        Decision::Suppress { reason } => ("suppressed", Some(reason), now),
-    };
     let body = MessageBody {
         text: notify.text.clone(),
         event_id: event.event_id.clone(),
@@ -270,19 +266,25 @@ fn message<'a>(
         topic: Some(&notify.topic),
         body: outbox::json(&body),
         traceparent: event.traceparent.as_deref(),
-        state,
-        reason,
-        due_at,
+        decision,
     };
     let message = Message {
         id,
         channel: notify.channel.clone(),
         user_id: user.to_owned(),
         session: session.map(str::to_owned),
-        state,
-        reason,
+        decision: Some(decision),
     };
     (row, message)
+}
+
+fn state_and_reason<S: Serializer>(decision: &Option<Decision>, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut fields = serializer.serialize_map(None)?;
+    fields.serialize_entry("state", decision.map_or("known", |decision| decision.state().as_str()))?;
+    if let Some(reason) = decision.and_then(Decision::reason) {
+        fields.serialize_entry("reason", reason)?;
+    }
+    fields.end()
 }
 
 fn said(text: String) -> Result<String, EvalError> {
