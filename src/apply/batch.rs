@@ -122,8 +122,8 @@ impl<'a> Batch<'a> {
             }
             let span = info_span!(
                 "apply",
-                event.id = event.envelope.event_id,
-                event.type = event.envelope.event_type,
+                event.id = event.envelope.event_id.as_str(),
+                event.type = event.envelope.event_type.as_str(),
                 entity.id = entity,
                 traceparent = event.envelope.traceparent,
             );
@@ -169,7 +169,7 @@ impl<'a> Batch<'a> {
         if !heard.rules.iter().any(|rule| rule.uses_memory()) {
             return scope;
         }
-        let known = self.memory.get(&event.envelope.entity_id);
+        let known = self.memory.get(event.envelope.entity_id.as_str());
         scope.with_memory(known.cloned().unwrap_or_default())
     }
 
@@ -177,7 +177,7 @@ impl<'a> Batch<'a> {
     async fn recall(&mut self, heard: &[Result<Option<Heard>, Failure>]) -> sqlx::Result<()> {
         let asks = |heard: &Result<Option<Heard>, Failure>| matches!(heard, Ok(Some(heard)) if heard.rules.iter().any(|rule| rule.uses_memory()));
         let asking = self.events.iter().zip(heard).filter(|(_, heard)| asks(heard));
-        let entities: HashSet<String> = asking.map(|(event, _)| event.envelope.entity_id.clone()).collect();
+        let entities: HashSet<String> = asking.map(|(event, _)| event.envelope.entity_id.to_string()).collect();
         if !entities.is_empty() {
             let entities: Vec<String> = entities.into_iter().collect();
             self.memory = conversation::fact::about_entities(self.step.connection()?, &entities).await?;

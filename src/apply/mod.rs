@@ -157,7 +157,7 @@ impl Applier {
         step.commit(lane).await?;
         lane.is_doubted = false;
         lane.parked
-            .extend(events.iter().map(|event| event.envelope.entity_id.clone()));
+            .extend(events.iter().map(|event| event.envelope.entity_id.to_string()));
         Ok(())
     }
 

@@ -12,6 +12,8 @@ use sqlx::PgPool;
 use super::{join, outcome};
 use crate::apply::{Applier, BATCH_BYTES, Fate, Halt, Lane};
 use crate::event::envelope::PARTITIONS;
+use crate::event::event_type::EventType;
+use crate::event::id::Id;
 use crate::log::{self, Logged};
 
 /// How many events one transaction applies again.
@@ -34,9 +36,9 @@ pub(crate) struct Range {
 /// An event of which something else came than before.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Difference {
-    pub(crate) event_id: String,
-    pub(crate) event_type: String,
-    pub(crate) entity_id: String,
+    pub(crate) event_id: Id,
+    pub(crate) event_type: EventType,
+    pub(crate) entity_id: Id,
     /// What rules made of it the last time; null: no rule listened.
     pub(crate) before: Value,
     /// What they make of it now.

@@ -148,6 +148,9 @@ mod tests {
 
     use super::*;
     use crate::event::envelope::Envelope;
+    use crate::event::event_type::EventType;
+    use crate::event::id::Id;
+    use crate::event::payload::Payload;
     use crate::postgres::{ConnectSettings, SILENCE};
     use crate::testing::new_database;
 
@@ -156,13 +159,13 @@ mod tests {
     fn event(entity_id: &str) -> Envelope {
         Envelope {
             source: "generic".into(),
-            event_id: entity_id.to_owned(),
-            event_type: "order.shipped".to_owned(),
+            event_id: Id::stored(entity_id.to_owned()),
+            event_type: EventType::stored("order.shipped".to_owned()),
             timestamp: DateTime::UNIX_EPOCH,
-            entity_id: entity_id.to_owned(),
+            entity_id: Id::stored(entity_id.to_owned()),
             user_id: None,
             schema_version: 1,
-            payload: to_raw_value(&1).unwrap(),
+            payload: Payload::stored(to_raw_value(&1).unwrap()),
             traceparent: None,
         }
     }

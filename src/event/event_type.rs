@@ -1,5 +1,10 @@
 //! What a type of events is called: the one grammar of schemas, sources, rules and senders.
 
+use std::fmt::{self, Display};
+use std::ops::Deref;
+
+use serde::{Deserialize, Serialize};
+
 /// Types are at most this long, in bytes: a type names the directory of its schemas.
 const MAX: usize = 250;
 
@@ -10,7 +15,46 @@ pub(crate) const EXPECTED: &str = "lower-case words of [a-z0-9_-], separated by 
 pub(crate) const PATTERN_EXPECTED: &str =
     "lower-case words of [a-z0-9_-], separated by full stops, at most 250 bytes, and maybe a * at the end";
 
-/// Whether it is a type, such as `order.shipped`.
+/// A type, such as `order.shipped`. What is deserialized was stored.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct EventType(String);
+
+impl EventType {
+    /// The type that is called so.
+    ///
+    /// # Errors
+    /// Gives the text back when it is no type.
+    pub(crate) fn parse(text: String) -> Result<Self, String> {
+        if is_type(&text) { Ok(Self(text)) } else { Err(text) }
+    }
+
+    /// A type that is read back: it was parsed before it was stored, by the grammar of its time.
+    pub(crate) fn stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// Its name.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Deref for EventType {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether it is a type.
 pub(crate) fn is_type(text: &str) -> bool {
     text.len() <= MAX && text.split('.').all(|word| !word.is_empty() && is_of_letters(word))
 }

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use crate::event::bad_envelope::BadEnvelope;
 use crate::event::catalogue::Violation;
-use crate::event::envelope::BadEnvelope;
+use crate::event::id::Id;
 
 /// What became of a request's events, in their order.
 #[derive(Debug, Serialize)]
@@ -17,7 +18,7 @@ pub(crate) struct Receipt {
 pub(crate) struct Item {
     /// The sender's id, where the event has one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) event_id: Option<String>,
+    pub(crate) event_id: Option<Id>,
     /// What became of it.
     pub(crate) status: Status,
     /// What is wrong with it.

@@ -17,6 +17,8 @@ use super::refusals::Refusals;
 use crate::clock::{Clock, before};
 use crate::event::catalogue::Violation;
 use crate::event::envelope::Envelope;
+use crate::event::event_type::EventType;
+use crate::event::id::Id;
 use crate::event::metrics::{EventMetrics, SourceLabel};
 use crate::log::{self, Appended};
 use crate::rulebook::{Edition, Rulebook};
@@ -121,9 +123,9 @@ impl Reception {
             [Ok(event)] => info_span!(
                 "event",
                 source = &*source.name,
-                event.id = event.event_id,
-                event.type = event.event_type,
-                entity.id = event.entity_id,
+                event.id = event.event_id.as_str(),
+                event.type = event.event_type.as_str(),
+                entity.id = event.entity_id.as_str(),
                 traceparent = event.traceparent,
             ),
             _ => info_span!("events", source = &*source.name, events = events.len()),
@@ -199,7 +201,7 @@ impl Reception {
             Err(_) => return Err(NotStored::Unconfirmed.into()),
         }
         if !good.is_empty() {
-            let types: Vec<String> = good.iter().map(|event| event.event_type.clone()).collect();
+            let types: Vec<EventType> = good.iter().map(|event| event.event_type.clone()).collect();
             let appended = self.ingest.store(good, deadline).await?;
             self.count(&appended, label);
             let mut repeated = Vec::new();
@@ -215,7 +217,7 @@ impl Reception {
             }
         }
         for item in &items {
-            debug!(event.id = item.event_id, status = ?item.status, "taken in");
+            debug!(event.id = item.event_id.as_deref(), status = ?item.status, "taken in");
         }
         Ok(Receipt { events: items })
     }
@@ -232,7 +234,7 @@ impl Reception {
 
     /// Tells of events that came before as another type. Where a provider does not sign the type, somebody may have
     /// changed it, or the provider tells of one thing in two ways.
-    async fn look_at_types(&self, source: &Source, repeated: &[(String, String)], deadline: Instant) {
+    async fn look_at_types(&self, source: &Source, repeated: &[(Id, EventType)], deadline: Instant) {
         if repeated.is_empty() {
             return;
         }
@@ -243,7 +245,7 @@ impl Reception {
             Err(_) => return debug!("types of repeated events cannot be read in time"),
         };
         for (id, found) in repeated {
-            if let Some(first) = known.get(id).filter(|first| *first != found) {
+            if let Some(first) = known.get(id.as_str()).filter(|first| *first != found.as_str()) {
                 let detail = format!("found {found}, but the same body came as {first}, and is one event");
                 self.refuse_event(&source.name, "another_type", &detail);
             }

@@ -17,6 +17,9 @@ use serde_json::value::RawValue;
 use sqlx::{PgConnection, PgExecutor, PgPool};
 
 use crate::event::envelope::{Envelope, PARTITIONS};
+use crate::event::event_type::EventType;
+use crate::event::id::Id;
+use crate::event::payload::Payload;
 
 /// For how long an event that a sender repeats is known to be one; none repeats for longer than some days.
 pub(crate) const KNOWN_FOR: TimeDelta = TimeDelta::days(8);
@@ -196,7 +199,7 @@ pub(crate) async fn holds(executor: impl PgExecutor<'_>, event: &Logged) -> sqlx
         event.position,
         event.received_at,
         &*envelope.source,
-        envelope.event_id
+        &*envelope.event_id
     )
     .fetch_one(executor)
     .await
@@ -310,13 +313,13 @@ impl From<Row> for Logged {
             received_at: row.received_at,
             envelope: Envelope {
                 source: row.source.into(),
-                event_id: row.event_id,
-                event_type: row.event_type,
+                event_id: Id::stored(row.event_id),
+                event_type: EventType::stored(row.event_type),
                 timestamp: row.occurred_at,
-                entity_id: row.entity_id,
-                user_id: row.user_id,
+                entity_id: Id::stored(row.entity_id),
+                user_id: row.user_id.map(Id::stored),
                 schema_version: row.schema_version.cast_unsigned(),
-                payload: payload.unwrap_or_else(|| RawValue::NULL.to_owned()),
+                payload: Payload::stored(payload.unwrap_or_else(|| RawValue::NULL.to_owned())),
                 traceparent: row.traceparent,
             },
         }

@@ -9,7 +9,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use toml::Spanned;
 
-use crate::event::envelope::MAX_ID;
+use crate::event::id::{self, Id};
 use crate::expression::{BadSource, EvalError, Expression, MAX_OUTPUT, Template, size};
 
 /// A compiled value. A string that is one `{{ expression }}` keeps the type of its result; any other is text.
@@ -80,16 +80,15 @@ impl Content {
     }
 
     /// The value as text that can be the id of an entity, a user or a join.
-    pub(super) fn eval_id(&self, names: &Names) -> Result<String, EvalError> {
-        let id = self.eval_text(names)?;
-        if id.is_empty() || id.len() > MAX_ID || id.chars().any(char::is_control) {
-            let message = format!(
-                "found an id of {} bytes, expected 1 to {MAX_ID} with no control characters",
-                id.len()
-            );
-            return Err(EvalError(message));
-        }
-        Ok(id)
+    pub(super) fn eval_id(&self, names: &Names) -> Result<Id, EvalError> {
+        let text = self.eval_text(names)?;
+        let bytes = text.len();
+        Id::parse("id", text).map_err(|_| {
+            EvalError(format!(
+                "found an id of {bytes} bytes, expected 1 to {} with no control characters",
+                id::MAX
+            ))
+        })
     }
 
     /// The value as far as the file says it: null where an expression stands, whose JSON pointers are added to `open`.

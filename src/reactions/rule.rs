@@ -117,7 +117,7 @@ impl Rule {
             Trigger::Join(join) => join
                 .key
                 .eval_id(&scope.names())
-                .map(Some)
+                .map(|key| Some(key.into()))
                 .map_err(|error| self.error("key", error)),
         }
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Map;
 
 use crate::event::envelope::Envelope;
+use crate::event::id::Id;
 
 /// What the expressions of a rule see. A clone is cheap, and so is one with memory or other events: the payload is
 /// shared.
@@ -29,12 +30,12 @@ pub(crate) struct SeenEvent {
     /// Who sent it.
     pub(crate) source: String,
     /// The sender's id.
-    pub(crate) event_id: String,
+    pub(crate) event_id: Id,
     /// What it is about.
-    pub(crate) entity_id: String,
+    pub(crate) entity_id: Id,
     /// Whom it concerns, where the source says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) user_id: Option<String>,
+    pub(crate) user_id: Option<Id>,
     /// When it happened, as the sender says.
     pub(crate) timestamp: DateTime<Utc>,
     /// Of the payload.

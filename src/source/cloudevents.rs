@@ -11,11 +11,13 @@ use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest as _, Sha256};
 
 use super::delivery::Delivery;
-use super::items::{Items, NotEvents, bad, normal_type};
+use super::items::{Items, NotEvents, normal_type};
 use super::request::{media_type, media_type_of, text};
 use super::{time, trace};
-use crate::event::envelope::MAX_ID;
-use crate::event::envelope::{BadEnvelope, Envelope};
+use crate::event::bad_envelope::BadEnvelope;
+use crate::event::envelope::Envelope;
+use crate::event::id::{self, Id};
+use crate::event::payload::Payload;
 use crate::json::without_place;
 
 #[derive(Default, Deserialize)]
@@ -97,34 +99,33 @@ pub(super) fn read(source: &Arc<str>, delivery: &Delivery<'_>, limit: usize) -> 
 
 fn structured(source: &Arc<str>, event: &RawValue, received: DateTime<Utc>) -> Result<Envelope, BadEnvelope> {
     let attributes: Attributes<'_> = serde_json::from_str(event.get())
-        .map_err(|error| bad("", without_place(&error), "a CloudEvent with text attributes"))?;
+        .map_err(|error| BadEnvelope::new("", without_place(&error), "a CloudEvent with text attributes"))?;
     envelope(source, &attributes, received)
 }
 
 fn envelope(source: &Arc<str>, attributes: &Attributes<'_>, received: DateTime<Utc>) -> Result<Envelope, BadEnvelope> {
     let specversion = required("specversion", &attributes.specversion)?;
     if specversion != "1.0" {
-        return Err(bad("specversion", specversion, "1.0"));
+        return Err(BadEnvelope::new("specversion", specversion, "1.0"));
     }
     let ce_source = required("source", &attributes.source)?;
     let timestamp = match filled(&attributes.time) {
-        Some(text) => time::parse(text).ok_or_else(|| bad("time", text, "a time of RFC 3339"))?,
+        Some(text) => time::parse(text).ok_or_else(|| BadEnvelope::new("time", text, "a time of RFC 3339"))?,
         None => received,
     };
     let entity = filled(&attributes.subject).or(filled(&attributes.partitionkey));
-    let envelope = Envelope {
+    let user = filled(&attributes.userid);
+    Ok(Envelope {
         source: Arc::clone(source),
-        event_id: event_id(ce_source, required("id", &attributes.id)?),
+        event_id: event_id(ce_source, required("id", &attributes.id)?)?,
         event_type: normal_type(required("type", &attributes.r#type)?)?,
         timestamp,
-        entity_id: entity.unwrap_or(ce_source).to_owned(),
-        user_id: filled(&attributes.userid).map(str::to_owned),
+        entity_id: Id::parse("entity_id", entity.unwrap_or(ce_source).to_owned())?,
+        user_id: user.map(|user| Id::parse("user_id", user.to_owned())).transpose()?,
         schema_version: filled(&attributes.dataschema).and_then(trailing_version).unwrap_or(1),
-        payload: payload(attributes)?,
+        payload: Payload::parse(payload(attributes)?)?,
         traceparent: filled(&attributes.traceparent).and_then(trace::parent),
-    };
-    envelope.check()?;
-    Ok(envelope)
+    })
 }
 
 fn payload(attributes: &Attributes<'_>) -> Result<Box<RawValue>, BadEnvelope> {
@@ -134,9 +135,10 @@ fn payload(attributes: &Attributes<'_>) -> Result<Box<RawValue>, BadEnvelope> {
     if let Some(digits) = &attributes.data_base64 {
         let bytes = STANDARD
             .decode(digits.as_bytes())
-            .map_err(|_| bad("data_base64", digits, "base64"))?;
+            .map_err(|_| BadEnvelope::new("data_base64", digits, "base64"))?;
         let media_type = filled(&attributes.datacontenttype).unwrap_or_default();
-        let data = of_content(&media_type_of(media_type), &bytes).map_err(|error| bad("data_base64", error, "JSON"))?;
+        let data = of_content(&media_type_of(media_type), &bytes)
+            .map_err(|error| BadEnvelope::new("data_base64", error, "JSON"))?;
         return Ok(data.unwrap_or_else(null));
     }
     Ok(match filled(&attributes.dataref) {
@@ -160,13 +162,14 @@ fn of_content(media_type: &str, data: &[u8]) -> serde_json::Result<Option<Box<Ra
 }
 
 /// One id for what CloudEvents tells apart by `source` and `id`: the first `#` parts them.
-fn event_id(source: &str, id: &str) -> String {
+fn event_id(source: &str, id: &str) -> Result<Id, BadEnvelope> {
     let joined = format!("{}#{id}", source.replace('%', "%25").replace('#', "%23"));
-    match joined.len() {
-        0..=MAX_ID => joined,
+    let id = match joined.len() {
+        0..=id::MAX => joined,
         // No joined id looks like this, for it has no `#`.
         _ => format!("sha256:{}", hex::encode(Sha256::digest(joined))),
-    }
+    };
+    Id::parse("event_id", id)
 }
 
 /// The version that a schema's address ends in, such as `…/order/v2.json` or `…/order-2.1`: its first number.
@@ -185,7 +188,7 @@ fn trailing_version(dataschema: &str) -> Option<u32> {
 }
 
 fn required<'a>(name: &str, attribute: &'a Option<Cow<'_, str>>) -> Result<&'a str, BadEnvelope> {
-    filled(attribute).ok_or_else(|| bad(name, "nothing", "a string"))
+    filled(attribute).ok_or_else(|| BadEnvelope::new(name, "nothing", "a string"))
 }
 
 fn filled<'a>(attribute: &'a Option<Cow<'_, str>>) -> Option<&'a str> {
@@ -231,7 +234,8 @@ mod tests {
 
     #[test]
     fn ids_of_different_events_differ() {
-        assert_eq!(event_id("/shop", "1"), "/shop#1");
+        let event_id = |source: &str, id: &str| event_id(source, id).unwrap();
+        assert_eq!(event_id("/shop", "1").as_str(), "/shop#1");
         assert_ne!(event_id("/shop#1", "2"), event_id("/shop", "1#2"));
         assert_ne!(event_id("/shop%23a", "2"), event_id("/shop#a", "2"));
         let long = "x".repeat(300);

@@ -1,9 +1,8 @@
 //! The events of a request, each good or bad, and what is said of bad ones.
 
-use std::fmt::Display;
-
-use crate::event::envelope::{BadEnvelope, Envelope};
-use crate::event::event_type;
+use crate::event::bad_envelope::BadEnvelope;
+use crate::event::envelope::Envelope;
+use crate::event::event_type::{self, EventType};
 use crate::json::without_place;
 
 /// What is said where a version is none.
@@ -60,25 +59,10 @@ impl NotEvents {
     }
 }
 
-pub(super) fn bad(field: &str, found: impl Display, expected: impl Into<String>) -> BadEnvelope {
-    BadEnvelope {
-        field: field.to_owned(),
-        found: found.to_string().chars().take(100).collect(),
-        expected: expected.into(),
-    }
-}
-
 /// A sender's type made one of ours.
-pub(super) fn normal_type(text: &str) -> Result<String, BadEnvelope> {
-    let normal = event_type::normal(text);
-    match event_type::is_type(&normal) {
-        true => Ok(normal),
-        false => Err(bad(
-            "event_type",
-            text,
-            "words, separated by full stops, at most 250 bytes",
-        )),
-    }
+pub(super) fn normal_type(text: &str) -> Result<EventType, BadEnvelope> {
+    EventType::parse(event_type::normal(text))
+        .map_err(|_| BadEnvelope::new("event_type", text, "words, separated by full stops, at most 250 bytes"))
 }
 
 /// A version of a schema: `1` or `1.0`.

@@ -15,10 +15,13 @@ use toml::Spanned;
 use super::delivery::Delivery;
 use super::document::{at, document};
 use super::file::EventTable;
-use super::items::{self, Items, NotEvents, VERSION_EXPECTED, bad, normal_type};
+use super::items::{self, Items, NotEvents, VERSION_EXPECTED, normal_type};
 use super::time;
-use crate::event::envelope::{BadEnvelope, Envelope};
+use crate::event::bad_envelope::BadEnvelope;
+use crate::event::envelope::Envelope;
 use crate::event::file::braces;
+use crate::event::id::Id;
+use crate::event::payload::Payload;
 use crate::expression::Expression;
 
 /// What an expression may look at.
@@ -124,7 +127,11 @@ impl Mapping {
                     Ok(items) => items,
                     Err(_) => {
                         let found = if array.is_some() { "something else" } else { "nothing" };
-                        return Ok(vec![Err(bad(&path.members.join("."), found, "an array of events"))]);
+                        return Ok(vec![Err(BadEnvelope::new(
+                            &path.members.join("."),
+                            found,
+                            "an array of events",
+                        ))]);
                     }
                 }
             }
@@ -169,35 +176,33 @@ impl Mapping {
         let event_type = format!("{}{}", self.type_prefix, self.event_type.required(scope)?);
         let whole = if self.payload.of_item { item } else { document };
         let payload = at(whole, &self.payload.members)
-            .ok_or_else(|| bad("payload", "nothing", self.payload.members.join(".")))?;
-        let envelope = Envelope {
+            .ok_or_else(|| BadEnvelope::new("payload", "nothing", self.payload.members.join(".")))?;
+        Ok(Envelope {
             source: Arc::clone(source),
-            event_id: self.event_id.required(scope)?,
+            event_id: self.event_id.id(scope)?,
             event_type: normal_type(&event_type)?,
             timestamp: match &self.timestamp {
                 Some(field) => {
                     let text = field.required(scope)?;
-                    time::parse(&text).ok_or_else(|| bad(field.name, text, time::EXPECTED))?
+                    time::parse(&text).ok_or_else(|| BadEnvelope::new(field.name, text, time::EXPECTED))?
                 }
                 None => received,
             },
-            entity_id: self.entity_id.required(scope)?,
+            entity_id: self.entity_id.id(scope)?,
             user_id: match &self.user_id {
-                Some(field) => field.text(scope)?,
+                Some(field) => field.optional_id(scope)?,
                 None => None,
             },
             schema_version: match &self.schema_version {
                 Some(field) => {
                     let text = field.required(scope)?;
-                    items::version(&text).ok_or_else(|| bad(field.name, text, VERSION_EXPECTED))?
+                    items::version(&text).ok_or_else(|| BadEnvelope::new(field.name, text, VERSION_EXPECTED))?
                 }
                 None => 1,
             },
-            payload: payload.to_owned(),
+            payload: Payload::parse(payload.to_owned())?,
             traceparent: None,
-        };
-        envelope.check()?;
-        Ok(envelope)
+        })
     }
 
     fn fields(&self) -> impl Iterator<Item = &Field> {
@@ -246,12 +251,21 @@ impl Field {
 
     fn required(&self, scope: &Value) -> Result<String, BadEnvelope> {
         self.text(scope)?
-            .ok_or_else(|| bad(self.name, "nothing", format!("a value at {}", self.text)))
+            .ok_or_else(|| BadEnvelope::new(self.name, "nothing", format!("a value at {}", self.text)))
+    }
+
+    fn id(&self, scope: &Value) -> Result<Id, BadEnvelope> {
+        Id::parse(self.name, self.required(scope)?)
+    }
+
+    fn optional_id(&self, scope: &Value) -> Result<Option<Id>, BadEnvelope> {
+        self.text(scope)?.map(|text| Id::parse(self.name, text)).transpose()
     }
 
     /// What the expression gives, as text; undefined, `null` and empty text are nothing.
     fn text(&self, scope: &Value) -> Result<Option<String>, BadEnvelope> {
-        let wrong = |found: &dyn Display| bad(self.name, found, format!("a string or a number at {}", self.text));
+        let wrong =
+            |found: &dyn Display| BadEnvelope::new(self.name, found, format!("a string or a number at {}", self.text));
         let value = self.expression.value(scope).map_err(|error| wrong(&error))?;
         let kind = value.kind();
         if matches!(kind, ValueKind::Undefined | ValueKind::None) {

@@ -6,10 +6,13 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::items::{self, Items, NotEvents, VERSION_EXPECTED, bad};
+use super::items::{self, Items, NotEvents, VERSION_EXPECTED};
 use super::time;
-use crate::event::envelope::{BadEnvelope, Envelope};
-use crate::event::event_type;
+use crate::event::bad_envelope::BadEnvelope;
+use crate::event::envelope::Envelope;
+use crate::event::event_type::{self, EventType};
+use crate::event::id::Id;
+use crate::event::payload::Payload;
 use crate::json::without_place;
 
 /// The fields as they stand, so that a wrong one can be named.
@@ -37,7 +40,7 @@ pub(super) fn json(source: &Arc<str>, body: &[u8], limit: usize) -> Result<Items
     if !is_array {
         return match serde_json::from_slice::<Wire<'_>>(body) {
             Ok(wire) => Ok(vec![envelope(source, &wire)]),
-            Err(error) if error.is_data() => Ok(vec![Err(bad("", error, "an envelope"))]),
+            Err(error) if error.is_data() => Ok(vec![Err(BadEnvelope::new("", error, "an envelope"))]),
             Err(error) => Err(NotEvents::json(&error)),
         };
     }
@@ -69,35 +72,41 @@ pub(super) fn lines(source: &Arc<str>, body: &[u8], limit: usize) -> Result<Item
 fn one(source: &Arc<str>, item: &str) -> Result<Envelope, BadEnvelope> {
     match serde_json::from_str::<Wire<'_>>(item) {
         Ok(wire) => envelope(source, &wire),
-        Err(error) => Err(bad("", without_place(&error), "an envelope")),
+        Err(error) => Err(BadEnvelope::new("", without_place(&error), "an envelope")),
     }
 }
 
 fn envelope(source: &Arc<str>, wire: &Wire<'_>) -> Result<Envelope, BadEnvelope> {
-    let of_type = required("event_type", wire.event_type)?;
-    if !event_type::is_type(&of_type) {
-        return Err(bad("event_type", of_type, event_type::EXPECTED));
-    }
-    let envelope = Envelope {
+    let payload = wire
+        .payload
+        .ok_or_else(|| BadEnvelope::new("payload", "nothing", "a JSON value"));
+    Ok(Envelope {
         source: Arc::clone(source),
-        event_id: required("event_id", wire.event_id)?,
-        event_type: of_type,
+        event_type: event_type(wire.event_type)?,
+        event_id: id("event_id", wire.event_id)?,
         timestamp: timestamp(wire.timestamp)?,
-        entity_id: required("entity_id", wire.entity_id)?,
-        user_id: optional("user_id", wire.user_id)?,
+        entity_id: id("entity_id", wire.entity_id)?,
+        user_id: match optional("user_id", wire.user_id)? {
+            Some(user) => Some(Id::parse("user_id", user)?),
+            None => None,
+        },
         schema_version: version(wire.schema_version)?,
-        payload: wire
-            .payload
-            .ok_or_else(|| bad("payload", "nothing", "a JSON value"))?
-            .to_owned(),
+        payload: Payload::parse(payload?.to_owned())?,
         traceparent: None,
-    };
-    envelope.check()?;
-    Ok(envelope)
+    })
+}
+
+fn event_type(raw: Option<&RawValue>) -> Result<EventType, BadEnvelope> {
+    EventType::parse(required("event_type", raw)?)
+        .map_err(|found| BadEnvelope::new("event_type", found, event_type::EXPECTED))
+}
+
+fn id(field: &str, raw: Option<&RawValue>) -> Result<Id, BadEnvelope> {
+    Id::parse(field, required(field, raw)?)
 }
 
 fn required(field: &str, raw: Option<&RawValue>) -> Result<String, BadEnvelope> {
-    optional(field, raw)?.ok_or_else(|| bad(field, "nothing", "a string"))
+    optional(field, raw)?.ok_or_else(|| BadEnvelope::new(field, "nothing", "a string"))
 }
 
 /// A string, or the digits of a whole number; `null` counts as absent.
@@ -111,18 +120,18 @@ fn optional(field: &str, raw: Option<&RawValue>) -> Result<Option<String>, BadEn
     }
     match serde_json::from_str(raw) {
         Ok(text) => Ok(Some(text)),
-        Err(_) => Err(bad(field, raw, "a string")),
+        Err(_) => Err(BadEnvelope::new(field, raw, "a string")),
     }
 }
 
 fn timestamp(raw: Option<&RawValue>) -> Result<DateTime<Utc>, BadEnvelope> {
     let text = required("timestamp", raw)?;
-    time::parse(&text).ok_or_else(|| bad("timestamp", text, time::EXPECTED))
+    time::parse(&text).ok_or_else(|| BadEnvelope::new("timestamp", text, time::EXPECTED))
 }
 
 /// `1`, `"1"`, `1.0` or `"1.0"`.
 fn version(raw: Option<&RawValue>) -> Result<u32, BadEnvelope> {
     let raw = raw.map_or("", RawValue::get);
     let text = raw.trim_matches('"');
-    items::version(text).ok_or_else(|| bad("schema_version", raw, VERSION_EXPECTED))
+    items::version(text).ok_or_else(|| BadEnvelope::new("schema_version", raw, VERSION_EXPECTED))
 }

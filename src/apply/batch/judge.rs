@@ -61,7 +61,7 @@ impl Batch<'_> {
         for join in joins {
             self.keep(join);
         }
-        if let Some(known) = self.memory.get_mut(&event.envelope.entity_id) {
+        if let Some(known) = self.memory.get_mut(event.envelope.entity_id.as_str()) {
             for effect in outcomes.iter().flat_map(|outcome| &outcome.effects) {
                 effect.recall(&event.envelope.entity_id, known);
             }
@@ -127,7 +127,7 @@ impl Batch<'_> {
         let mut join = join.clone();
         join.is_changed = true;
         let seen = join::seen(event, heard.version, heard.payload.clone());
-        join.seen.entry(event.envelope.event_type.clone()).or_insert(seen);
+        join.seen.entry(event.envelope.event_type.to_string()).or_insert(seen);
         let missing = missing(waits_for, &join.seen);
         if waits_for.mode == JoinMode::All && !missing.is_empty() {
             let outcome = RuleOutcome::none(rule, &format!("it waits for {}", missing.join(", ")));

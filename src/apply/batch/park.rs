@@ -55,7 +55,7 @@ impl Batch<'_> {
                 error: failure.to_string(),
                 rule: failure.rule(),
             });
-            parked.held_up.push(event.envelope.entity_id.clone());
+            parked.held_up.push(event.envelope.entity_id.to_string());
         }
         let connection = self.step.connection()?;
         parked::fail(connection, lane.partition, &failed).await?;

@@ -9,6 +9,8 @@ use crate::apply::applier::Halt;
 use crate::apply::fate::{OutcomeKind, RuleOutcome};
 use crate::apply::join::State;
 use crate::attempts::Attempts;
+use crate::event::event_type::EventType;
+use crate::event::payload::Payload;
 use crate::log::audit::{self, Entry};
 use crate::postgres::is_about_data;
 use crate::reactions::SeenEvent;
@@ -67,8 +69,8 @@ impl Batch<'_> {
         let span = info_span!(
             "time-out",
             rule = join.rule,
-            event.id = event.envelope.event_id,
-            entity.id = event.envelope.entity_id,
+            event.id = event.envelope.event_id.as_str(),
+            entity.id = event.envelope.entity_id.as_str(),
             traceparent = event.envelope.traceparent,
         );
         match self.look_at_end(join, event, first) {
@@ -140,12 +142,12 @@ fn logged(seen: &SeenEvent) -> Logged {
         envelope: Envelope {
             source: seen.source.as_str().into(),
             event_id: seen.event_id.clone(),
-            event_type: String::new(),
+            event_type: EventType::stored(String::new()),
             timestamp: seen.timestamp,
             entity_id: seen.entity_id.clone(),
             user_id: seen.user_id.clone(),
             schema_version: seen.schema_version,
-            payload: payload.unwrap_or_else(|_| RawValue::NULL.to_owned()),
+            payload: Payload::stored(payload.unwrap_or_else(|_| RawValue::NULL.to_owned())),
             traceparent: seen.traceparent.clone(),
         },
     }

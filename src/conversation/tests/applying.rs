@@ -13,6 +13,8 @@ use crate::conversation::goto::GotoKind;
 use crate::conversation::outbox::HttpCall;
 use crate::conversation::recipient::Recipient;
 use crate::conversation::{chat, fact};
+use crate::event::event_type::EventType;
+use crate::event::id::Id;
 use crate::reactions::effects::call::Call;
 use crate::reactions::effects::emit::Emit;
 use crate::reactions::effects::goto::Goto;
@@ -70,8 +72,8 @@ async fn what_came_of_each_effect_is_kept_at_its_place_in_the_form_that_old_outc
         })),
         notify(ada(), "chat", "shipped"),
         Effect::Emit(Emit {
-            event_type: "order.seen".to_owned(),
-            entity_id: "10042".to_owned(),
+            event_type: EventType::stored("order.seen".to_owned()),
+            entity_id: Id::stored("10042".to_owned()),
             schema_version: 1,
             payload: json!({}),
         }),
@@ -275,7 +277,7 @@ async fn event_at_a_position_that_another_had_is_told_apart() {
     let effects = [notify(ada(), "chat", "shipped")];
     let mut event = logged(7, stage.clock.now());
     applied_to(stage.pool(), stage.clock.now(), &event, &effects).await;
-    event.envelope.event_id = "another".to_owned();
+    event.envelope.event_id = Id::stored("another".to_owned());
     let done = applied_to(stage.pool(), stage.clock.now(), &event, &effects).await;
     let Done::Notify(done) = &done[0] else {
         panic!("{done:?}")

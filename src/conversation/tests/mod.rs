@@ -18,6 +18,9 @@ use crate::clock::Clock;
 use crate::config::NotificationSettings;
 use crate::conversation::recipient::Recipient;
 use crate::event::envelope::Envelope;
+use crate::event::event_type::EventType;
+use crate::event::id::Id;
+use crate::event::payload::Payload;
 use crate::log::Logged;
 use crate::postgres::{ConnectSettings, Database, SILENCE};
 use crate::reactions::effects::notify::Notify;
@@ -107,13 +110,13 @@ pub(super) fn logged(position: i64, now: DateTime<Utc>) -> Logged {
         is_named_by_position: false,
         envelope: Envelope {
             source: "shop".into(),
-            event_id: format!("evt-{position}"),
-            event_type: "order.shipped".to_owned(),
+            event_id: Id::stored(format!("evt-{position}")),
+            event_type: EventType::stored("order.shipped".to_owned()),
             timestamp: now,
-            entity_id: "10042".to_owned(),
+            entity_id: Id::stored("10042".to_owned()),
             user_id: None,
             schema_version: 1,
-            payload: RawValue::from_string("{}".to_owned()).unwrap(),
+            payload: Payload::stored(RawValue::from_string("{}".to_owned()).unwrap()),
             traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
         },
     }

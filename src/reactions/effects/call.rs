@@ -113,9 +113,9 @@ impl Kind for Call {
         let rows = all.iter().map(|made| {
             let event = &made.event.envelope;
             let body = CallBody {
-                event_id: event.event_id.clone(),
-                event_type: event.event_type.clone(),
-                entity_id: event.entity_id.clone(),
+                event_id: event.event_id.to_string(),
+                event_type: event.event_type.to_string(),
+                entity_id: event.entity_id.to_string(),
                 call: &made.effect.0,
             };
             NewRow {

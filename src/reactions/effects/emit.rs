@@ -1,12 +1,14 @@
 //! `emit`: tells of another event, from the source `rejoinder`.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Display};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use minijinja::Value as Names;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::to_raw_value;
 use sqlx::PgConnection;
 use toml::Spanned;
 use uuid::Uuid;
@@ -15,7 +17,9 @@ use super::kind::{Batch, Compiled, Kind, Made, NoEvent, NotEmitted, NotHere};
 use super::text::text;
 use crate::event::catalogue::Catalogue;
 use crate::event::envelope::Envelope;
-use crate::event::event_type::is_type;
+use crate::event::event_type::EventType;
+use crate::event::id::Id;
+use crate::event::payload::Payload;
 use crate::expression::EvalError;
 use crate::log;
 use crate::reactions::checker::Checker;
@@ -40,7 +44,7 @@ pub(crate) struct EmitFile {
 
 #[derive(Debug)]
 pub(crate) struct EmitAction {
-    event_type: String,
+    event_type: EventType,
     entity: Content,
     schema_version: u32,
     payload: Vec<(String, Content)>,
@@ -51,9 +55,9 @@ pub(crate) struct EmitAction {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Emit {
     /// Its type.
-    pub(crate) event_type: String,
+    pub(crate) event_type: EventType,
     /// What it is about.
-    pub(crate) entity_id: String,
+    pub(crate) entity_id: Id,
     /// Version of its schema.
     pub(crate) schema_version: u32,
     /// Its payload.
@@ -66,21 +70,20 @@ impl Kind for Emit {
     type Done = NotHere;
 
     fn check(written: &EmitFile, checker: &mut Checker<'_>, sees: &Sees<'_>) -> Option<EmitAction> {
-        let event_type = written.event_type.get_ref();
+        let name = written.event_type.get_ref();
         let entity = match &written.entity {
             Some(entity) => checker.text(entity, sees),
             None => checker.entity_id().map(Content::Expression),
         };
         let payload = checker.fields(&written.payload, sees);
         let catalogue = checker.known.catalogue;
-        let latest = catalogue.latest(event_type);
-        let Some(schema_version) = latest.filter(|_| is_type(event_type)) else {
-            return checker.at(written.event_type.span().start, &catalogue.unknown_type(event_type));
+        let (Some(schema_version), Ok(event_type)) = (catalogue.latest(name), EventType::parse(name.clone())) else {
+            return checker.at(written.event_type.span().start, &catalogue.unknown_type(name));
         };
         let payload = payload?;
         let mut open = Vec::new();
         let sketch = Value::Object(written_fields(&payload, "", &mut open));
-        if let Some(violation) = catalogue.violation_besides(event_type, &sketch, &open) {
+        if let Some(violation) = catalogue.violation_besides(&event_type, &sketch, &open) {
             let message = format!(
                 "found what is never a valid {event_type} (version {schema_version}): {}: {}",
                 violation.pointer, violation.message
@@ -88,7 +91,7 @@ impl Kind for Emit {
             return checker.at(written.event_type.span().start, &message);
         }
         Some(EmitAction {
-            event_type: event_type.clone(),
+            event_type,
             entity: entity?,
             schema_version,
             payload,
@@ -119,27 +122,30 @@ impl Kind for Emit {
             payload,
         } = made.effect;
         let event = &made.event.envelope;
-        let hops = hops(event) + 1;
         let no_event = |why: NoEvent| NotEmitted {
             event_type: event_type.clone(),
             why,
         };
-        if hops > MAX_HOPS {
+        let seed = format!("{}/{}/{}", made.event.name(), made.rule, made.index);
+        let id = EmittedId {
+            cause: Uuid::new_v5(&Uuid::NAMESPACE_OID, seed.as_bytes()),
+            hops: 1 + EmittedId::of(event).map_or(0, |id| id.hops),
+        };
+        if id.hops > MAX_HOPS {
             return Err(no_event(NoEvent::Circle));
         }
-        let seed = format!("{}/{}/{}", made.event.name(), made.rule, made.index);
+        let payload = to_raw_value(payload).map_err(|error| no_event(error.into()))?;
         let emitted = Envelope {
             source: EMITTED.into(),
-            event_id: format!("{}.{hops}", Uuid::new_v5(&Uuid::NAMESPACE_OID, seed.as_bytes())),
+            event_id: Id::parse("event_id", id.to_string()).map_err(|error| no_event(error.into()))?,
             event_type: event_type.clone(),
             timestamp: now,
             entity_id: entity_id.clone(),
             user_id: event.user_id.clone(),
             schema_version: *schema_version,
-            payload: serde_json::value::to_raw_value(payload).map_err(|error| no_event(error.into()))?,
+            payload: Payload::parse(payload).map_err(|error| no_event(error.into()))?,
             traceparent: event.traceparent.clone(),
         };
-        emitted.check().map_err(|error| no_event(error.into()))?;
         catalogue
             .check(event_type, *schema_version, &emitted.payload)
             .map_err(|violations| no_event(NoEvent::Schema(violations)))?;
@@ -171,7 +177,7 @@ impl Compiled for EmitAction {
     }
 
     fn emits(&self) -> Option<&str> {
-        Some(&self.event_type)
+        Some(self.event_type.as_str())
     }
 }
 
@@ -190,9 +196,27 @@ pub(crate) async fn append(
     Ok(())
 }
 
-/// How many events led to this one.
-fn hops(event: &Envelope) -> u32 {
-    let id = event.event_id.as_str();
-    let hops = (&*event.source == EMITTED).then(|| id.rsplit_once('.')?.1.parse().ok());
-    hops.flatten().unwrap_or(0)
+/// The id of an event that reactions emit.
+struct EmittedId {
+    /// Made of the event, the rule and the action: there is one event of it.
+    cause: Uuid,
+    /// How many events led to it.
+    hops: u32,
+}
+
+impl EmittedId {
+    /// That of an event; none where a sender has given its id.
+    fn of(event: &Envelope) -> Option<Self> {
+        let (cause, hops) = event.event_id.split_once('.').filter(|_| &*event.source == EMITTED)?;
+        Some(Self {
+            cause: cause.parse().ok()?,
+            hops: hops.parse().ok()?,
+        })
+    }
+}
+
+impl Display for EmittedId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.cause, self.hops)
+    }
 }

@@ -9,8 +9,10 @@ use sqlx::PgConnection;
 use crate::config::NotificationSettings;
 use crate::conversation::AfterCommit;
 use crate::conversation::recipient::{Reaches, Recipients};
+use crate::event::bad_envelope::BadEnvelope;
 use crate::event::catalogue::{Catalogue, Violation};
-use crate::event::envelope::{BadEnvelope, Envelope};
+use crate::event::envelope::Envelope;
+use crate::event::event_type::EventType;
 use crate::expression::EvalError;
 use crate::log::Logged;
 use crate::reactions::checker::Checker;
@@ -132,7 +134,7 @@ pub(crate) struct Batch<'a> {
 #[derive(Debug, thiserror::Error)]
 #[error("{event_type}{why}")]
 pub(crate) struct NotEmitted {
-    pub(super) event_type: String,
+    pub(super) event_type: EventType,
     pub(super) why: NoEvent,
 }
 

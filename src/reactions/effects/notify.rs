@@ -252,9 +252,9 @@ fn message<'a>(
     let id = outbox::id(made.event, made.rule, made.index, recipient, &notify.channel);
     let body = MessageBody {
         text: notify.text.clone(),
-        event_id: event.event_id.clone(),
-        event_type: event.event_type.clone(),
-        entity_id: event.entity_id.clone(),
+        event_id: event.event_id.to_string(),
+        event_type: event.event_type.to_string(),
+        entity_id: event.entity_id.to_string(),
     };
     let row = NewRow {
         id,

@@ -126,10 +126,10 @@ fn event_of(event: &Logged, payload: Value) -> Event {
     let envelope = &event.envelope;
     Event {
         source: envelope.source.to_string(),
-        event_id: envelope.event_id.clone(),
-        event_type: envelope.event_type.clone(),
-        entity_id: envelope.entity_id.clone(),
-        user_id: envelope.user_id.clone(),
+        event_id: envelope.event_id.to_string(),
+        event_type: envelope.event_type.to_string(),
+        entity_id: envelope.entity_id.to_string(),
+        user_id: envelope.user_id.clone().map(String::from),
         timestamp: envelope.timestamp,
         payload,
     }

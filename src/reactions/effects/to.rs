@@ -64,8 +64,8 @@ impl To {
     pub(super) fn recipient(&self, names: &Names) -> Result<Recipient, EvalError> {
         let id = self.id.eval_id(names).map_err(|error| error.about("the recipient"))?;
         Ok(match self.kind {
-            ToKind::Entity => Recipient::Entity(id),
-            ToKind::User => Recipient::User(id),
+            ToKind::Entity => Recipient::Entity(id.into()),
+            ToKind::User => Recipient::User(id.into()),
             ToKind::Session => match SessionName::parse(&id) {
                 Ok(session) => Recipient::Session(session.as_str().to_owned()),
                 Err(_) => {
@@ -74,7 +74,7 @@ impl To {
                     return Err(EvalError(message));
                 }
             },
-            ToKind::Followers => Recipient::Followers(id),
+            ToKind::Followers => Recipient::Followers(id.into()),
         })
     }
 

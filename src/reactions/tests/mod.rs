@@ -16,6 +16,9 @@ use super::effects::Effect;
 use super::*;
 use crate::clock::Clock;
 use crate::event::envelope::Envelope;
+use crate::event::event_type::EventType;
+use crate::event::id::Id;
+use crate::event::payload::Payload;
 use crate::rulebook::{Edition, Rulebook, check};
 use crate::source::Surroundings;
 
@@ -74,13 +77,13 @@ fn rule(text: &str) -> std::sync::Arc<Rule> {
 fn scope(event_type: &str, payload: &Value) -> Scope {
     let event = Envelope {
         source: "shop".into(),
-        event_id: "e-1".to_owned(),
-        event_type: event_type.to_owned(),
+        event_id: Id::stored("e-1".to_owned()),
+        event_type: EventType::stored(event_type.to_owned()),
         timestamp: DateTime::UNIX_EPOCH,
-        entity_id: "10042".to_owned(),
+        entity_id: Id::stored("10042".to_owned()),
         user_id: None,
         schema_version: 1,
-        payload: RawValue::from_string(payload.to_string()).unwrap(),
+        payload: Payload::stored(RawValue::from_string(payload.to_string()).unwrap()),
         traceparent: None,
     };
     Scope::of_event(&event, payload)
@@ -92,8 +95,8 @@ fn seen(payload: Value) -> SeenEvent {
         received_at: DateTime::UNIX_EPOCH,
         source: "test".to_owned(),
         position: 1,
-        event_id: "e-1".to_owned(),
-        entity_id: "10042".to_owned(),
+        event_id: Id::stored("e-1".to_owned()),
+        entity_id: Id::stored("10042".to_owned()),
         user_id: None,
         timestamp: DateTime::UNIX_EPOCH,
         schema_version: 1,

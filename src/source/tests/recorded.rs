@@ -290,7 +290,7 @@ async fn every_recorded_body_is_signed_and_taken_in_by_its_source() {
         let items = events(&source("paypal"), &[], &body).unwrap();
         // One of the files is the description of an event, and no event.
         match (&items[0], json["id"].is_string()) {
-            (Ok(event), true) => note("paypal", &name, Ok(event.event_type.clone())),
+            (Ok(event), true) => note("paypal", &name, Ok(event.event_type.to_string())),
             (Err(bad), false) => assert_eq!(bad.field, "event_type"),
             (found, _) => note("paypal", &name, Err(format!("{found:?}"))),
         }
