@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 
 use crate::apply::{join, outcome};
 use crate::conversation::{chat, fact, goto, outbox, preferences, subscription, user};
-use crate::event::envelope::partition_of;
+use crate::event::partition::Partition;
 use crate::fulfillment::late;
 use crate::idempotency::record;
 use crate::intake::quarantine;
@@ -154,7 +154,7 @@ impl Erasure<'_> {
                select position from rejoinder.gotos where session = any($2)"#,
             self.user_id,
             &self.sessions,
-            i16::from(partition_of(self.user_id))
+            Partition::of(self.user_id).number()
         )
         .fetch_all(connection)
         .await?;

@@ -12,6 +12,7 @@ use crate::config::NotificationSettings;
 use crate::conversation::Conversation;
 use crate::event::envelope::Envelope;
 use crate::event::metrics::EventMetrics;
+use crate::event::partition::Partition;
 use crate::handler::reaction::Actions;
 use crate::log::cursor::Cursor;
 use crate::log::dead::DeadLetters;
@@ -50,7 +51,7 @@ pub(crate) enum Halt {
 /// A partition, as the worker that applies it knows it.
 #[derive(Debug)]
 pub(crate) struct Lane {
-    pub(super) partition: u8,
+    pub(super) partition: Partition,
     pub(super) cursor: Cursor,
     /// Entities that have parked events.
     pub(super) parked: HashSet<String>,
@@ -73,7 +74,7 @@ pub(super) enum Kind {
 
 impl Lane {
     /// Reads where a partition stands.
-    pub(crate) async fn load(pool: &PgPool, partition: u8) -> sqlx::Result<Self> {
+    pub(crate) async fn load(pool: &PgPool, partition: Partition) -> sqlx::Result<Self> {
         Ok(Self {
             partition,
             cursor: Cursor::read(pool, partition).await?,
@@ -96,8 +97,7 @@ impl Lane {
 impl Applier {
     /// Wakes who has something to do after a commit.
     pub(super) async fn tell(&self, emitted: &[Envelope], done: &[Done]) {
-        self.wake
-            .add(emitted.iter().fold(0, |bits, event| bits | 1 << event.partition()));
+        self.wake.add(emitted.iter().map(Envelope::partition).collect());
         self.conversation.committed(&after_commit(done)).await;
     }
 }

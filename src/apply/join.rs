@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use sqlx::{PgConnection, PgExecutor};
 
+use crate::event::partition::{Partition, Partitions};
 use crate::log::Logged;
 use crate::reactions::SeenEvent;
 
@@ -80,7 +81,7 @@ pub(crate) fn deadline(event: &Logged, within: Duration, now: DateTime<Utc>) -> 
 /// `openings` are (rule, key, deadline). Locked in one order, so that two workers cannot wait for each other.
 pub(crate) async fn lock(
     transaction: &mut PgConnection,
-    partition: u8,
+    partition: Partition,
     openings: &BTreeMap<(String, String), DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Join>> {
@@ -98,7 +99,7 @@ pub(crate) async fn lock(
         &rules,
         &keys,
         &deadlines,
-        i16::from(partition),
+        partition.number(),
         now
     )
     .execute(&mut *transaction)
@@ -166,14 +167,14 @@ pub(crate) async fn save<'a>(
 /// still on its way through the log, or is tried again because a worker has ended on the way.
 pub(crate) async fn due(
     executor: impl PgExecutor<'_>,
-    partition: u8,
+    partition: Partition,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<(String, String)>> {
     let row = sqlx::query!(
         r#"with waiting as (
                select least(min(first.received_at),
                    (select min(e.received_at) from rejoinder.parked_events e where e.tried_by is not null)) as since
-               from generate_series(0, 31) p (partition)
+               from unnest($3::smallint[]) p (partition)
                cross join lateral (
                    select coalesce((select c.position from rejoinder.event_cursors c where c.partition = p.partition
                                     order by c.seq desc limit 1), 0) as position
@@ -188,8 +189,9 @@ pub(crate) async fn due(
            where j.partition = $1 and j.state = 'open' and j.deadline <= $2
                and not exists (select from waiting where waiting.since <= j.deadline)
            order by j.deadline limit 1"#,
-        i16::from(partition),
-        now
+        partition.number(),
+        now,
+        &Partitions::ALL.numbers()
     )
     .fetch_optional(executor)
     .await?;

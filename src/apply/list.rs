@@ -8,7 +8,7 @@ use serde_json::Value;
 use sqlx::PgPool;
 
 use super::outcome;
-use crate::event::envelope::{PARTITIONS, partition_of};
+use crate::event::partition::{Partition, Partitions};
 use crate::reactions::effects;
 
 /// So many messages that were not sent are told of at most, for all events that are listed.
@@ -118,9 +118,9 @@ pub(crate) async fn list(pool: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Lis
 
 /// Those in the log that are neither parked nor dead.
 async fn logged(pool: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Listed>> {
-    let partitions: Vec<i16> = match &filter.entity_id {
-        Some(entity) => vec![partition_of(entity).into()],
-        None => (0..i16::from(PARTITIONS)).collect(),
+    let partitions = match &filter.entity_id {
+        Some(entity) => Partition::of(entity).into(),
+        None => Partitions::ALL,
     };
     let rows = sqlx::query!(
         r#"select l.position, l.source, l.event_id, l.event_type, l.entity_id, l.received_at,
@@ -144,7 +144,7 @@ async fn logged(pool: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Listed>> {
                order by l.position desc limit $6
            ) l
            order by l.position desc limit $6"#,
-        &partitions,
+        &partitions.numbers(),
         filter.state.map(|state| state == State::Waiting),
         filter.entity_id,
         filter.event_type,

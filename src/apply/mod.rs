@@ -26,6 +26,7 @@ pub(crate) use self::fate::{Failure, Fate, RuleOutcome};
 pub(crate) use self::fault::Faults;
 use self::step::Step;
 use crate::attempts::Attempts;
+use crate::event::partition::Partition;
 use crate::log::parked::{self, Due};
 use crate::log::{self, Logged, doubt};
 use crate::postgres::is_about_data;
@@ -40,7 +41,7 @@ const FEWER: usize = 8;
 
 impl Applier {
     /// Reads where a partition stands, and which rules are held there.
-    pub(crate) async fn load(&self, partition: u8) -> sqlx::Result<Lane> {
+    pub(crate) async fn load(&self, partition: Partition) -> sqlx::Result<Lane> {
         for held in parked::held_rules(&self.pool, Some(partition)).await? {
             self.faults.restore(&held.rule, self.clock.now());
         }

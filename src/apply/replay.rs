@@ -11,9 +11,9 @@ use sqlx::PgPool;
 
 use super::{join, outcome};
 use crate::apply::{Applier, BATCH_BYTES, Fate, Halt, Lane};
-use crate::event::envelope::PARTITIONS;
 use crate::event::event_type::EventType;
 use crate::event::id::Id;
+use crate::event::partition::Partition;
 use crate::log::{self, Logged};
 
 /// How many events one transaction applies again.
@@ -48,7 +48,7 @@ pub(crate) struct Difference {
 /// Where a replay stands: the events of all partitions before this one, and of this one up to the position, are done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
-    partition: u8,
+    partition: Partition,
     position: i64,
 }
 
@@ -98,7 +98,7 @@ impl<'a> Replay<'a> {
             self.range.from,
             self.range.to,
             self.range.event_type,
-            i16::from(self.place.partition),
+            self.place.partition.number(),
             self.place.position
         )
         .fetch_one(&self.applier.pool)
@@ -112,14 +112,12 @@ impl<'a> Replay<'a> {
     /// When the database fails, or a worker is in the way for too long; then nothing of them is done.
     pub(crate) async fn step(&mut self) -> Result<Option<Step>, Halt> {
         let applier = self.applier;
-        while self.place.partition < PARTITIONS {
+        loop {
             let Place { partition, position } = self.place;
             let positions = positions(&applier.pool, partition, self.range, position).await?;
             let Some(last) = positions.last() else {
-                self.place = Place {
-                    partition: partition + 1,
-                    position: 0,
-                };
+                let Some(partition) = partition.next() else { break };
+                self.place = Place { partition, position: 0 };
                 continue;
             };
             let events = log::at(&applier.pool, partition, &positions, BATCH_BYTES).await?;
@@ -143,7 +141,7 @@ impl<'a> Replay<'a> {
 
 impl Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.partition, self.position)
+        write!(f, "{}/{}", self.partition.number(), self.position)
     }
 }
 
@@ -152,7 +150,7 @@ impl FromStr for Place {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let read = |(partition, position): (&str, &str)| {
-            let partition = partition.parse().ok().filter(|partition| *partition < PARTITIONS)?;
+            let partition = partition.parse().ok().and_then(Partition::numbered)?;
             let position = position.parse().ok().filter(|position| *position >= 0)?;
             Some(Self { partition, position })
         };
@@ -161,7 +159,7 @@ impl FromStr for Place {
     }
 }
 
-async fn again(applier: &Applier, partition: u8, events: &[Logged], dry_run: bool) -> Result<Vec<Fate>, Halt> {
+async fn again(applier: &Applier, partition: Partition, events: &[Logged], dry_run: bool) -> Result<Vec<Fate>, Halt> {
     let mut tries = 0;
     loop {
         let mut lane = Lane::load(&applier.pool, partition).await?;
@@ -176,7 +174,7 @@ async fn again(applier: &Applier, partition: u8, events: &[Logged], dry_run: boo
     }
 }
 
-async fn positions(pool: &PgPool, partition: u8, range: &Range, after: i64) -> sqlx::Result<Vec<i64>> {
+async fn positions(pool: &PgPool, partition: Partition, range: &Range, after: i64) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar!(
         "select l.position from rejoinder.event_log l
          where l.partition = $1 and l.position > $2 and l.received_at >= $3 and l.received_at < $4
@@ -186,7 +184,7 @@ async fn positions(pool: &PgPool, partition: u8, range: &Range, after: i64) -> s
                  and p.position = l.position)
              and not exists (select from rejoinder.dead_letters d where d.position = l.position)
          order by l.position limit $6",
-        i16::from(partition),
+        partition.number(),
         after,
         range.from,
         range.to,

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use super::join;
 use crate::clock::Clock;
 use crate::conversation;
+use crate::event::partition::Partitions;
 use crate::intake::quarantine;
 use crate::log::{self, audit, cursor};
 use crate::postgres::Database;
@@ -99,7 +100,7 @@ async fn positions(connection: &mut PgConnection, week: &str) -> sqlx::Result<Op
          )
          select min(f.position) as first, max(l.position) as last
          -- partition by partition, so that the index tells both without reading what is between
-         from week cross join generate_series(0, 31) p (partition)
+         from week cross join unnest($2::smallint[]) p (partition)
          cross join lateral (
              select e.position from rejoinder.event_log e
              where e.partition = p.partition and e.received_at >= week.first and e.received_at < week.next
@@ -110,7 +111,8 @@ async fn positions(connection: &mut PgConnection, week: &str) -> sqlx::Result<Op
              where e.partition = p.partition and e.received_at >= week.first and e.received_at < week.next
              order by e.position desc limit 1
          ) l",
-        week
+        week,
+        &Partitions::ALL.numbers()
     )
     .fetch_one(connection)
     .await?;

@@ -2,7 +2,6 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -14,7 +13,7 @@ use uuid::Uuid;
 
 use crate::apply::{Applier, BATCH_BYTES, BATCH_EVENTS, Halt, Lane};
 use crate::clock::Clock;
-use crate::event::envelope::PARTITIONS;
+use crate::event::partition::{Partition, Partitions, SharedPartitions};
 use crate::event::vitals::Vitals;
 use crate::log::lease::{BEAT, Leases};
 use crate::log::wake::Wake;
@@ -53,7 +52,7 @@ pub(crate) struct Worker {
     wake: Wake,
     lanes: Vec<Notify>,
     /// Partitions in which something is due: a retry, or a join whose time is over.
-    due: AtomicU32,
+    due: SharedPartitions,
     places: Semaphore,
 }
 
@@ -77,8 +76,8 @@ impl Worker {
             clock,
             applier,
             wake,
-            lanes: (0..PARTITIONS).map(|_| Notify::new()).collect(),
-            due: AtomicU32::new(0),
+            lanes: Partitions::ALL.iter().map(|_| Notify::new()).collect(),
+            due: SharedPartitions::default(),
             places: Semaphore::new(places),
         })
     }
@@ -86,7 +85,7 @@ impl Worker {
     /// Works until dropped. What is being applied then is rolled back.
     pub(crate) async fn run(self: Arc<Self>) {
         let mut tasks = JoinSet::new();
-        for partition in 0..PARTITIONS {
+        for partition in Partitions::ALL.iter() {
             let worker = Arc::clone(&self);
             tasks.spawn(async move { worker.work(partition).await });
         }
@@ -113,26 +112,24 @@ impl Worker {
         }
     }
 
-    fn rouse(&self, partitions: u32) {
-        for (partition, lane) in self.lanes.iter().enumerate() {
-            if partitions & (1 << partition) != 0 {
-                lane.notify_one();
-            }
+    fn rouse(&self, partitions: Partitions) {
+        for partition in partitions.iter() {
+            self.lanes[partition.index()].notify_one();
         }
     }
 
     /// Has a partition tried with care from now on.
-    async fn doubt(&self, partition: u8) -> sqlx::Result<()> {
+    async fn doubt(&self, partition: Partition) -> sqlx::Result<()> {
         let mut transaction = self.database.events().begin().await?;
         parked::broke_off(&mut transaction, partition, self.id).await?;
         doubt::note(&mut transaction, partition).await?;
         transaction.commit().await
     }
 
-    async fn work(&self, partition: u8) {
+    async fn work(&self, partition: Partition) {
         let mut lane = None;
         loop {
-            self.lanes[usize::from(partition)].notified().await;
+            self.lanes[partition.index()].notified().await;
             // Never closed.
             let Ok(_place) = self.places.acquire().await else {
                 return;
@@ -142,7 +139,10 @@ impl Worker {
                 match worked.await {
                     Ok(worked) => worked,
                     Err(_) => {
-                        error!(partition, "applying events has panicked; trying again, with care");
+                        error!(
+                            partition = partition.number(),
+                            "applying events has panicked; trying again, with care"
+                        );
                         let noted = self.doubt(partition).await;
                         Err(Halt::Database(noted.err().unwrap_or(sqlx::Error::WorkerCrashed)))
                     }
@@ -151,25 +151,25 @@ impl Worker {
             let worked = worked.await;
             match worked {
                 // After the others that wait for a place.
-                Ok(true) => self.lanes[usize::from(partition)].notify_one(),
+                Ok(true) => self.lanes[partition.index()].notify_one(),
                 Ok(false) => {}
                 Err(Halt::Fenced) => {
-                    debug!(partition, "the partition is not as it was read");
+                    debug!(partition = partition.number(), "the partition is not as it was read");
                     lane = None;
                 }
                 Err(Halt::Database(error)) => {
-                    warn!(partition, error = %error, "events not applied; trying again");
+                    warn!(partition = partition.number(), error = %error, "events not applied; trying again");
                     lane = None;
                     tokio::time::sleep(RECOVER).await;
-                    self.lanes[usize::from(partition)].notify_one();
+                    self.lanes[partition.index()].notify_one();
                 }
             }
         }
     }
 
     /// Applies what is due in a partition, and the next events; true when there may be more.
-    async fn advance(&self, known: &mut Option<Lane>, partition: u8) -> Result<bool, Halt> {
-        if !self.leases.held().holds(partition) {
+    async fn advance(&self, known: &mut Option<Lane>, partition: Partition) -> Result<bool, Halt> {
+        if !self.leases.held().contains(partition) {
             *known = None;
             return Ok(false);
         }
@@ -177,8 +177,7 @@ impl Worker {
             Some(lane) => lane,
             None => known.insert(self.applier.load(partition).await?),
         };
-        let bit = 1 << partition;
-        let is_due = self.due.fetch_and(!bit, Ordering::AcqRel) & bit != 0;
+        let is_due = self.due.remove(partition);
         let mut retried = 0;
         while is_due && retried < RETRIES && self.applier.retry(lane).await? {
             retried += 1;
@@ -197,7 +196,7 @@ impl Worker {
         let is_over = is_due && events.is_empty() && !has_retried && self.applier.time_out(lane).await?;
         if has_retried || is_over || is_doubted || (is_due && !events.is_empty()) {
             // What waited behind one that is done is due at once, and there may be more joins whose time is over.
-            self.due.fetch_or(bit, Ordering::AcqRel);
+            self.due.add(partition.into());
         }
         Ok(has_retried || is_over || is_doubted || !events.is_empty())
     }
@@ -207,9 +206,9 @@ impl Worker {
             match self.database.within(self.leases.beat()).await {
                 Ok(new) => {
                     self.vitals.beat.done();
-                    if new != 0 {
-                        info!(partitions = new.count_ones(), worker = %self.id, "partitions taken over");
-                        self.due.fetch_or(new, Ordering::AcqRel);
+                    if !new.is_empty() {
+                        info!(partitions = new.len(), worker = %self.id, "partitions taken over");
+                        self.due.add(new);
                         self.rouse(new);
                     }
                 }
@@ -224,19 +223,15 @@ impl Worker {
         loop {
             tokio::time::sleep(POLL).await;
             let held = self.leases.held();
-            let held: Vec<i16> = (0..PARTITIONS)
-                .filter(|partition| held.holds(*partition))
-                .map(Into::into)
-                .collect();
-            let looked = self.look_after_faults(&mut book, &held);
+            let looked = self.look_after_faults(&mut book, held);
             if let Err(error) = self.database.within(looked).await {
                 info!(error = %error, "rules that fail not looked after; trying again");
             }
-            let asked = waiting(self.database.events(), &held, self.clock.now());
+            let asked = waiting(self.database.events(), held, self.clock.now());
             match self.database.within(asked).await {
                 Ok((new, due)) => {
-                    self.due.fetch_or(due, Ordering::AcqRel);
-                    self.rouse(new | due);
+                    self.due.add(due);
+                    self.rouse(new.or(due));
                 }
                 Err(error) => info!(error = %error, "not polled for events; trying again"),
             }
@@ -245,7 +240,7 @@ impl Worker {
 
     /// What failed by other rules than those of today is due at once; of what waits for a rule that is held, one event is
     /// tried now and then.
-    async fn look_after_faults(&self, book: &mut Arc<Edition>, held: &[i16]) -> sqlx::Result<()> {
+    async fn look_after_faults(&self, book: &mut Arc<Edition>, held: Partitions) -> sqlx::Result<()> {
         let (now, today) = (self.clock.now(), self.applier.rulebook.edition());
         if !Arc::ptr_eq(book, &today) {
             let due = parked::try_anew(self.database.events(), held, now).await?;
@@ -281,7 +276,7 @@ impl Worker {
                 continue;
             };
             if from != self.id.to_string() {
-                self.rouse(partitions.parse().unwrap_or(u32::MAX));
+                self.rouse(partitions.parse().map_or(Partitions::ALL, Partitions::from_bits));
             }
         }
     }
@@ -299,13 +294,13 @@ pub(crate) async fn herald(id: Uuid, database: Database, stored: Wake) {
     }
 }
 
-async fn tell(executor: impl PgExecutor<'_>, id: Uuid, partitions: u32) -> sqlx::Result<()> {
+async fn tell(executor: impl PgExecutor<'_>, id: Uuid, partitions: Partitions) -> sqlx::Result<()> {
     // Nothing is lost with it, so its commit need not wait for the disk.
     sqlx::query!(
         "select set_config('synchronous_commit', 'off', true), pg_notify($1, $2)
          where exists (select from rejoinder.event_workers where id <> $3)",
         CHANNEL,
-        format!("{id} {partitions}"),
+        format!("{id} {}", partitions.bits()),
         id
     )
     .fetch_optional(executor)
@@ -313,12 +308,12 @@ async fn tell(executor: impl PgExecutor<'_>, id: Uuid, partitions: u32) -> sqlx:
     Ok(())
 }
 
-/// Of these partitions, as bits, those that have events after their cursor, and those in which something is due.
+/// Of these partitions, those that have events after their cursor, and those in which something is due.
 async fn waiting(
     executor: impl PgExecutor<'_>,
-    partitions: &[i16],
+    partitions: Partitions,
     now: chrono::DateTime<chrono::Utc>,
-) -> sqlx::Result<(u32, u32)> {
+) -> sqlx::Result<(Partitions, Partitions)> {
     let rows = sqlx::query!(
         r#"select p.partition as "partition!",
                exists (select from rejoinder.event_log l where l.partition = p.partition and l.position > coalesce(
@@ -328,15 +323,14 @@ async fn waiting(
                    or exists (select from rejoinder.event_joins j where j.partition = p.partition and j.state = 'open'
                        and j.deadline <= $2) as "is_due!"
            from unnest($1::smallint[]) p (partition)"#,
-        partitions,
+        &partitions.numbers(),
         now
     )
     .fetch_all(executor)
     .await?;
-    let bits = |is: fn(bool, bool) -> bool| {
-        rows.iter()
-            .filter(|row| is(row.has_new, row.is_due))
-            .fold(0, |bits, row| bits | 1u32 << row.partition)
+    let those = |is: fn(bool, bool) -> bool| {
+        let rows = rows.iter().filter(|row| is(row.has_new, row.is_due));
+        rows.filter_map(|row| Partition::numbered(row.partition)).collect()
     };
-    Ok((bits(|new, _| new), bits(|_, due| due)))
+    Ok((those(|new, _| new), those(|_, due| due)))
 }

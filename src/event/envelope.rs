@@ -4,14 +4,11 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::event_type::EventType;
 use super::id::Id;
+use super::partition::Partition;
 use super::payload::Payload;
-
-/// Into how many partitions entities are divided; the tables' checks say the same.
-pub(crate) const PARTITIONS: u8 = 32;
 
 /// An event: who tells of it, what happened to what, and when.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -39,26 +36,8 @@ pub(crate) struct Envelope {
 }
 
 impl Envelope {
-    /// Which partition the entity belongs to. It never changes: what is in flight would change its order.
-    pub(crate) fn partition(&self) -> u8 {
-        partition_of(&self.entity_id)
-    }
-}
-
-/// Which partition an entity belongs to.
-pub(crate) fn partition_of(entity_id: &str) -> u8 {
-    Sha256::digest(entity_id)[0] % PARTITIONS
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn partition_of_an_entity_never_changes() {
-        assert_eq!(
-            [partition_of("10042"), partition_of("10043"), partition_of("")],
-            [12, 11, 3]
-        );
+    /// Which partition the entity belongs to.
+    pub(crate) fn partition(&self) -> Partition {
+        Partition::of(&self.entity_id)
     }
 }

@@ -8,5 +8,6 @@ pub(crate) mod file;
 pub(crate) mod id;
 pub(crate) mod layout;
 pub(crate) mod metrics;
+pub(crate) mod partition;
 pub(crate) mod payload;
 pub(crate) mod vitals;

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::clock::{Clock, before};
 use crate::event::envelope::Envelope;
 use crate::event::metrics::EventMetrics;
+use crate::event::partition::Partitions;
 use crate::log::wake::Wake;
 use crate::log::{self, Appended, Log};
 use crate::postgres::is_about_data;
@@ -266,14 +267,14 @@ impl Flusher {
 
     /// Tells workers what they can see.
     fn visible(&self, requests: Vec<Request>, appended: &[Appended]) -> Vec<Visible> {
-        let mut partitions = 0;
+        let mut partitions = Partitions::default();
         let mut rest = appended;
         let visible = requests.into_iter().map(|request| {
             let (own, after) = rest.split_at(request.events.len());
             rest = after;
             for (event, appended) in request.events.iter().zip(own) {
                 if appended.is_new {
-                    partitions |= 1 << event.partition();
+                    partitions = partitions.or(event.partition().into());
                 }
             }
             Visible {

@@ -3,6 +3,8 @@
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
+use crate::event::partition::{Partition, Partitions};
+
 /// The place up to which a partition is applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cursor {
@@ -14,11 +16,11 @@ pub(crate) struct Cursor {
 
 impl Cursor {
     /// Reads where the partition stands.
-    pub(crate) async fn read(executor: impl PgExecutor<'_>, partition: u8) -> sqlx::Result<Self> {
+    pub(crate) async fn read(executor: impl PgExecutor<'_>, partition: Partition) -> sqlx::Result<Self> {
         let last = sqlx::query_as!(
             Self,
             "select seq, position from rejoinder.event_cursors where partition = $1 order by seq desc limit 1",
-            i16::from(partition)
+            partition.number()
         )
         .fetch_optional(executor)
         .await?;
@@ -30,14 +32,14 @@ impl Cursor {
     pub(crate) async fn advance(
         self,
         transaction: &mut PgConnection,
-        partition: u8,
+        partition: Partition,
         position: i64,
         worker: Uuid,
     ) -> sqlx::Result<Option<Self>> {
         let seq = self.seq + 1;
         let is_ours = sqlx::query_scalar!(
             r#"select rejoinder.advance_cursor($1, $2, $3, $4) as "is_ours!""#,
-            i16::from(partition),
+            partition.number(),
             seq,
             position,
             worker
@@ -51,9 +53,11 @@ impl Cursor {
 /// Waits until no transaction is applying anything, and lets none begin until this one ends. Whoever has read events before
 /// reads them anew.
 pub(crate) async fn fence_all(transaction: &mut PgConnection) -> sqlx::Result<()> {
+    let partitions = Partitions::ALL.numbers();
     sqlx::query!(
         "select pg_advisory_xact_lock(hashtext('rejoinder event partition'), p.partition)
-         from generate_series(0, 31) p (partition)"
+         from unnest($1::smallint[]) p (partition)",
+        &partitions
     )
     .execute(&mut *transaction)
     .await?;
@@ -61,11 +65,12 @@ pub(crate) async fn fence_all(transaction: &mut PgConnection) -> sqlx::Result<()
     sqlx::query!(
         "insert into rejoinder.event_cursors (partition, seq, position, worker)
          select p.partition, coalesce(c.seq, 0) + 1, coalesce(c.position, 0), $1
-         from generate_series(0, 31) p (partition)
+         from unnest($2::smallint[]) p (partition)
          left join lateral (
              select c.seq, c.position from rejoinder.event_cursors c where c.partition = p.partition order by c.seq desc limit 1
          ) c on true",
-        Uuid::nil()
+        Uuid::nil(),
+        &partitions
     )
     .execute(transaction)
     .await?;

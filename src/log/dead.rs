@@ -80,7 +80,7 @@ pub(crate) async fn bury(
          on conflict (position) do update
          set attempts = excluded.attempts, error = excluded.error, died_at = excluded.died_at",
         event.position,
-        i16::from(envelope.partition()),
+        envelope.partition().number(),
         &*envelope.entity_id,
         event.received_at,
         &*envelope.source,

@@ -3,21 +3,23 @@
 
 use sqlx::{PgConnection, PgExecutor};
 
+use crate::event::partition::Partition;
+
 /// Whether a partition is in doubt.
-pub(crate) async fn holds(executor: impl PgExecutor<'_>, partition: u8) -> sqlx::Result<bool> {
+pub(crate) async fn holds(executor: impl PgExecutor<'_>, partition: Partition) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (select from rejoinder.doubted_partitions where partition = $1) as "is_doubted!""#,
-        i16::from(partition)
+        partition.number()
     )
     .fetch_one(executor)
     .await
 }
 
 /// It is from now on.
-pub(crate) async fn note(transaction: &mut PgConnection, partition: u8) -> sqlx::Result<()> {
+pub(crate) async fn note(transaction: &mut PgConnection, partition: Partition) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into rejoinder.doubted_partitions (partition) values ($1) on conflict do nothing",
-        i16::from(partition)
+        partition.number()
     )
     .execute(transaction)
     .await?;
@@ -25,10 +27,10 @@ pub(crate) async fn note(transaction: &mut PgConnection, partition: u8) -> sqlx:
 }
 
 /// It no longer is: the events that may be why are parked.
-pub(crate) async fn clear(transaction: &mut PgConnection, partition: u8) -> sqlx::Result<()> {
+pub(crate) async fn clear(transaction: &mut PgConnection, partition: Partition) -> sqlx::Result<()> {
     sqlx::query!(
         "delete from rejoinder.doubted_partitions where partition = $1",
-        i16::from(partition)
+        partition.number()
     )
     .execute(transaction)
     .await?;

@@ -7,6 +7,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::event::partition::Partitions;
+
 /// How often a worker says that it lives.
 pub(crate) const BEAT: Duration = Duration::from_secs(1);
 
@@ -23,25 +25,17 @@ pub(crate) struct Leases {
 }
 
 /// What a worker holds, and for how long it may believe so.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Held {
-    /// Bits of the partitions.
-    pub(crate) partitions: u32,
+#[derive(Debug)]
+struct Held {
+    partitions: Partitions,
     until: Instant,
-}
-
-impl Held {
-    /// Whether the partition is this worker's now.
-    pub(crate) fn holds(&self, partition: u8) -> bool {
-        self.partitions & (1 << partition) != 0 && Instant::now() < self.until
-    }
 }
 
 impl Leases {
     /// Holds nothing yet.
     pub(crate) fn new(worker: Uuid, pool: PgPool) -> Self {
         let nothing = Held {
-            partitions: 0,
+            partitions: Partitions::default(),
             until: Instant::now(),
         };
         Self {
@@ -51,29 +45,34 @@ impl Leases {
         }
     }
 
-    /// What is held now.
-    pub(crate) fn held(&self) -> Held {
-        *self.held.borrow()
+    /// The partitions that are this worker's now.
+    pub(crate) fn held(&self) -> Partitions {
+        let held = self.held.borrow();
+        if Instant::now() < held.until {
+            held.partitions
+        } else {
+            Partitions::default()
+        }
     }
 
     /// Says that the worker lives, and takes or gives up partitions so that all workers have as many. Returns those
-    /// that are new, as bits.
-    pub(crate) async fn beat(&self) -> sqlx::Result<u32> {
+    /// that are new.
+    pub(crate) async fn beat(&self) -> sqlx::Result<Partitions> {
         let asked = Instant::now();
-        let partitions = sqlx::query_scalar!(r#"select rejoinder.share_partitions($1) as "partitions!""#, self.worker)
+        let bits = sqlx::query_scalar!(r#"select rejoinder.share_partitions($1) as "partitions!""#, self.worker)
             .fetch_one(&self.pool)
-            .await?
-            .cast_unsigned();
+            .await?;
+        let partitions = Partitions::from_bits(bits.cast_unsigned());
         let before = self.held.send_replace(Held {
             partitions,
             until: asked + BELIEF,
         });
-        Ok(partitions & !before.partitions)
+        Ok(partitions.without(before.partitions))
     }
 
     /// Gives everything up, so that others need not wait.
     pub(crate) async fn release(&self) -> sqlx::Result<()> {
-        self.held.send_modify(|held| held.partitions = 0);
+        self.held.send_modify(|held| held.partitions = Partitions::default());
         sqlx::query!("delete from rejoinder.event_workers where id = $1", self.worker)
             .execute(&self.pool)
             .await?;

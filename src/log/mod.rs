@@ -16,9 +16,10 @@ use futures_util::{Stream, TryStreamExt as _};
 use serde_json::value::RawValue;
 use sqlx::{PgConnection, PgExecutor, PgPool};
 
-use crate::event::envelope::{Envelope, PARTITIONS};
+use crate::event::envelope::Envelope;
 use crate::event::event_type::EventType;
 use crate::event::id::Id;
+use crate::event::partition::{Partition, Partitions};
 use crate::event::payload::Payload;
 
 /// For how long an event that a sender repeats is known to be one; none repeats for longer than some days.
@@ -102,7 +103,7 @@ pub(crate) async fn append(
     let column = |of: fn(&Envelope) -> &str| once.iter().map(|event| of(event)).collect::<Vec<_>>();
     let users: Vec<Option<&str>> = once.iter().map(|event| event.user_id.as_deref()).collect();
     let traces: Vec<Option<&str>> = once.iter().map(|event| event.traceparent.as_deref()).collect();
-    let partitions: Vec<i16> = once.iter().map(|event| event.partition().into()).collect();
+    let partitions: Vec<i16> = once.iter().map(|event| event.partition().number()).collect();
     let versions: Vec<i32> = once.iter().map(|event| event.schema_version.cast_signed()).collect();
     let times: Vec<DateTime<Utc>> = once.iter().map(|event| event.timestamp).collect();
     let rows = sqlx::query!(
@@ -153,7 +154,7 @@ fn once_each<'a>(events: &[&'a Envelope]) -> (Vec<&'a Envelope>, Vec<(usize, boo
 /// payload.
 pub(crate) async fn read(
     executor: impl PgExecutor<'_>,
-    partition: u8,
+    partition: Partition,
     position: i64,
     limit: i64,
     bytes: usize,
@@ -164,7 +165,7 @@ pub(crate) async fn read(
                payload::text as payload, traceparent,
                coalesce(received_at < (select by_position_until from rejoinder.event_names), false) as "is_named_by_position!"
            from rejoinder.event_log where partition = $1 and position > $2 order by position limit $3"#,
-        i16::from(partition),
+        partition.number(),
         position,
         limit
     )
@@ -195,7 +196,7 @@ pub(crate) async fn holds(executor: impl PgExecutor<'_>, event: &Logged) -> sqlx
     sqlx::query_scalar!(
         r#"select exists (select from rejoinder.event_log where partition = $1 and position = $2 and received_at = $3
                and source = $4 and event_id = $5) as "holds!""#,
-        i16::from(envelope.partition()),
+        envelope.partition().number(),
         event.position,
         event.received_at,
         &*envelope.source,
@@ -209,7 +210,7 @@ pub(crate) async fn holds(executor: impl PgExecutor<'_>, event: &Logged) -> sqlx
 /// segment was dropped are missing.
 pub(crate) async fn at(
     executor: impl PgExecutor<'_>,
-    partition: u8,
+    partition: Partition,
     positions: &[i64],
     bytes: usize,
 ) -> sqlx::Result<Vec<Logged>> {
@@ -219,7 +220,7 @@ pub(crate) async fn at(
                payload::text as payload, traceparent,
                coalesce(received_at < (select by_position_until from rejoinder.event_names), false) as "is_named_by_position!"
            from rejoinder.event_log where partition = $1 and position = any($2) order by position"#,
-        i16::from(partition),
+        partition.number(),
         positions
     )
     .fetch(executor);
@@ -260,7 +261,7 @@ pub(crate) async fn lag(executor: impl PgExecutor<'_>, limit: u32) -> sqlx::Resu
                        then max(h.skipped_to) - greatest(max(h.skipped_from), min(head.first)) else 0 end
                ), 0)::bigint
                + (select count(*) from (select from rejoinder.parked_events limit $1) parked) as "events!"
-           from rejoinder.position_history h cross join generate_series(0, 31) p (partition)
+           from rejoinder.position_history h cross join unnest($2::smallint[]) p (partition)
            cross join lateral (
                select coalesce((select c.position from rejoinder.event_cursors c where c.partition = p.partition
                                 order by c.seq desc limit 1), 0) as position
@@ -274,7 +275,8 @@ pub(crate) async fn lag(executor: impl PgExecutor<'_>, limit: u32) -> sqlx::Resu
            cross join lateral (
                select max(l.position) as position from rejoinder.event_log l where l.partition = p.partition
            ) last"#,
-        i64::from(limit)
+        i64::from(limit),
+        &Partitions::ALL.numbers()
     )
     .fetch_one(executor)
     .await?;
@@ -328,13 +330,12 @@ impl From<Row> for Logged {
 
 /// Erases what was in these events; returns of which it was.
 pub(crate) async fn erase_payloads(connection: &mut PgConnection, positions: &[i64]) -> sqlx::Result<Vec<i64>> {
-    let partitions: Vec<i16> = (0..i16::from(PARTITIONS)).collect();
     sqlx::query_scalar!(
         "update rejoinder.event_log set payload = null
          -- by the partition, too: that is what the index is on
          where partition = any($1) and position = any($2) and payload is not null
          returning position",
-        &partitions,
+        &Partitions::ALL.numbers(),
         positions
     )
     .fetch_all(connection)

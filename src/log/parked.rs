@@ -7,6 +7,7 @@ use serde::Serialize;
 use sqlx::{PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
+use crate::event::partition::{Partition, Partitions};
 use crate::log::Logged;
 
 /// An event whose time has come to be tried again.
@@ -46,23 +47,26 @@ pub(crate) struct HeldRule {
 }
 
 /// The entities of a partition that are held up.
-pub(crate) async fn entities(executor: impl PgExecutor<'_>, partition: u8) -> sqlx::Result<Vec<String>> {
+pub(crate) async fn entities(executor: impl PgExecutor<'_>, partition: Partition) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar!(
         "select distinct entity_id from rejoinder.parked_events where partition = $1",
-        i16::from(partition)
+        partition.number()
     )
     .fetch_all(executor)
     .await
 }
 
 /// The rules that are held, of the events of a partition or of all.
-pub(crate) async fn held_rules(executor: impl PgExecutor<'_>, partition: Option<u8>) -> sqlx::Result<Vec<HeldRule>> {
+pub(crate) async fn held_rules(
+    executor: impl PgExecutor<'_>,
+    partition: Option<Partition>,
+) -> sqlx::Result<Vec<HeldRule>> {
     sqlx::query_as!(
         HeldRule,
         r#"select rule as "rule!", count(*) as "events!", max(error) as error from rejoinder.parked_events
            where rule is not null and retry_at = 'infinity' and ($1::smallint is null or partition = $1)
            group by rule order by rule"#,
-        partition.map(i16::from)
+        partition.map(Partition::number)
     )
     .fetch_all(executor)
     .await
@@ -72,7 +76,7 @@ pub(crate) async fn held_rules(executor: impl PgExecutor<'_>, partition: Option<
 /// were tried least come first.
 pub(crate) async fn due(
     executor: impl PgExecutor<'_>,
-    partition: u8,
+    partition: Partition,
     now: DateTime<Utc>,
     worker: Uuid,
     limit: i64,
@@ -95,7 +99,7 @@ pub(crate) async fn due(
                where p.partition = $1 and p.entity_id = first.entity_id order by p.position limit $4
            ) run
            order by first.attempts, first.retry_at, run.entity_id, run.position limit $4"#,
-        i16::from(partition),
+        partition.number(),
         now,
         worker,
         limit
@@ -107,7 +111,7 @@ pub(crate) async fn due(
 /// Puts on record that these are about to be tried together, in a transaction of its own. An attempt that is on record and
 /// whose worker is another one has ended with its process: it counts as one that failed where the event was alone, for a
 /// process may end for reasons of its own, and with many at once under way it says nothing of any of them.
-pub(crate) async fn begin(pool: &PgPool, partition: u8, due: &[&Due], worker: Uuid) -> sqlx::Result<()> {
+pub(crate) async fn begin(pool: &PgPool, partition: Partition, due: &[&Due], worker: Uuid) -> sqlx::Result<()> {
     let entities: Vec<String> = due.iter().map(|due| due.entity_id.clone()).collect();
     let positions: Vec<i64> = due.iter().map(|due| due.position).collect();
     // A crash of this process does not take it back, and one of the database need not count: so nobody waits for the disk.
@@ -118,7 +122,7 @@ pub(crate) async fn begin(pool: &PgPool, partition: u8, due: &[&Due], worker: Uu
              tried_by = $4, tried_with = cardinality($3::bigint[])
          from unnest($2::text[], $3::bigint[]) d (entity_id, position), unawaited
          where p.partition = $1 and p.entity_id = d.entity_id and p.position = d.position",
-        i16::from(partition),
+        partition.number(),
         &entities,
         &positions,
         worker
@@ -129,7 +133,11 @@ pub(crate) async fn begin(pool: &PgPool, partition: u8, due: &[&Due], worker: Uu
 }
 
 /// Parks events that have failed.
-pub(crate) async fn fail(transaction: &mut PgConnection, partition: u8, failed: &[Failed<'_>]) -> sqlx::Result<()> {
+pub(crate) async fn fail(
+    transaction: &mut PgConnection,
+    partition: Partition,
+    failed: &[Failed<'_>],
+) -> sqlx::Result<()> {
     if failed.is_empty() {
         return Ok(());
     }
@@ -151,7 +159,7 @@ pub(crate) async fn fail(transaction: &mut PgConnection, partition: u8, failed: 
          on conflict (partition, entity_id, position) do update
          set attempts = excluded.attempts, retry_at = excluded.retry_at, error = excluded.error, rule = excluded.rule,
              tried_by = null",
-        i16::from(partition),
+        partition.number(),
         &entities as &[&str],
         &positions,
         &received,
@@ -166,7 +174,7 @@ pub(crate) async fn fail(transaction: &mut PgConnection, partition: u8, failed: 
 }
 
 /// Parks events behind those of their entities that are parked already.
-pub(crate) async fn wait(transaction: &mut PgConnection, partition: u8, events: &[&Logged]) -> sqlx::Result<()> {
+pub(crate) async fn wait(transaction: &mut PgConnection, partition: Partition, events: &[&Logged]) -> sqlx::Result<()> {
     add(transaction, partition, events, None).await
 }
 
@@ -174,7 +182,7 @@ pub(crate) async fn wait(transaction: &mut PgConnection, partition: u8, events: 
 /// entities that are `parked` already have others before.
 pub(crate) async fn doubt(
     transaction: &mut PgConnection,
-    partition: u8,
+    partition: Partition,
     events: &[Logged],
     parked: &HashSet<String>,
     now: DateTime<Utc>,
@@ -187,7 +195,7 @@ pub(crate) async fn doubt(
     let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
     sqlx::query!(
         "update rejoinder.parked_events set tried_by = $3, tried_with = null where partition = $1 and position = any($2)",
-        i16::from(partition),
+        partition.number(),
         &positions,
         Uuid::nil()
     )
@@ -197,10 +205,10 @@ pub(crate) async fn doubt(
 }
 
 /// Whatever of a partition this worker was trying has broken off: it is tried with care from now on.
-pub(crate) async fn broke_off(transaction: &mut PgConnection, partition: u8, worker: Uuid) -> sqlx::Result<()> {
+pub(crate) async fn broke_off(transaction: &mut PgConnection, partition: Partition, worker: Uuid) -> sqlx::Result<()> {
     sqlx::query!(
         "update rejoinder.parked_events set tried_by = $3 where tried_by = $2 and partition = $1",
-        i16::from(partition),
+        partition.number(),
         worker,
         Uuid::nil()
     )
@@ -222,7 +230,7 @@ pub(crate) async fn give_up(pool: &PgPool, worker: Uuid) -> sqlx::Result<()> {
 
 async fn add(
     transaction: &mut PgConnection,
-    partition: u8,
+    partition: Partition,
     events: &[&Logged],
     retry_at: Option<DateTime<Utc>>,
 ) -> sqlx::Result<()> {
@@ -237,7 +245,7 @@ async fn add(
          select $1, e.entity_id, e.position, e.received_at, 0, coalesce($5, 'infinity'::timestamptz)
          from unnest($2::text[], $3::bigint[], $4::timestamptz[]) e (entity_id, position, received_at)
          on conflict do nothing",
-        i16::from(partition),
+        partition.number(),
         &entities as &[&str],
         &positions,
         &times,
@@ -249,10 +257,10 @@ async fn add(
 }
 
 /// Ends the attempt of those events of a partition that are still on record as being tried: others came before them.
-pub(crate) async fn end(transaction: &mut PgConnection, partition: u8, worker: Uuid) -> sqlx::Result<()> {
+pub(crate) async fn end(transaction: &mut PgConnection, partition: Partition, worker: Uuid) -> sqlx::Result<()> {
     sqlx::query!(
         "update rejoinder.parked_events set tried_by = null where partition = $1 and tried_by = $2",
-        i16::from(partition),
+        partition.number(),
         worker
     )
     .execute(transaction)
@@ -264,7 +272,7 @@ pub(crate) async fn end(transaction: &mut PgConnection, partition: u8, worker: U
 /// Returns the entities that have none left.
 pub(crate) async fn done(
     transaction: &mut PgConnection,
-    partition: u8,
+    partition: Partition,
     done: &[&Logged],
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<String>> {
@@ -276,7 +284,7 @@ pub(crate) async fn done(
     sqlx::query!(
         "delete from rejoinder.parked_events p using unnest($2::text[], $3::bigint[]) d (entity_id, position)
          where p.partition = $1 and p.entity_id = d.entity_id and p.position = d.position",
-        i16::from(partition),
+        partition.number(),
         &entities as &[&str],
         &positions
     )
@@ -294,7 +302,7 @@ pub(crate) async fn done(
 /// Makes the first event of each of these entities due, if it has waited behind another; those that have one.
 async fn next_is_due(
     transaction: &mut PgConnection,
-    partition: u8,
+    partition: Partition,
     entities: &[&str],
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<String>> {
@@ -312,7 +320,7 @@ async fn next_is_due(
                    and p.retry_at = 'infinity' and p.rule is null
            )
            select entity_id as "entity_id!" from next"#,
-        i16::from(partition),
+        partition.number(),
         entities as &[&str],
         now
     )
@@ -321,11 +329,11 @@ async fn next_is_due(
 }
 
 /// Ends the wait of an event that is gone.
-pub(crate) async fn drop(pool: &PgPool, partition: u8, gone: &Due, now: DateTime<Utc>) -> sqlx::Result<()> {
+pub(crate) async fn drop(pool: &PgPool, partition: Partition, gone: &Due, now: DateTime<Utc>) -> sqlx::Result<()> {
     let mut transaction = pool.begin().await?;
     sqlx::query!(
         "delete from rejoinder.parked_events where partition = $1 and entity_id = $2 and position = $3",
-        i16::from(partition),
+        partition.number(),
         gone.entity_id,
         gone.position
     )
@@ -338,13 +346,13 @@ pub(crate) async fn drop(pool: &PgPool, partition: u8, gone: &Due, now: DateTime
 /// Makes due what has failed in these partitions, as if it had never been tried: the rules are others now.
 pub(crate) async fn try_anew(
     executor: impl PgExecutor<'_>,
-    partitions: &[i16],
+    partitions: Partitions,
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
     let due = sqlx::query!(
         "update rejoinder.parked_events set retry_at = $2, attempts = 0
          where partition = any($1) and (rule is not null or (attempts > 0 and retry_at < 'infinity'))",
-        partitions,
+        &partitions.numbers(),
         now
     )
     .execute(executor)
@@ -370,7 +378,7 @@ pub(crate) async fn release(executor: impl PgExecutor<'_>, rule: &str, now: Date
 /// Makes one of the events due that wait for a rule, in these partitions.
 pub(crate) async fn probe(
     executor: impl PgExecutor<'_>,
-    partitions: &[i16],
+    partitions: Partitions,
     rule: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
@@ -379,7 +387,7 @@ pub(crate) async fn probe(
          from (select partition, entity_id, position from rejoinder.parked_events
                where partition = any($1) and rule = $2 and retry_at = 'infinity' order by random() limit 1) one
          where p.partition = one.partition and p.entity_id = one.entity_id and p.position = one.position",
-        partitions,
+        &partitions.numbers(),
         rule,
         now
     )

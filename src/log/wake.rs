@@ -1,9 +1,10 @@
-//! Who is told that there is something to do: partitions as bits, so that many calls are one wake-up.
+//! Who is told that there is something to do: a set of partitions, so that many calls are one wake-up.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::Notify;
+
+use crate::event::partition::{Partitions, SharedPartitions};
 
 /// A set of partitions that have something new; clones share it.
 #[derive(Clone, Debug, Default)]
@@ -11,24 +12,24 @@ pub(crate) struct Wake(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    partitions: AtomicU32,
+    partitions: SharedPartitions,
     notify: Notify,
 }
 
 impl Wake {
-    /// Adds partitions, as bits, and wakes who waits.
-    pub(crate) fn add(&self, partitions: u32) {
-        if partitions != 0 {
-            self.0.partitions.fetch_or(partitions, Ordering::AcqRel);
+    /// Adds partitions, and wakes who waits.
+    pub(crate) fn add(&self, partitions: Partitions) {
+        if !partitions.is_empty() {
+            self.0.partitions.add(partitions);
             self.0.notify.notify_one();
         }
     }
 
     /// Waits until there are any, and takes them all. For one waiter.
-    pub(crate) async fn taken(&self) -> u32 {
+    pub(crate) async fn taken(&self) -> Partitions {
         loop {
-            let partitions = self.0.partitions.swap(0, Ordering::AcqRel);
-            if partitions != 0 {
+            let partitions = self.0.partitions.take();
+            if !partitions.is_empty() {
                 return partitions;
             }
             self.0.notify.notified().await;
