@@ -206,10 +206,9 @@ impl Edition {
 fn gaps(catalogue: &Catalogue, rules: &Rules, schemas: &Path) -> Vec<FileError> {
     let gaps = catalogue.gaps().filter_map(|(event_type, to)| {
         let listens = |rule: &&Arc<Rule>| {
-            let types = rule.types().iter();
-            types
-                .flat_map(|pattern| catalogue.matching(pattern))
-                .any(|known| known == event_type)
+            let types = rule.types();
+            let mut known = types.iter().flat_map(|pattern| catalogue.matching(pattern));
+            known.any(|known| known == event_type)
         };
         let rule = rules.all().iter().find(listens)?;
         let dir = schemas.join(&event_type);

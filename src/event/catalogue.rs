@@ -16,8 +16,8 @@ use sha2::{Digest as _, Sha256};
 use self::schema::Schema;
 pub(crate) use self::schema::Violation;
 use self::versions::{Versions, apply};
-use super::event_type;
 use super::file::{FileError, entries, file_name, noted};
+use super::pattern::{self, Pattern};
 use crate::nearest::did_you_mean;
 
 /// All types that are known.
@@ -107,16 +107,15 @@ impl Catalogue {
                 continue;
             }
             let name = file_name(&type_dir);
-            let family = name.strip_suffix('*');
-            if !event_type::is_pattern(&name) {
-                let message = format!("found the type {name:?}, expected {}", event_type::PATTERN_EXPECTED);
+            let Some(pattern) = Pattern::parse(&name) else {
+                let message = format!("found the type {name:?}, expected {}", pattern::EXPECTED);
                 errors.push(FileError::whole(&type_dir, message));
                 continue;
-            }
+            };
             let versions = Versions::load(&type_dir, &mut errors);
-            match family {
-                Some(prefix) => families.insert(prefix.to_owned(), versions),
-                None => types.insert(name, versions),
+            match pattern {
+                Pattern::Family(prefix) => families.insert(prefix, versions),
+                Pattern::One(_) => types.insert(name, versions),
             };
         }
         for prefix in prefixes {
@@ -250,10 +249,11 @@ impl Catalogue {
             .is_some_and(|version| version.schema.has_path(rest))
     }
 
-    /// The known types that `pattern` matches, families among them as `github.*`; `pattern` may end in `*`.
-    pub(crate) fn matching(&self, pattern: &str) -> Vec<String> {
-        let Some(prefix) = pattern.strip_suffix('*') else {
-            return self.versions(pattern).map(|_| pattern.to_owned()).into_iter().collect();
+    /// The known types that a pattern stands for, families among them as `github.*`.
+    pub(crate) fn matching(&self, pattern: &Pattern) -> Vec<String> {
+        let prefix = match pattern {
+            Pattern::One(one) => return self.versions(one).map(|_| one.to_string()).into_iter().collect(),
+            Pattern::Family(prefix) => prefix.as_str(),
         };
         let types = self.types.keys().filter(|name| name.starts_with(prefix)).cloned();
         let families = self

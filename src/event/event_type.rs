@@ -11,10 +11,6 @@ const MAX: usize = 250;
 /// What a type is, for error messages.
 pub(crate) const EXPECTED: &str = "lower-case words of [a-z0-9_-], separated by full stops, at most 250 bytes";
 
-/// What a pattern is, for error messages.
-pub(crate) const PATTERN_EXPECTED: &str =
-    "lower-case words of [a-z0-9_-], separated by full stops, at most 250 bytes, and maybe a * at the end";
-
 /// A type, such as `order.shipped`. What is deserialized was stored.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -48,32 +44,20 @@ impl Deref for EventType {
     }
 }
 
+impl From<EventType> for String {
+    fn from(event_type: EventType) -> Self {
+        event_type.0
+    }
+}
+
 impl Display for EventType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-/// Whether it is a type.
-pub(crate) fn is_type(text: &str) -> bool {
+fn is_type(text: &str) -> bool {
     text.len() <= MAX && text.split('.').all(|word| !word.is_empty() && is_of_letters(word))
-}
-
-/// Whether it is a type, or the beginning of types and a `*`: `github.*`, `order.ship*`, `*`.
-pub(crate) fn is_pattern(text: &str) -> bool {
-    let Some(prefix) = text.strip_suffix('*') else {
-        return is_type(text);
-    };
-    let whole = prefix.strip_suffix('.').unwrap_or(prefix);
-    prefix.is_empty() || is_type(whole)
-}
-
-/// Whether a pattern stands for a type; one without a `*` stands for itself.
-pub(crate) fn matches(pattern: &str, event_type: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(prefix) => event_type.starts_with(prefix),
-        None => pattern == event_type,
-    }
 }
 
 /// A sender's type in our letters: lower-case, and `_` for what a type cannot hold.
@@ -100,7 +84,7 @@ mod tests {
     #[test]
     fn type_is_words_separated_by_full_stops() {
         for text in ["order", "order.shipped", "com.example.order-2_b"] {
-            assert!(is_type(text) && is_pattern(text), "{text}");
+            assert!(is_type(text), "{text}");
         }
         for text in [
             "",
@@ -111,21 +95,9 @@ mod tests {
             "order shipped",
             "ordér",
         ] {
-            assert!(!is_type(text) && !is_pattern(text), "{text}");
+            assert!(!is_type(text), "{text}");
         }
         assert!(is_type(&"x".repeat(250)) && !is_type(&"x".repeat(251)));
-    }
-
-    #[test]
-    fn pattern_may_end_in_a_star() {
-        for text in ["*", "order.*", "order.ship*"] {
-            assert!(is_pattern(text) && !is_type(text), "{text}");
-        }
-        for text in ["**", "*.shipped", ".*", "order..*", "Order.*"] {
-            assert!(!is_pattern(text), "{text}");
-        }
-        assert!(matches("order.*", "order.shipped") && matches("*", "x") && matches("a.b", "a.b"));
-        assert!(!matches("order.*", "orders.x") && !matches("a.b", "a.b.c"));
     }
 
     #[test]

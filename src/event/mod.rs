@@ -9,5 +9,6 @@ pub(crate) mod id;
 pub(crate) mod layout;
 pub(crate) mod metrics;
 pub(crate) mod partition;
+pub(crate) mod pattern;
 pub(crate) mod payload;
 pub(crate) mod vitals;

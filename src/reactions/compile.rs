@@ -11,8 +11,9 @@ use super::effects::{Action, ActionFile};
 use super::rule::{Join, JoinMode, Rule, Trigger};
 use super::rule_file::{JoinFile, RuleFile};
 use super::sees::Sees;
-use crate::event::event_type::is_pattern;
+use crate::event::event_type::EventType;
 use crate::event::file::{self, FileError};
+use crate::event::pattern::Pattern;
 use crate::expression::Expression;
 
 /// A join waits at most so long.
@@ -84,12 +85,14 @@ fn actions(checker: &mut Checker<'_>, written: &[ActionFile], sees: &Sees<'_>) -
 }
 
 /// The types whose payload is at the top, and those of a join.
-fn types(checker: &mut Checker<'_>, written: &RuleFile) -> Option<(Vec<String>, Vec<String>)> {
+fn types(checker: &mut Checker<'_>, written: &RuleFile) -> Option<(Vec<Pattern>, Vec<EventType>)> {
     match (&written.on, &written.join) {
-        (Some(on), None) => known_types(checker, on, true).map(|types| (types, Vec::new())),
+        (Some(on), None) => known_types(checker, on, true).map(|patterns| (patterns, Vec::new())),
         (None, Some(join)) => match (&join.get_ref().all, &join.get_ref().any) {
             (Some(types), None) | (None, Some(types)) => {
-                known_types(checker, types, false).map(|types| (types.clone(), types))
+                let patterns = known_types(checker, types, false)?;
+                let joined = patterns.iter().filter_map(Pattern::one).cloned().collect();
+                Some((patterns, joined))
             }
             _ => checker.at(join.span().start, "expected one of all = [..] and any = [..] in [join]"),
         },
@@ -101,29 +104,29 @@ fn known_types(
     checker: &mut Checker<'_>,
     types: &Spanned<Vec<Spanned<String>>>,
     with_patterns: bool,
-) -> Option<Vec<String>> {
+) -> Option<Vec<Pattern>> {
     if types.get_ref().is_empty() {
         return checker.at(types.span().start, "found no event type, expected some");
     }
     let mut known = Vec::new();
     for event_type in types.get_ref() {
-        let name = event_type.get_ref();
+        let (name, at) = (event_type.get_ref(), event_type.span().start);
         if name.contains('*') && !with_patterns {
-            checker.at::<()>(
-                event_type.span().start,
-                "found a *, expected each type of a join in full",
-            );
-        } else if !is_pattern(name) || checker.known.catalogue.matching(name).is_empty() {
-            let message = checker.known.catalogue.unknown_type(name);
-            checker.at::<()>(event_type.span().start, &message);
-        } else {
-            known.push(name.clone());
+            checker.at::<()>(at, "found a *, expected each type of a join in full");
+            continue;
+        }
+        let catalogue = checker.known.catalogue;
+        match Pattern::parse(name).filter(|pattern| !catalogue.matching(pattern).is_empty()) {
+            Some(pattern) => known.push(pattern),
+            None => {
+                checker.at::<()>(at, &catalogue.unknown_type(name));
+            }
         }
     }
     (known.len() == types.get_ref().len()).then_some(known)
 }
 
-fn join(checker: &mut Checker<'_>, written: &Spanned<JoinFile>, types: Vec<String>) -> Option<Join> {
+fn join(checker: &mut Checker<'_>, written: &Spanned<JoinFile>, types: Vec<EventType>) -> Option<Join> {
     let place = written.span().start;
     let written = written.get_ref();
     let mode = if written.all.is_some() {
@@ -134,8 +137,9 @@ fn join(checker: &mut Checker<'_>, written: &Spanned<JoinFile>, types: Vec<Strin
     if mode == JoinMode::Any && !written.on_timeout.is_empty() {
         checker.at::<()>(place, "found on_timeout with any = [..], which waits for nothing");
     }
+    let patterns: Vec<Pattern> = types.iter().cloned().map(Pattern::One).collect();
     let sees = Sees {
-        types: &types,
+        types: &patterns,
         joined: &[],
         is_timeout: false,
     };

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::content::Content;
 use super::effects::{Action, Effect};
 use super::scope::Scope;
-use crate::event::event_type;
+use crate::event::event_type::EventType;
+use crate::event::pattern::Pattern;
 use crate::expression::{EvalError, Expression};
 
 /// A file of `events/reactions`, compiled.
@@ -23,8 +24,8 @@ pub(crate) struct Rule {
 /// What a rule listens to.
 #[derive(Debug)]
 pub(crate) enum Trigger {
-    /// Each event of these types, which may end in `*`.
-    On(Vec<String>),
+    /// Each event of these types.
+    On(Vec<Pattern>),
     /// Several events that belong together.
     Join(Box<Join>),
 }
@@ -34,8 +35,8 @@ pub(crate) enum Trigger {
 pub(crate) struct Join {
     /// How many of them.
     pub(crate) mode: JoinMode,
-    /// Their types, each in full.
-    pub(crate) types: Vec<String>,
+    /// Their types.
+    pub(crate) types: Vec<EventType>,
     /// From the first that comes.
     pub(crate) within: Duration,
     pub(super) key: Content,
@@ -66,16 +67,17 @@ pub(crate) struct RuleError {
 impl Rule {
     /// Whether an event of this type is for it.
     pub(crate) fn listens_to(&self, event_type: &str) -> bool {
-        self.types()
-            .iter()
-            .any(|pattern| event_type::matches(pattern, event_type))
+        match &self.trigger {
+            Trigger::On(patterns) => patterns.iter().any(|pattern| pattern.matches(event_type)),
+            Trigger::Join(join) => join.types.iter().any(|one| one.as_str() == event_type),
+        }
     }
 
-    /// What it listens to; a type may end in `*`.
-    pub(crate) fn types(&self) -> &[String] {
+    /// What it listens to.
+    pub(crate) fn types(&self) -> Vec<Pattern> {
         match &self.trigger {
-            Trigger::On(types) => types,
-            Trigger::Join(join) => &join.types,
+            Trigger::On(patterns) => patterns.clone(),
+            Trigger::Join(join) => join.types.iter().cloned().map(Pattern::One).collect(),
         }
     }
 

@@ -9,6 +9,7 @@ use super::compile;
 use super::rule::Rule;
 use crate::event::catalogue::Catalogue;
 use crate::event::file::{self, FileError};
+use crate::event::pattern::Pattern;
 
 /// The rules of `events/reactions`, in the order of their names.
 #[derive(Debug, Default)]
@@ -103,21 +104,21 @@ impl Rules {
 
     fn of(mut all: Vec<Arc<Rule>>) -> Self {
         all.sort_by(|one, other| one.name.cmp(&other.name));
-        let is_pattern = |name: &&String| name.ends_with('*');
-        let types = all
-            .iter()
-            .flat_map(|rule| rule.types())
-            .filter(|name| !is_pattern(name));
-        let by_type = types.map(|event_type| {
-            let listening = all.iter().filter(|rule| rule.listens_to(event_type));
-            (event_type.clone(), listening.cloned().collect())
-        });
-        let by_type = by_type.collect();
-        let by_pattern = all
-            .iter()
-            .filter(|rule| rule.types().iter().any(|name| is_pattern(&name)))
-            .cloned()
-            .collect();
+        let (mut by_type, mut by_pattern) = (HashMap::new(), Vec::new());
+        for rule in &all {
+            let mut has_family = false;
+            for pattern in rule.types() {
+                match pattern {
+                    Pattern::Family(_) => has_family = true,
+                    Pattern::One(event_type) => {
+                        let listening = all.iter().filter(|rule| rule.listens_to(&event_type));
+                        let listening = listening.cloned().collect();
+                        by_type.insert(event_type.into(), listening);
+                    }
+                }
+            }
+            by_pattern.extend(has_family.then(|| Arc::clone(rule)));
+        }
         Self {
             all,
             by_type,

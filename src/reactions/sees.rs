@@ -1,16 +1,18 @@
 //! Which variables the expressions of a rule can read, and whether a schema has them.
 
 use crate::event::catalogue::Catalogue;
+use crate::event::event_type::EventType;
 use crate::event::file::instead_of_method;
+use crate::event::pattern::Pattern;
 use crate::expression::with_dots;
 use crate::nearest::did_you_mean;
 
 /// Which variables there are.
 pub(crate) struct Sees<'a> {
     /// Types whose payload is at the top; empty when a join's time is over.
-    pub(super) types: &'a [String],
+    pub(super) types: &'a [Pattern],
     /// Types of a join whose events have come.
-    pub(super) joined: &'a [String],
+    pub(super) joined: &'a [EventType],
     pub(super) is_timeout: bool,
 }
 
@@ -71,7 +73,7 @@ impl Sees<'_> {
         let Some((event_type, field)) = joined else {
             return Some(format!(
                 "found {path}, expected events[..] of one of {}",
-                self.joined.join(", ")
+                self.joined.iter().map(EventType::as_str).collect::<Vec<_>>().join(", ")
             ));
         };
         let segments: Vec<&str> = field?.split('.').collect();

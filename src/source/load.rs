@@ -21,6 +21,7 @@ use crate::auth::secrets::watch;
 use crate::event::catalogue::Violation;
 use crate::event::event_type;
 use crate::event::file::{self, FileError};
+use crate::event::pattern::{self, Pattern};
 
 /// A source's name is at most this long, in bytes.
 const MAX_NAME: usize = 64;
@@ -107,10 +108,7 @@ impl Sources {
         let prefixes = self.prefixes.iter().filter(|prefix| event_type.starts_with(*prefix));
         let owner = prefixes.max_by_key(|prefix| prefix.len());
         let is_anothers = owner.is_some() && owner != source.type_prefix.as_ref();
-        let is_listed = source
-            .types
-            .iter()
-            .any(|pattern| event_type::matches(pattern, event_type));
+        let is_listed = source.types.iter().any(|pattern| pattern.matches(event_type));
         if is_listed && !is_anothers {
             return None;
         }
@@ -123,7 +121,12 @@ impl Sources {
             _ => format!(
                 "found {event_type}, expected a type that the source {} may send: {}",
                 source.name,
-                source.types.join(", ")
+                source
+                    .types
+                    .iter()
+                    .map(Pattern::to_string)
+                    .collect::<Vec<_>>()
+                    .join(", ")
             ),
         };
         Some(Violation::new("/event_type", &message))
@@ -143,7 +146,7 @@ struct Read {
     source: Arc<Source>,
     path: PathBuf,
     /// Each type that the file lists, with the error that it is to be if it is another source's.
-    listed: Vec<(String, FileError)>,
+    listed: Listed,
 }
 
 impl Found {
@@ -171,11 +174,12 @@ impl Found {
                 let owner = self.sources.iter().find(|other| {
                     let prefix = other.source.type_prefix.as_deref();
                     other.source.type_prefix != read.source.type_prefix
-                        && prefix.is_some_and(|prefix| pattern.starts_with(prefix))
+                        && prefix.is_some_and(|prefix| pattern.is_within(prefix))
                 });
                 if let Some(owner) = owner {
                     let message = format!(
-                        "types: found {pattern:?}, expected no types of another source: those are {}'s",
+                        "types: found {:?}, expected no types of another source: those are {}'s",
+                        pattern.to_string(),
                         owner.path.file_name().unwrap_or_default().to_string_lossy()
                     );
                     self.errors.push(FileError {
@@ -203,7 +207,7 @@ fn prefix_of(text: &str) -> Option<String> {
     (!prefix.is_empty()).then_some(prefix)
 }
 
-type Listed = Vec<(String, FileError)>;
+type Listed = Vec<(Pattern, FileError)>;
 
 fn read(
     path: &Path,
@@ -323,8 +327,8 @@ fn read(
     let asks = handshake.map(|table| asks_of(table, &mut variable));
     let types = match (listed.is_empty(), &type_prefix) {
         (false, _) => listed.iter().map(|(pattern, _)| pattern.clone()).collect(),
-        (true, Some(prefix)) => vec![format!("{prefix}*")],
-        (true, None) => vec!["*".to_owned()],
+        (true, Some(prefix)) => vec![Pattern::Family(prefix.clone())],
+        (true, None) => vec![Pattern::Family(String::new())],
     };
     let source = Source {
         name: name.into(),
@@ -370,9 +374,9 @@ fn type_prefix_of(event: Option<&EventTable>) -> Result<Option<String>, (usize, 
         return Ok(None);
     };
     let prefix = event_type::normal(written.get_ref());
-    match event_type::is_pattern(&format!("{prefix}*")) {
-        true => Ok(Some(prefix).filter(|prefix| !prefix.is_empty())),
-        false => Err((
+    match Pattern::parse(&format!("{prefix}*")) {
+        Some(_) => Ok(Some(prefix).filter(|prefix| !prefix.is_empty())),
+        None => Err((
             written.span().start,
             format!(
                 "type_prefix: found {:?}, expected the beginning of a type, such as \"acme.\"",
@@ -394,13 +398,13 @@ fn listed_types(
         return Err(at(types.span().start, message.to_owned()));
     }
     let listed = types.into_inner().into_iter().map(|written| {
-        let (offset, pattern) = (written.span().start, written.into_inner());
-        if !event_type::is_pattern(&pattern) {
-            let message = format!("types: found {pattern:?}, expected {}", event_type::PATTERN_EXPECTED);
+        let (offset, text) = (written.span().start, written.into_inner());
+        let Some(pattern) = Pattern::parse(&text) else {
+            let message = format!("types: found {text:?}, expected {}", pattern::EXPECTED);
             return Err(at(offset, message));
-        }
-        if let Some(prefix) = prefix.filter(|prefix| !pattern.starts_with(prefix)) {
-            let message = format!("types: found {pattern:?}, expected what begins with the type_prefix {prefix}");
+        };
+        if let Some(prefix) = prefix.filter(|prefix| !pattern.is_within(prefix)) {
+            let message = format!("types: found {text:?}, expected what begins with the type_prefix {prefix}");
             return Err(at(offset, message));
         }
         let error = at(offset, String::new());

@@ -48,6 +48,7 @@ pub(crate) use self::surroundings::{MadeSecrets, Surroundings};
 use crate::auth::AuthConfigError;
 use crate::auth::secrets::Live;
 use crate::clock::Clock;
+use crate::event::pattern::Pattern;
 
 /// One sender of events.
 pub(crate) struct Source {
@@ -58,7 +59,7 @@ pub(crate) struct Source {
     /// How much it may send, and how long it waits.
     pub(crate) limits: Limits,
     /// The types that it may send; those that end in `*` stand for all that begin so.
-    types: Vec<String>,
+    types: Vec<Pattern>,
     /// What all its types begin with; types that begin so are no other source's.
     type_prefix: Option<String>,
     /// Whether nobody but the sender can change what the type is read from.

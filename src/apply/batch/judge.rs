@@ -7,6 +7,7 @@ use crate::apply::applier::Halt;
 use crate::apply::fate::{HAS_ACTED, HAS_TIMED_OUT, OutcomeKind, RuleOutcome};
 use crate::apply::join::State;
 use crate::apply::step::Act;
+use crate::event::event_type::EventType;
 use crate::reactions::{self, JoinMode, SeenEvent};
 
 /// What the rules make of one event. Nothing of it has happened.
@@ -159,6 +160,9 @@ impl Batch<'_> {
 
 /// The types that a join has not seen.
 pub(super) fn missing(join: &reactions::Join, seen: &BTreeMap<String, SeenEvent>) -> Vec<String> {
-    let missing = join.types.iter().filter(|event_type| !seen.contains_key(*event_type));
-    missing.cloned().collect()
+    let missing = join
+        .types
+        .iter()
+        .filter(|event_type| !seen.contains_key(event_type.as_str()));
+    missing.map(EventType::to_string).collect()
 }

@@ -1,6 +1,7 @@
 //! Rules are put in force all at once, or not at all.
 
 use super::*;
+use crate::event::pattern::Pattern;
 use crate::rulebook::Reload;
 
 const RULE: &str = "on = ['any.x']\n[[do]]\nrun = 'confirm_order'\n";
@@ -89,7 +90,7 @@ fn shipped_files_are_right() {
     let edition = book.edition();
     assert_eq!(
         edition.rules.by_name("order_shipped").unwrap().types(),
-        ["order.shipped"]
+        [Pattern::parse("order.shipped").unwrap()]
     );
     assert_eq!(edition.catalogue.latest("order.shipped"), Some(2));
     let old = serde_json::json!({"tracking": "1Z"});
