@@ -10,6 +10,7 @@ use sqlx::PgConnection;
 use crate::apply::{join, outcome};
 use crate::conversation::{chat, fact, goto, outbox, preferences, subscription, user};
 use crate::event::partition::Partition;
+use crate::event::position::Position;
 use crate::fulfillment::late;
 use crate::idempotency::record;
 use crate::intake::quarantine;
@@ -44,9 +45,9 @@ struct Erasure<'a> {
     /// The user's conversations.
     sessions: Vec<String>,
     /// The events that concern the user.
-    positions: Vec<i64>,
+    positions: Vec<Position>,
     /// Those of them whose payload is gone, or whose user.
-    erased: HashSet<i64>,
+    erased: HashSet<Position>,
     forgotten: Forgotten,
 }
 
@@ -158,6 +159,7 @@ impl Erasure<'_> {
         )
         .fetch_all(connection)
         .await?;
+        let positions = Position::all(positions);
         self.positions.extend(positions);
         self.positions.sort_unstable();
         self.positions.dedup();

@@ -13,6 +13,7 @@ use crate::conversation::Conversation;
 use crate::event::envelope::Envelope;
 use crate::event::metrics::EventMetrics;
 use crate::event::partition::Partition;
+use crate::event::position::Position;
 use crate::handler::reaction::Actions;
 use crate::log::cursor::Cursor;
 use crate::log::dead::DeadLetters;
@@ -84,7 +85,7 @@ impl Lane {
     }
 
     /// Up to where it is applied.
-    pub(crate) fn position(&self) -> i64 {
+    pub(crate) fn position(&self) -> Position {
         self.cursor.position
     }
 

@@ -19,6 +19,7 @@ use crate::apply::join::{self, Join};
 use crate::apply::outcome;
 use crate::conversation;
 use crate::event::envelope::Envelope;
+use crate::event::position::Position;
 use crate::log::{Logged, parked};
 use crate::reactions::effects::{self, Done, Made, emit};
 use crate::reactions::{Rule, Scope, Trigger};
@@ -33,7 +34,7 @@ pub(super) struct Batch<'a> {
     book: Arc<Edition>,
     now: DateTime<Utc>,
     /// By position, how often events that are retried have been tried before.
-    attempts: HashMap<i64, i32>,
+    attempts: HashMap<Position, i32>,
     /// Of each event, in order.
     fates: Vec<Fate>,
     /// Of the events that have failed, in order.
@@ -45,7 +46,7 @@ pub(super) struct Batch<'a> {
     /// Events that rules emit.
     emitted: Vec<Envelope>,
     /// Positions and rules that have acted before; only where events are replayed.
-    acted: HashSet<(i64, String)>,
+    acted: HashSet<(Position, String)>,
 }
 
 /// An event that rules listen to.
@@ -63,7 +64,7 @@ impl<'a> Batch<'a> {
         lane: &Lane,
         events: &'a [Logged],
         kind: Kind,
-        attempts: HashMap<i64, i32>,
+        attempts: HashMap<Position, i32>,
     ) -> Result<Self, Halt> {
         let now = applier.clock.now();
         let new = match kind {

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use sqlx::PgPool;
 
 use super::outcome::{self, Outcome};
+use crate::event::position::Position;
 use crate::intake::quarantine::{self, Quarantined};
 use crate::log::audit::{self, Audited};
 use crate::log::dead::{self, DeadLetter};
@@ -28,10 +29,10 @@ pub(crate) enum Explanation {
 #[derive(Debug, Serialize)]
 pub(crate) struct Story {
     event: Told,
-    state: State,
+    state: Progress,
     /// While it is parked.
     #[serde(skip_serializing_if = "Option::is_none")]
-    parked: Option<Parked>,
+    parked: Option<ParkedEvent>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dead: Option<DeadLetter>,
     /// What rules made of it, the last time first.
@@ -44,7 +45,7 @@ pub(crate) struct Story {
 /// How far it is.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum State {
+enum Progress {
     /// It is in the log, and was not come to yet.
     Waiting,
     /// It waits to be tried again.
@@ -59,7 +60,7 @@ enum State {
 
 #[derive(Debug, Serialize)]
 struct Told {
-    position: i64,
+    position: Position,
     partition: i16,
     source: String,
     event_id: String,
@@ -74,7 +75,7 @@ struct Told {
 }
 
 #[derive(Debug, Serialize)]
-struct Parked {
+struct ParkedEvent {
     attempts: i32,
     /// None while it waits behind another event of its entity, or for a rule that is held.
     retry_at: Option<DateTime<Utc>>,
@@ -119,7 +120,7 @@ pub(crate) async fn explain(pool: &PgPool, event_id: &str) -> sqlx::Result<Vec<E
     let mut explained = Vec::new();
     for row in events {
         let event = Told {
-            position: row.position,
+            position: row.position.into(),
             partition: row.partition,
             source: row.source,
             event_id: row.event_id,
@@ -148,13 +149,13 @@ async fn story(pool: &PgPool, event: Told) -> sqlx::Result<Story> {
     .fetch_optional(pool)
     .await?;
     let parked = sqlx::query_as!(
-        Parked,
+        ParkedEvent,
         r#"select attempts, nullif(retry_at, 'infinity') as retry_at, error, rule,
                rule is not null and retry_at = 'infinity' as "is_held!" from rejoinder.parked_events
            where partition = $1 and entity_id = $2 and position = $3"#,
         event.partition,
         event.entity_id,
-        position
+        position.number()
     )
     .fetch_optional(pool)
     .await?;
@@ -164,7 +165,7 @@ async fn story(pool: &PgPool, event: Told) -> sqlx::Result<Story> {
     let facts = sqlx::query!(
         r#"select scope, subject, name, value::text as "value!" from rejoinder.facts where position = $1
            order by scope, subject, name limit 100"#,
-        position
+        position.number()
     )
     .fetch_all(pool)
     .await?;
@@ -172,16 +173,16 @@ async fn story(pool: &PgPool, event: Told) -> sqlx::Result<Story> {
         Message,
         "select rule, channel, user_id, session, state, reason, attempts, done_at from rejoinder.outbox where position = $1
          order by rule, channel, user_id, session limit 100",
-        position
+        position.number()
     )
     .fetch_all(pool)
     .await?;
     let state = match (&parked, &dead) {
-        (Some(_), _) => State::Parked,
-        (None, Some(_)) => State::Dead,
-        (None, None) if cursor.is_none_or(|cursor| cursor < position) => State::Waiting,
-        (None, None) if outcomes.is_empty() => State::Unheard,
-        (None, None) => State::Applied,
+        (Some(_), _) => Progress::Parked,
+        (None, Some(_)) => Progress::Dead,
+        (None, None) if cursor.is_none_or(|cursor| Position::numbered(cursor) < position) => Progress::Waiting,
+        (None, None) if outcomes.is_empty() => Progress::Unheard,
+        (None, None) => Progress::Applied,
     };
     Ok(Story {
         event,
@@ -248,12 +249,12 @@ impl Story {
         let payload = event.payload.as_ref().map_or("(erased)", |payload| payload.get());
         writeln!(to, "  payload   {payload}")?;
         let state = match self.state {
-            State::Waiting => "waits to be applied",
-            State::Parked => "parked",
-            State::Dead => "dead",
-            State::Unheard if event.payload.is_none() => "applied; what came of it is erased",
-            State::Unheard => "applied; no rule listens to it",
-            State::Applied => "applied",
+            Progress::Waiting => "waits to be applied",
+            Progress::Parked => "parked",
+            Progress::Dead => "dead",
+            Progress::Unheard if event.payload.is_none() => "applied; what came of it is erased",
+            Progress::Unheard => "applied; no rule listens to it",
+            Progress::Applied => "applied",
         };
         writeln!(to, "  state     {state}")?;
         if let Some(parked) = &self.parked {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::event::catalogue::UpcastError;
 use crate::log::Logged;
@@ -60,12 +60,37 @@ pub(crate) struct RuleOutcome {
     pub(super) kind: OutcomeKind,
     /// Why it did not act; `None` when it did.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) why_not: Option<String>,
+    why_not: Option<WhyNot>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) effects: Vec<Effect>,
     /// What came of each effect.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) done: Vec<Done>,
+}
+
+/// Why a rule did not act.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum WhyNot {
+    #[error("its condition does not hold")]
+    Condition,
+    /// A join that has not seen these types.
+    #[error("it waits for {}", .0.join(", "))]
+    Waits(Vec<String>),
+    /// A join whose events have all come before.
+    #[error("it has acted before")]
+    HasActed,
+    /// A join whose time was over before.
+    #[error("its time was over")]
+    HasTimedOut,
+    /// A join whose time was over when the event came.
+    #[error("its time is over")]
+    TooLate,
+}
+
+impl Serialize for WhyNot {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// What made a rule act.
@@ -125,11 +150,11 @@ impl RuleOutcome {
         }
     }
 
-    pub(super) fn none(rule: &Rule, why_not: &str) -> Self {
+    pub(super) fn none(rule: &Rule, why_not: WhyNot) -> Self {
         Self {
             rule: rule.name.clone(),
             kind: OutcomeKind::Event,
-            why_not: Some(why_not.to_owned()),
+            why_not: Some(why_not),
             effects: Vec::new(),
             done: Vec::new(),
         }
@@ -156,15 +181,9 @@ impl RuleOutcome {
 
     /// Whether it is a join that has ended before: what it made of its events is not made again.
     pub(crate) fn is_settled(&self) -> bool {
-        matches!(self.why_not.as_deref(), Some(HAS_ACTED | HAS_TIMED_OUT))
+        matches!(self.why_not, Some(WhyNot::HasActed | WhyNot::HasTimedOut))
     }
 }
-
-/// Why a join does not act whose events have all come before.
-pub(super) const HAS_ACTED: &str = "it has acted before";
-
-/// Why a join does not act whose time was over before.
-pub(super) const HAS_TIMED_OUT: &str = "its time was over";
 
 impl OutcomeKind {
     fn is_event(&self) -> bool {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use sqlx::{PgConnection, PgExecutor};
 
 use crate::event::partition::{Partition, Partitions};
+use crate::event::position::Position;
 use crate::log::Logged;
 use crate::reactions::SeenEvent;
 
@@ -304,7 +305,7 @@ fn json(seen: &BTreeMap<String, SeenEvent>) -> String {
 }
 
 /// Erases what was in these events, which wait for others; returns of how many joins.
-pub(crate) async fn erase(connection: &mut PgConnection, positions: &[i64]) -> sqlx::Result<u64> {
+pub(crate) async fn erase(connection: &mut PgConnection, positions: &[Position]) -> sqlx::Result<u64> {
     let erased = sqlx::query!(
         "update rejoinder.event_joins j set seen = (
              select coalesce(json_object_agg(s.key, case
@@ -317,7 +318,7 @@ pub(crate) async fn erase(connection: &mut PgConnection, positions: &[i64]) -> s
              where (s.value->>'position')::bigint = any($1)
                  and (s.value->>'payload' is not null or s.value->>'user_id' is not null)
          )",
-        positions
+        positions as &[Position]
     );
     Ok(erased.execute(connection).await?.rows_affected())
 }

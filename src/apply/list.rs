@@ -9,6 +9,7 @@ use sqlx::PgPool;
 
 use super::outcome;
 use crate::event::partition::{Partition, Partitions};
+use crate::event::position::Position;
 use crate::reactions::effects;
 
 /// So many messages that were not sent are told of at most, for all events that are listed.
@@ -17,7 +18,7 @@ const MAX_UNSENT: i64 = 10_000;
 /// How far an event has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum State {
+pub(crate) enum Stage {
     /// Waits to be applied
     Waiting,
     /// Has failed and is tried again, or waits behind one of its entity that has
@@ -35,7 +36,7 @@ pub(crate) enum State {
 pub(crate) struct Filter {
     pub(crate) entity_id: Option<String>,
     pub(crate) event_type: Option<String>,
-    pub(crate) state: Option<State>,
+    pub(crate) state: Option<Stage>,
     /// Those that came from then on.
     pub(crate) since: Option<DateTime<Utc>>,
     /// At most so many.
@@ -50,10 +51,10 @@ pub(crate) struct Listed {
     pub(crate) entity_id: Option<String>,
     pub(crate) source: String,
     pub(crate) received_at: DateTime<Utc>,
-    pub(crate) state: State,
+    pub(crate) state: Stage,
     /// In the log; none in quarantine.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) position: Option<i64>,
+    pub(crate) position: Option<Position>,
     /// How often it has failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) attempts: Option<i32>,
@@ -70,7 +71,7 @@ pub(crate) struct Listed {
 
 impl Listed {
     /// With nothing but what all have.
-    fn new(event_id: String, event_type: String, source: String, received_at: DateTime<Utc>, state: State) -> Self {
+    fn new(event_id: String, event_type: String, source: String, received_at: DateTime<Utc>, state: Stage) -> Self {
         Self {
             event_id,
             event_type,
@@ -91,23 +92,23 @@ impl Listed {
 pub(crate) async fn list(pool: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Listed>> {
     let is_sought = |state| filter.state.is_none_or(|sought| sought == state);
     let mut listed = Vec::new();
-    if is_sought(State::Waiting) || is_sought(State::Applied) {
+    if is_sought(Stage::Waiting) || is_sought(Stage::Applied) {
         listed.extend(logged(pool, filter).await?);
     }
-    if is_sought(State::Parked) {
+    if is_sought(Stage::Parked) {
         listed.extend(parked(pool, filter).await?);
     }
-    if is_sought(State::Dead) {
+    if is_sought(Stage::Dead) {
         listed.extend(dead(pool, filter).await?);
     }
-    if is_sought(State::Quarantined) {
+    if is_sought(Stage::Quarantined) {
         listed.extend(quarantined(pool, filter).await?);
     }
     if filter.state.is_none() {
         listed.sort_by_key(|event| std::cmp::Reverse((event.received_at, event.position)));
         listed.truncate(usize::try_from(filter.limit).unwrap_or(usize::MAX));
     }
-    let positions: Vec<i64> = listed.iter().filter_map(|event| event.position).collect();
+    let positions: Vec<Position> = listed.iter().filter_map(|event| event.position).collect();
     let mut unsent = unsent(pool, &positions).await?;
     for event in &mut listed {
         let found = event.position.and_then(|position| unsent.remove(&position));
@@ -145,7 +146,7 @@ async fn logged(pool: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Listed>> {
            ) l
            order by l.position desc limit $6"#,
         &partitions.numbers(),
-        filter.state.map(|state| state == State::Waiting),
+        filter.state.map(|state| state == Stage::Waiting),
         filter.entity_id,
         filter.event_type,
         filter.since,
@@ -155,13 +156,13 @@ async fn logged(pool: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Listed>> {
     .await?;
     let events = rows.into_iter().map(|row| Listed {
         entity_id: Some(row.entity_id),
-        position: Some(row.position),
+        position: Some(row.position.into()),
         ..Listed::new(
             row.event_id,
             row.event_type,
             row.source,
             row.received_at,
-            if row.is_waiting { State::Waiting } else { State::Applied },
+            if row.is_waiting { Stage::Waiting } else { Stage::Applied },
         )
     });
     Ok(events.collect())
@@ -187,11 +188,11 @@ async fn parked(pool: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Listed>> {
     .await?;
     let events = rows.into_iter().map(|row| Listed {
         entity_id: Some(row.entity_id),
-        position: Some(row.position),
+        position: Some(row.position.into()),
         attempts: Some(row.attempts),
         retry_at: row.retry_at,
         error: row.error,
-        ..Listed::new(row.event_id, row.event_type, row.source, row.received_at, State::Parked)
+        ..Listed::new(row.event_id, row.event_type, row.source, row.received_at, Stage::Parked)
     });
     Ok(events.collect())
 }
@@ -212,10 +213,10 @@ async fn dead(pool: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Listed>> {
     .await?;
     let events = rows.into_iter().map(|row| Listed {
         entity_id: Some(row.entity_id),
-        position: Some(row.position),
+        position: Some(row.position.into()),
         attempts: Some(row.attempts),
         error: Some(row.error),
-        ..Listed::new(row.event_id, row.event_type, row.source, row.received_at, State::Dead)
+        ..Listed::new(row.event_id, row.event_type, row.source, row.received_at, Stage::Dead)
     });
     Ok(events.collect())
 }
@@ -243,7 +244,7 @@ async fn quarantined(pool: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Listed>
             row.event_type,
             row.source,
             row.received_at,
-            State::Quarantined,
+            Stage::Quarantined,
         )
     });
     Ok(events.collect())
@@ -259,16 +260,16 @@ pub(crate) fn violations(violations: &Value) -> String {
 }
 
 /// What the events at these positions led to and was not sent: messages and calls, and notifications that reached nobody.
-async fn unsent(pool: &PgPool, positions: &[i64]) -> sqlx::Result<HashMap<i64, Vec<String>>> {
+async fn unsent(pool: &PgPool, positions: &[Position]) -> sqlx::Result<HashMap<Position, Vec<String>>> {
     let rows = sqlx::query!(
         "select position, rule, channel, coalesce(session, user_id) as whom, state, reason, attempts from rejoinder.outbox
          where position = any($1) and state <> 'sent' order by position, rule, channel, whom limit $2",
-        positions,
+        positions as &[Position],
         MAX_UNSENT
     )
     .fetch_all(pool)
     .await?;
-    let mut unsent: HashMap<i64, Vec<String>> = HashMap::new();
+    let mut unsent: HashMap<Position, Vec<String>> = HashMap::new();
     for row in rows {
         let whom = row.whom.map(|whom| format!(" to {whom}")).unwrap_or_default();
         let reason = row.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
@@ -277,7 +278,7 @@ async fn unsent(pool: &PgPool, positions: &[i64]) -> sqlx::Result<HashMap<i64, V
             attempts => format!(", tried {attempts} times"),
         };
         let told = format!("{}{whom}, rule {}: {}{reason}{tried}", row.channel, row.rule, row.state);
-        unsent.entry(row.position).or_default().push(told);
+        unsent.entry(row.position.into()).or_default().push(told);
     }
     for (position, rules) in outcome::latest(pool, positions).await? {
         for rule in rules.as_array().into_iter().flatten() {

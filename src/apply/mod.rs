@@ -27,6 +27,7 @@ pub(crate) use self::fault::Faults;
 use self::step::Step;
 use crate::attempts::Attempts;
 use crate::event::partition::Partition;
+use crate::event::position::Position;
 use crate::log::parked::{self, Due};
 use crate::log::{self, Logged, doubt};
 use crate::postgres::is_about_data;
@@ -74,7 +75,7 @@ impl Applier {
         let now = self.clock.now();
         let due = parked::due(&self.pool, lane.partition, now, self.worker, BATCH_EVENTS).await?;
         let due = one_batch(due);
-        let positions: Vec<i64> = due.iter().map(|due| due.position).collect();
+        let positions: Vec<Position> = due.iter().map(|due| due.position).collect();
         let events = log::at(&self.pool, lane.partition, &positions, BATCH_BYTES).await?;
         let due = self.still_there(lane, due, &events, now).await?;
         let (Some(first), Some(first_event)) = (due.first(), events.first()) else {
@@ -103,13 +104,13 @@ impl Applier {
         events: &[Logged],
         now: DateTime<Utc>,
     ) -> sqlx::Result<Vec<Due>> {
-        let there: HashSet<i64> = events.iter().map(|event| event.position).collect();
+        let there: HashSet<Position> = events.iter().map(|event| event.position).collect();
         // Behind the last one they were not read, because it was enough.
-        let last = events.last().map_or(i64::MAX, |event| event.position);
+        let last = events.last().map_or(Position::LAST, |event| event.position);
         let (mut still, gone): (Vec<Due>, Vec<Due>) = due.into_iter().partition(|due| there.contains(&due.position));
         for gone in gone.iter().filter(|gone| gone.position < last) {
             warn!(
-                position = gone.position,
+                position = gone.position.number(),
                 "a parked event is not in the log any more; it waits no longer"
             );
             parked::drop(&self.pool, lane.partition, gone, now).await?;
@@ -200,7 +201,7 @@ impl Applier {
         lane: &mut Lane,
         events: &[Logged],
         kind: Kind,
-        attempts: HashMap<i64, i32>,
+        attempts: HashMap<Position, i32>,
     ) -> Result<Vec<Fate>, Halt> {
         let mut batch = Batch::begin(self, lane, events, kind, attempts).await?;
         batch.decide(lane).await?;

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use sqlx::{PgConnection, PgExecutor};
 
 use crate::apply::{Fate, RuleOutcome};
+use crate::event::position::Position;
 use crate::log::Logged;
 
 /// What came of an event at one time.
@@ -68,7 +69,7 @@ pub(crate) async fn write<'a>(
         "insert into rejoinder.event_outcomes (position, received_at, applied_at, outcome)
          select o.position, o.received_at, $4, o.outcome::json
          from unnest($1::bigint[], $2::timestamptz[], $3::text[]) o (position, received_at, outcome)",
-        &positions,
+        &positions as &[Position],
         &times,
         &outcomes,
         now
@@ -79,11 +80,11 @@ pub(crate) async fn write<'a>(
 }
 
 /// What came of the event at this position, the last time first.
-pub(crate) async fn of(executor: impl PgExecutor<'_>, position: i64) -> sqlx::Result<Vec<Outcome>> {
+pub(crate) async fn of(executor: impl PgExecutor<'_>, position: Position) -> sqlx::Result<Vec<Outcome>> {
     let rows = sqlx::query!(
         r#"select applied_at, outcome::text as "outcome!" from rejoinder.event_outcomes where position = $1
            order by applied_at desc limit 20"#,
-        position
+        position.number()
     )
     .fetch_all(executor)
     .await?;
@@ -95,40 +96,49 @@ pub(crate) async fn of(executor: impl PgExecutor<'_>, position: i64) -> sqlx::Re
 }
 
 /// Which rules have acted on which of these events, whenever that was.
-pub(crate) async fn acted(executor: impl PgExecutor<'_>, events: &[Logged]) -> sqlx::Result<HashSet<(i64, String)>> {
-    let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
+pub(crate) async fn acted(
+    executor: impl PgExecutor<'_>,
+    events: &[Logged],
+) -> sqlx::Result<HashSet<(Position, String)>> {
+    let positions: Vec<Position> = events.iter().map(|event| event.position).collect();
     let rows = sqlx::query!(
         r#"select o.position, r.value->>'rule' as "rule!" from rejoinder.event_outcomes o, json_array_elements(o.outcome) r
            where o.position = any($1) and r.value->>'why_not' is null and r.value->>'rule' is not null
                and r.value->>'kind' is null"#,
-        &positions
+        &positions as &[Position]
     )
     .fetch_all(executor)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.position, row.rule)).collect())
+    Ok(rows.into_iter().map(|row| (row.position.into(), row.rule)).collect())
 }
 
 /// What came of each of these events the last time it was applied, where a rule listened; not what the time-outs of joins
 /// did. Those of an older version are known by the end of the rule's name, which no file's has.
-pub(crate) async fn latest(executor: impl PgExecutor<'_>, positions: &[i64]) -> sqlx::Result<HashMap<i64, Value>> {
+pub(crate) async fn latest(
+    executor: impl PgExecutor<'_>,
+    positions: &[Position],
+) -> sqlx::Result<HashMap<Position, Value>> {
     let rows = sqlx::query!(
         r#"select distinct on (position) position, outcome::text as "outcome!" from rejoinder.event_outcomes
            where position = any($1) and outcome->0->>'kind' is null
                and coalesce(outcome->0->>'rule', '') not like '% (time-out)'
            order by position, applied_at desc"#,
-        positions
+        positions as &[Position]
     )
     .fetch_all(executor)
     .await?;
     let read = |text: &str| shortened(serde_json::from_str(text).unwrap_or_default());
-    Ok(rows.iter().map(|row| (row.position, read(&row.outcome))).collect())
+    Ok(rows
+        .iter()
+        .map(|row| (row.position.into(), read(&row.outcome)))
+        .collect())
 }
 
 /// Erases what came of these events; returns how many there were.
-pub(crate) async fn forget(connection: &mut PgConnection, positions: &[i64]) -> sqlx::Result<u64> {
+pub(crate) async fn forget(connection: &mut PgConnection, positions: &[Position]) -> sqlx::Result<u64> {
     let erased = sqlx::query!(
         "delete from rejoinder.event_outcomes where position = any($1)",
-        positions
+        positions as &[Position]
     );
     Ok(erased.execute(connection).await?.rows_affected())
 }

@@ -14,6 +14,7 @@ use crate::apply::{Applier, BATCH_BYTES, Fate, Halt, Lane};
 use crate::event::event_type::EventType;
 use crate::event::id::Id;
 use crate::event::partition::Partition;
+use crate::event::position::Position;
 use crate::log::{self, Logged};
 
 /// How many events one transaction applies again.
@@ -49,12 +50,12 @@ pub(crate) struct Difference {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
     partition: Partition,
-    position: i64,
+    position: Position,
 }
 
 /// What some events came to that were applied again.
 #[derive(Debug)]
-pub(crate) struct Step {
+pub(crate) struct Reapplied {
     /// How many they were.
     pub(crate) events: usize,
     /// Those of which something else came.
@@ -99,7 +100,7 @@ impl<'a> Replay<'a> {
             self.range.to,
             self.range.event_type,
             self.place.partition.number(),
-            self.place.position
+            self.place.position.number()
         )
         .fetch_one(&self.applier.pool)
         .await
@@ -110,26 +111,29 @@ impl<'a> Replay<'a> {
     ///
     /// # Errors
     /// When the database fails, or a worker is in the way for too long; then nothing of them is done.
-    pub(crate) async fn step(&mut self) -> Result<Option<Step>, Halt> {
+    pub(crate) async fn step(&mut self) -> Result<Option<Reapplied>, Halt> {
         let applier = self.applier;
         loop {
             let Place { partition, position } = self.place;
             let positions = positions(&applier.pool, partition, self.range, position).await?;
             let Some(last) = positions.last() else {
                 let Some(partition) = partition.next() else { break };
-                self.place = Place { partition, position: 0 };
+                self.place = Place {
+                    partition,
+                    position: Position::default(),
+                };
                 continue;
             };
             let events = log::at(&applier.pool, partition, &positions, BATCH_BYTES).await?;
             // Fewer than there are, where they are long.
             let last = events.last().map_or(*last, |event| event.position);
-            let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
+            let positions: Vec<Position> = events.iter().map(|event| event.position).collect();
             let before = outcome::latest(&applier.pool, &positions).await?;
             let fates = again(applier, partition, &events, self.dry_run).await?;
             self.place.position = last;
             let differences = events.iter().zip(&fates);
             let differences = differences.filter_map(|(event, fate)| difference(event, fate, &before));
-            return Ok(Some(Step {
+            return Ok(Some(Reapplied {
                 events: events.len(),
                 differences: differences.collect(),
             }));
@@ -152,7 +156,10 @@ impl FromStr for Place {
         let read = |(partition, position): (&str, &str)| {
             let partition = partition.parse().ok().and_then(Partition::numbered)?;
             let position = position.parse().ok().filter(|position| *position >= 0)?;
-            Some(Self { partition, position })
+            Some(Self {
+                partition,
+                position: Position::numbered(position),
+            })
         };
         let place = text.split_once('/').and_then(read);
         place.ok_or("expected the place that a replay has printed, such as 7/12345")
@@ -174,8 +181,8 @@ async fn again(applier: &Applier, partition: Partition, events: &[Logged], dry_r
     }
 }
 
-async fn positions(pool: &PgPool, partition: Partition, range: &Range, after: i64) -> sqlx::Result<Vec<i64>> {
-    sqlx::query_scalar!(
+async fn positions(pool: &PgPool, partition: Partition, range: &Range, after: Position) -> sqlx::Result<Vec<Position>> {
+    let numbers = sqlx::query_scalar!(
         "select l.position from rejoinder.event_log l
          where l.partition = $1 and l.position > $2 and l.received_at >= $3 and l.received_at < $4
              and ($5::text is null or l.event_type = $5)
@@ -185,17 +192,18 @@ async fn positions(pool: &PgPool, partition: Partition, range: &Range, after: i6
              and not exists (select from rejoinder.dead_letters d where d.position = l.position)
          order by l.position limit $6",
         partition.number(),
-        after,
+        after.number(),
         range.from,
         range.to,
         range.event_type,
         BATCH
     )
     .fetch_all(pool)
-    .await
+    .await?;
+    Ok(Position::all(numbers))
 }
 
-fn difference(event: &Logged, fate: &Fate, before: &HashMap<i64, Value>) -> Option<Difference> {
+fn difference(event: &Logged, fate: &Fate, before: &HashMap<Position, Value>) -> Option<Difference> {
     let mut before = before.get(&event.position).map_or(Value::Null, gist);
     let now = match fate {
         Fate::Unheard | Fate::Waits => Value::Null,

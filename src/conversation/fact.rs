@@ -7,6 +7,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use sqlx::{PgConnection, PgExecutor};
 
+use crate::event::position::Position;
+
 /// What a fact is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum FactScope {
@@ -69,7 +71,7 @@ pub(crate) struct NewFacts<'a>(BTreeMap<(FactScope, String, &'a str), NewFact<'a
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NewFact<'a> {
     /// The event's, in the log.
-    pub(crate) position: i64,
+    pub(crate) position: Position,
     pub(crate) value: &'a Value,
     /// Whether it is written over what a later event has set.
     pub(crate) is_forced: bool,
@@ -119,7 +121,7 @@ impl<'a> NewFacts<'a> {
                 subjects.as_slice() as &[&str],
                 names.as_slice() as &[&str],
                 &values,
-                &positions,
+                &positions as &[Position],
                 now,
                 is_forced
             )
@@ -224,7 +226,7 @@ pub(crate) async fn forget(
     connection: &mut PgConnection,
     user_id: &str,
     sessions: &[String],
-    positions: &[i64],
+    positions: &[Position],
 ) -> sqlx::Result<u64> {
     let erased = sqlx::query!(
         "delete from rejoinder.facts
@@ -232,7 +234,7 @@ pub(crate) async fn forget(
              or (scope = 'entity' and position = any($3))",
         user_id,
         sessions,
-        positions
+        positions as &[Position]
     );
     Ok(erased.execute(connection).await?.rows_affected())
 }

@@ -11,6 +11,7 @@ use sqlx::{PgConnection, PgExecutor};
 use tracing::warn;
 use uuid::Uuid;
 
+use crate::event::position::Position;
 use crate::platform;
 use crate::reply::{Answer, FollowUp, KeptContext};
 use crate::session::ContextId;
@@ -46,7 +47,7 @@ pub(crate) struct NewGoto<'a> {
     pub(crate) kind: GotoKind,
     pub(crate) name: &'a str,
     pub(crate) parameters: &'a Map<String, Value>,
-    pub(crate) position: i64,
+    pub(crate) position: Position,
 }
 
 /// Adds rows; those that are there already stay as they are.
@@ -62,7 +63,7 @@ pub(crate) async fn add(connection: &mut PgConnection, now: DateTime<Utc>, gotos
         .iter()
         .map(|goto| serde_json::to_string(goto.parameters).unwrap_or_else(|_| "{}".to_owned()))
         .collect();
-    let positions: Vec<i64> = gotos.iter().map(|goto| goto.position).collect();
+    let positions: Vec<Position> = gotos.iter().map(|goto| goto.position).collect();
     sqlx::query!(
         "insert into rejoinder.gotos (id, session, kind, name, parameters, position, created_at, expires_at)
          select n.id, n.session, n.kind, n.name, n.parameters::json, n.position, $7, $8
@@ -74,7 +75,7 @@ pub(crate) async fn add(connection: &mut PgConnection, now: DateTime<Utc>, gotos
         kinds.as_slice() as &[&str],
         names.as_slice() as &[&str],
         &parameters,
-        &positions,
+        &positions as &[Position],
         now,
         now + EXPIRES
     )

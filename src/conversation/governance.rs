@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 use super::decision::{Decision, Delay, Refusal};
 use super::preferences::{self, Preferences};
 use crate::config::NotificationSettings;
+use crate::event::position::Position;
 
 /// A digest is gathered for no longer than this, in minutes: a week.
 const MAX_DIGEST_MINUTES: u16 = 7 * 24 * 60;
@@ -24,7 +25,7 @@ pub(crate) struct Governance {
     /// When the digest that is being gathered for a user is sent.
     digest_until: HashMap<String, DateTime<Utc>>,
     /// A message of one rule about one event counts once, in however many windows it is read.
-    counted: HashMap<(String, i64, String), Decision>,
+    counted: HashMap<(String, Position, String), Decision>,
 }
 
 impl Governance {
@@ -110,7 +111,7 @@ impl Governance {
     }
 
     /// Decides on the message of a rule about the event at `position`.
-    pub(crate) fn decide(&mut self, user: &str, topic: &str, position: i64, rule: &str) -> Decision {
+    pub(crate) fn decide(&mut self, user: &str, topic: &str, position: Position, rule: &str) -> Decision {
         if !self.subscribed.contains(&(user.to_owned(), topic.to_owned())) {
             return Decision::Suppress {
                 reason: Refusal::NotOptedIn,

@@ -10,6 +10,7 @@ use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
 use super::decision::{Decision, Delay, State};
+use crate::event::position::Position;
 use crate::log::Logged;
 
 /// The channel of messages for the open chat window.
@@ -55,7 +56,7 @@ pub(crate) fn json(body: &impl Serialize) -> String {
 #[derive(Clone, Debug)]
 pub(crate) struct NewRow<'a> {
     pub(crate) id: Uuid,
-    pub(crate) position: i64,
+    pub(crate) position: Position,
     pub(crate) rule: &'a str,
     pub(crate) channel: &'a str,
     pub(crate) user_id: Option<String>,
@@ -76,7 +77,7 @@ pub(crate) async fn add(
         return Ok(HashSet::new());
     }
     let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
-    let positions: Vec<i64> = rows.iter().map(|row| row.position).collect();
+    let positions: Vec<Position> = rows.iter().map(|row| row.position).collect();
     let rules: Vec<&str> = rows.iter().map(|row| row.rule).collect();
     let channels: Vec<&str> = rows.iter().map(|row| row.channel).collect();
     let users: Vec<Option<&str>> = rows.iter().map(|row| row.user_id.as_deref()).collect();
@@ -98,7 +99,7 @@ pub(crate) async fn add(
          on conflict (id) do nothing
          returning id",
         &ids,
-        &positions,
+        &positions as &[Position],
         rules.as_slice() as &[&str],
         channels.as_slice() as &[&str],
         users.as_slice() as &[Option<&str>],
@@ -120,7 +121,7 @@ pub(crate) async fn add(
 #[derive(Clone, Debug)]
 pub(super) struct Due {
     pub(super) id: Uuid,
-    pub(super) position: i64,
+    pub(super) position: Position,
     pub(super) channel: String,
     pub(super) user_id: Option<String>,
     pub(super) session: Option<String>,
@@ -377,7 +378,7 @@ pub(crate) async fn forget(
     connection: &mut PgConnection,
     user_id: &str,
     sessions: &[String],
-    positions: &[i64],
+    positions: &[Position],
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
     // The calls that events of the user led to are nobody's; they are erased with their events. Locked in the order of
@@ -396,7 +397,7 @@ pub(crate) async fn forget(
          where id in (select id from erased)",
         user_id,
         sessions,
-        positions,
+        positions as &[Position],
         now
     );
     Ok(erased.execute(connection).await?.rows_affected())

@@ -11,4 +11,5 @@ pub(crate) mod metrics;
 pub(crate) mod partition;
 pub(crate) mod pattern;
 pub(crate) mod payload;
+pub(crate) mod position;
 pub(crate) mod vitals;

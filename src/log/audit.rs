@@ -4,6 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sqlx::{PgConnection, PgExecutor};
 
+use crate::event::position::Position;
+
 /// For how long it is kept.
 const KEPT: TimeDelta = TimeDelta::days(366);
 
@@ -17,7 +19,7 @@ pub(crate) struct Entry<'a> {
     /// What was done.
     pub(crate) action: &'a str,
     /// To which event, where it is about one.
-    pub(crate) position: Option<i64>,
+    pub(crate) position: Option<Position>,
     /// The error, or the reason that was given.
     pub(crate) detail: &'a str,
 }
@@ -28,7 +30,7 @@ pub(crate) struct Audited {
     pub(crate) at: DateTime<Utc>,
     pub(crate) actor: String,
     pub(crate) action: String,
-    pub(crate) position: Option<i64>,
+    pub(crate) position: Option<Position>,
     pub(crate) detail: String,
 }
 
@@ -39,7 +41,7 @@ pub(crate) async fn write(transaction: &mut PgConnection, entry: &Entry<'_>, now
         now,
         entry.actor,
         entry.action,
-        entry.position,
+        entry.position.map(Position::number),
         entry.detail
     )
     .execute(transaction)
@@ -50,7 +52,7 @@ pub(crate) async fn write(transaction: &mut PgConnection, entry: &Entry<'_>, now
 /// Adds an entry for each of these events, in the transaction that does what it says.
 pub(crate) async fn write_each(
     transaction: &mut PgConnection,
-    positions: &[i64],
+    positions: &[Position],
     actor: &str,
     action: &str,
     detail: &str,
@@ -62,7 +64,7 @@ pub(crate) async fn write_each(
         actor,
         action,
         detail,
-        positions
+        positions as &[Position]
     )
     .execute(transaction)
     .await?;
@@ -72,18 +74,25 @@ pub(crate) async fn write_each(
 /// The newest entries, at most `limit`; of one event where its position is given.
 pub(crate) async fn list(
     executor: impl PgExecutor<'_>,
-    position: Option<i64>,
+    position: Option<Position>,
     limit: i64,
 ) -> sqlx::Result<Vec<Audited>> {
-    sqlx::query_as!(
-        Audited,
+    let rows = sqlx::query!(
         "select at, actor, action, position, detail from rejoinder.event_audit
          where $1::bigint is null or position = $1 order by id desc limit $2",
-        position,
+        position.map(Position::number),
         limit
     )
     .fetch_all(executor)
-    .await
+    .await?;
+    let entries = rows.into_iter().map(|row| Audited {
+        at: row.at,
+        actor: row.actor,
+        action: row.action,
+        position: row.position.map(Position::numbered),
+        detail: row.detail,
+    });
+    Ok(entries.collect())
 }
 
 /// Deletes entries that are past their time.
@@ -101,10 +110,10 @@ pub(crate) async fn delete_old(executor: impl PgExecutor<'_>, now: DateTime<Utc>
 }
 
 /// Erases what is said of events whose errors tell what was in them.
-pub(crate) async fn erase(connection: &mut PgConnection, positions: &[i64]) -> sqlx::Result<()> {
+pub(crate) async fn erase(connection: &mut PgConnection, positions: &[Position]) -> sqlx::Result<()> {
     sqlx::query!(
         "update rejoinder.event_audit set detail = 'erased' where action = 'dead' and position = any($1)",
-        positions
+        positions as &[Position]
     )
     .execute(connection)
     .await?;

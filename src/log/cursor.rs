@@ -4,6 +4,7 @@ use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
 use crate::event::partition::{Partition, Partitions};
+use crate::event::position::Position;
 
 /// The place up to which a partition is applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,7 +12,7 @@ pub(crate) struct Cursor {
     /// Counts the transactions that applied anything: the fencing token.
     pub(crate) seq: i64,
     /// All events up to here are applied, parked or dead.
-    pub(crate) position: i64,
+    pub(crate) position: Position,
 }
 
 impl Cursor {
@@ -33,7 +34,7 @@ impl Cursor {
         self,
         transaction: &mut PgConnection,
         partition: Partition,
-        position: i64,
+        position: Position,
         worker: Uuid,
     ) -> sqlx::Result<Option<Self>> {
         let seq = self.seq + 1;
@@ -41,7 +42,7 @@ impl Cursor {
             r#"select rejoinder.advance_cursor($1, $2, $3, $4) as "is_ours!""#,
             partition.number(),
             seq,
-            position,
+            position.number(),
             worker
         )
         .fetch_one(transaction)

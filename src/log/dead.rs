@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::audit::{self, Entry};
 use super::parked::{self, Waiting};
+use crate::event::position::Position;
 use crate::log::Logged;
 
 /// How many there may be; beyond, what fails stays parked.
@@ -21,7 +22,7 @@ const RECOUNT: TimeDelta = TimeDelta::seconds(5);
 /// One of them.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct DeadLetter {
-    pub(crate) position: i64,
+    pub(crate) position: Position,
     pub(crate) source: String,
     pub(crate) event_id: String,
     pub(crate) event_type: String,
@@ -79,7 +80,7 @@ pub(crate) async fn bury(
          values ($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9, $10, $11)
          on conflict (position) do update
          set attempts = excluded.attempts, error = excluded.error, died_at = excluded.died_at",
-        event.position,
+        event.position.number(),
         envelope.partition().number(),
         &*envelope.entity_id,
         event.received_at,
@@ -117,7 +118,7 @@ pub(crate) async fn list(
     .fetch_all(executor)
     .await?;
     let letters = rows.into_iter().map(|row| DeadLetter {
-        position: row.position,
+        position: row.position.into(),
         source: row.source,
         event_id: row.event_id,
         event_type: row.event_type,
@@ -135,30 +136,30 @@ pub(crate) async fn list(
 /// Each is tried in its turn among the parked events of its entity.
 pub(crate) async fn redrive(
     transaction: &mut PgConnection,
-    positions: &[i64],
+    positions: &[Position],
     actor: &str,
     now: DateTime<Utc>,
-) -> sqlx::Result<Vec<i64>> {
+) -> sqlx::Result<Vec<Position>> {
     let letters = sqlx::query_as!(
         Waiting,
         "delete from rejoinder.dead_letters where position = any($1)
          returning partition, entity_id, position, received_at",
-        positions
+        positions as &[Position]
     )
     .fetch_all(&mut *transaction)
     .await?;
     parked::give_back(&mut *transaction, &letters, now).await?;
-    let redriven: Vec<i64> = letters.iter().map(|letter| letter.position).collect();
+    let redriven: Vec<Position> = letters.iter().map(|letter| letter.position).collect();
     audit::write_each(transaction, &redriven, actor, "redrive", "", now).await?;
     Ok(redriven)
 }
 
 /// How many of these events, given back, find facts about their entity that a later event has set.
-pub(crate) async fn behind(executor: impl PgExecutor<'_>, positions: &[i64]) -> sqlx::Result<i64> {
+pub(crate) async fn behind(executor: impl PgExecutor<'_>, positions: &[Position]) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         r#"select count(*) as "behind!" from rejoinder.parked_events p where p.position = any($1) and exists (
                select from rejoinder.facts f where f.scope = 'entity' and f.subject = p.entity_id and f.position > p.position)"#,
-        positions
+        positions as &[Position]
     )
     .fetch_one(executor)
     .await
@@ -167,27 +168,28 @@ pub(crate) async fn behind(executor: impl PgExecutor<'_>, positions: &[i64]) -> 
 /// Ends dead letters without applying them; returns those that were there.
 pub(crate) async fn discard(
     transaction: &mut PgConnection,
-    positions: &[i64],
+    positions: &[Position],
     actor: &str,
     reason: &str,
     now: DateTime<Utc>,
-) -> sqlx::Result<Vec<i64>> {
+) -> sqlx::Result<Vec<Position>> {
     let discarded = sqlx::query_scalar!(
         "delete from rejoinder.dead_letters where position = any($1) returning position",
-        positions
+        positions as &[Position]
     )
     .fetch_all(&mut *transaction)
     .await?;
+    let discarded = Position::all(discarded);
     audit::write_each(transaction, &discarded, actor, "discard", reason, now).await?;
     Ok(discarded)
 }
 
 /// Erases what was in these events; returns of how many.
-pub(crate) async fn erase(connection: &mut PgConnection, positions: &[i64]) -> sqlx::Result<u64> {
+pub(crate) async fn erase(connection: &mut PgConnection, positions: &[Position]) -> sqlx::Result<u64> {
     let erased = sqlx::query!(
         "update rejoinder.dead_letters set payload = null, error = 'erased'
          where position = any($1) and (payload is not null or error <> 'erased')",
-        positions
+        positions as &[Position]
     );
     Ok(erased.execute(connection).await?.rows_affected())
 }

@@ -21,6 +21,7 @@ use crate::event::event_type::EventType;
 use crate::event::id::Id;
 use crate::event::partition::{Partition, Partitions};
 use crate::event::payload::Payload;
+use crate::event::position::Position;
 
 /// For how long an event that a sender repeats is known to be one; none repeats for longer than some days.
 pub(crate) const KNOWN_FOR: TimeDelta = TimeDelta::days(8);
@@ -29,7 +30,7 @@ pub(crate) const KNOWN_FOR: TimeDelta = TimeDelta::days(8);
 #[derive(Clone, Debug)]
 pub(crate) struct Logged {
     /// Its place in the order of commit.
-    pub(crate) position: i64,
+    pub(crate) position: Position,
     /// When it was stored.
     pub(crate) received_at: DateTime<Utc>,
     /// The event.
@@ -57,7 +58,7 @@ pub(crate) struct Appended {
     /// Whether it was not there before.
     pub(crate) is_new: bool,
     /// Its position, or that of the one which was there.
-    pub(crate) position: i64,
+    pub(crate) position: Position,
 }
 
 /// What this process knows of the log's segments.
@@ -128,7 +129,7 @@ pub(crate) async fn append(
         let row = rows.get(place).ok_or(sqlx::Error::RowNotFound)?;
         Ok(Appended {
             is_new: row.is_new && is_first,
-            position: row.position,
+            position: row.position.into(),
         })
     };
     places.into_iter().map(stored).collect()
@@ -155,7 +156,7 @@ fn once_each<'a>(events: &[&'a Envelope]) -> (Vec<&'a Envelope>, Vec<(usize, boo
 pub(crate) async fn read(
     executor: impl PgExecutor<'_>,
     partition: Partition,
-    position: i64,
+    position: Position,
     limit: i64,
     bytes: usize,
 ) -> sqlx::Result<Vec<Logged>> {
@@ -166,7 +167,7 @@ pub(crate) async fn read(
                coalesce(received_at < (select by_position_until from rejoinder.event_names), false) as "is_named_by_position!"
            from rejoinder.event_log where partition = $1 and position > $2 order by position limit $3"#,
         partition.number(),
-        position,
+        position.number(),
         limit
     )
     .fetch(executor);
@@ -197,7 +198,7 @@ pub(crate) async fn holds(executor: impl PgExecutor<'_>, event: &Logged) -> sqlx
         r#"select exists (select from rejoinder.event_log where partition = $1 and position = $2 and received_at = $3
                and source = $4 and event_id = $5) as "holds!""#,
         envelope.partition().number(),
-        event.position,
+        event.position.number(),
         event.received_at,
         &*envelope.source,
         &*envelope.event_id
@@ -211,7 +212,7 @@ pub(crate) async fn holds(executor: impl PgExecutor<'_>, event: &Logged) -> sqlx
 pub(crate) async fn at(
     executor: impl PgExecutor<'_>,
     partition: Partition,
-    positions: &[i64],
+    positions: &[Position],
     bytes: usize,
 ) -> sqlx::Result<Vec<Logged>> {
     let rows = sqlx::query_as!(
@@ -221,7 +222,7 @@ pub(crate) async fn at(
                coalesce(received_at < (select by_position_until from rejoinder.event_names), false) as "is_named_by_position!"
            from rejoinder.event_log where partition = $1 and position = any($2) order by position"#,
         partition.number(),
-        positions
+        positions as &[Position]
     )
     .fetch(executor);
     as_much_as(rows, bytes).await
@@ -290,7 +291,7 @@ pub(crate) fn monday(time: DateTime<Utc>) -> NaiveDate {
 }
 
 struct Row {
-    position: i64,
+    position: Position,
     received_at: DateTime<Utc>,
     source: String,
     event_id: String,
@@ -329,25 +330,30 @@ impl From<Row> for Logged {
 }
 
 /// Erases what was in these events; returns of which it was.
-pub(crate) async fn erase_payloads(connection: &mut PgConnection, positions: &[i64]) -> sqlx::Result<Vec<i64>> {
-    sqlx::query_scalar!(
+pub(crate) async fn erase_payloads(
+    connection: &mut PgConnection,
+    positions: &[Position],
+) -> sqlx::Result<Vec<Position>> {
+    let numbers = sqlx::query_scalar!(
         "update rejoinder.event_log set payload = null
          -- by the partition, too: that is what the index is on
          where partition = any($1) and position = any($2) and payload is not null
          returning position",
         &Partitions::ALL.numbers(),
-        positions
+        positions as &[Position]
     )
     .fetch_all(connection)
-    .await
+    .await?;
+    Ok(Position::all(numbers))
 }
 
 /// Erases that events concern this user; returns which.
-pub(crate) async fn erase_user(connection: &mut PgConnection, user_id: &str) -> sqlx::Result<Vec<i64>> {
-    sqlx::query_scalar!(
+pub(crate) async fn erase_user(connection: &mut PgConnection, user_id: &str) -> sqlx::Result<Vec<Position>> {
+    let numbers = sqlx::query_scalar!(
         "update rejoinder.event_log set user_id = null where user_id = $1 returning position",
         user_id
     )
     .fetch_all(connection)
-    .await
+    .await?;
+    Ok(Position::all(numbers))
 }

@@ -8,13 +8,14 @@ use sqlx::{PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
 use crate::event::partition::{Partition, Partitions};
+use crate::event::position::Position;
 use crate::log::Logged;
 
 /// An event whose time has come to be tried again.
 #[derive(Clone, Debug)]
 pub(crate) struct Due {
     /// Of the event.
-    pub(crate) position: i64,
+    pub(crate) position: Position,
     /// What it is about.
     pub(crate) entity_id: String,
     /// How often it has failed; that its process ended counts where it was tried alone.
@@ -113,7 +114,7 @@ pub(crate) async fn due(
 /// process may end for reasons of its own, and with many at once under way it says nothing of any of them.
 pub(crate) async fn begin(pool: &PgPool, partition: Partition, due: &[&Due], worker: Uuid) -> sqlx::Result<()> {
     let entities: Vec<String> = due.iter().map(|due| due.entity_id.clone()).collect();
-    let positions: Vec<i64> = due.iter().map(|due| due.position).collect();
+    let positions: Vec<Position> = due.iter().map(|due| due.position).collect();
     // A crash of this process does not take it back, and one of the database need not count: so nobody waits for the disk.
     sqlx::query!(
         "with unawaited as materialized (select set_config('synchronous_commit', 'off', true))
@@ -124,7 +125,7 @@ pub(crate) async fn begin(pool: &PgPool, partition: Partition, due: &[&Due], wor
          where p.partition = $1 and p.entity_id = d.entity_id and p.position = d.position",
         partition.number(),
         &entities,
-        &positions,
+        &positions as &[Position],
         worker
     )
     .execute(pool)
@@ -145,7 +146,7 @@ pub(crate) async fn fail(
         .iter()
         .map(|failed| failed.event.envelope.entity_id.as_str())
         .collect();
-    let positions: Vec<i64> = failed.iter().map(|failed| failed.event.position).collect();
+    let positions: Vec<Position> = failed.iter().map(|failed| failed.event.position).collect();
     let received: Vec<DateTime<Utc>> = failed.iter().map(|failed| failed.event.received_at).collect();
     let attempts: Vec<i32> = failed.iter().map(|failed| failed.attempts).collect();
     let retries: Vec<Option<DateTime<Utc>>> = failed.iter().map(|failed| failed.retry_at).collect();
@@ -161,7 +162,7 @@ pub(crate) async fn fail(
              tried_by = null",
         partition.number(),
         &entities as &[&str],
-        &positions,
+        &positions as &[Position],
         &received,
         &attempts,
         &retries as &[Option<DateTime<Utc>>],
@@ -192,11 +193,11 @@ pub(crate) async fn doubt(
         events.iter().partition(|event| seen.insert(&event.envelope.entity_id));
     add(transaction, partition, &first, Some(now)).await?;
     add(transaction, partition, &behind, None).await?;
-    let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
+    let positions: Vec<Position> = events.iter().map(|event| event.position).collect();
     sqlx::query!(
         "update rejoinder.parked_events set tried_by = $3, tried_with = null where partition = $1 and position = any($2)",
         partition.number(),
-        &positions,
+        &positions as &[Position],
         Uuid::nil()
     )
     .execute(transaction)
@@ -238,7 +239,7 @@ async fn add(
         return Ok(());
     }
     let entities: Vec<&str> = events.iter().map(|event| event.envelope.entity_id.as_str()).collect();
-    let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
+    let positions: Vec<Position> = events.iter().map(|event| event.position).collect();
     let times: Vec<DateTime<Utc>> = events.iter().map(|event| event.received_at).collect();
     sqlx::query!(
         "insert into rejoinder.parked_events (partition, entity_id, position, received_at, attempts, retry_at)
@@ -247,7 +248,7 @@ async fn add(
          on conflict do nothing",
         partition.number(),
         &entities as &[&str],
-        &positions,
+        &positions as &[Position],
         &times,
         retry_at
     )
@@ -280,13 +281,13 @@ pub(crate) async fn done(
         return Ok(Vec::new());
     }
     let entities: Vec<&str> = done.iter().map(|event| event.envelope.entity_id.as_str()).collect();
-    let positions: Vec<i64> = done.iter().map(|event| event.position).collect();
+    let positions: Vec<Position> = done.iter().map(|event| event.position).collect();
     sqlx::query!(
         "delete from rejoinder.parked_events p using unnest($2::text[], $3::bigint[]) d (entity_id, position)
          where p.partition = $1 and p.entity_id = d.entity_id and p.position = d.position",
         partition.number(),
         &entities as &[&str],
-        &positions
+        &positions as &[Position]
     )
     .execute(&mut *transaction)
     .await?;
@@ -335,7 +336,7 @@ pub(crate) async fn drop(pool: &PgPool, partition: Partition, gone: &Due, now: D
         "delete from rejoinder.parked_events where partition = $1 and entity_id = $2 and position = $3",
         partition.number(),
         gone.entity_id,
-        gone.position
+        gone.position.number()
     )
     .execute(&mut *transaction)
     .await?;
@@ -400,7 +401,7 @@ pub(crate) async fn probe(
 pub(super) struct Waiting {
     pub(super) partition: i16,
     pub(super) entity_id: String,
-    pub(super) position: i64,
+    pub(super) position: Position,
     pub(super) received_at: DateTime<Utc>,
 }
 
@@ -412,14 +413,14 @@ pub(super) async fn give_back(
 ) -> sqlx::Result<()> {
     let partitions: Vec<i16> = events.iter().map(|event| event.partition).collect();
     let entities: Vec<String> = events.iter().map(|event| event.entity_id.clone()).collect();
-    let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
+    let positions: Vec<Position> = events.iter().map(|event| event.position).collect();
     let received: Vec<DateTime<Utc>> = events.iter().map(|event| event.received_at).collect();
     sqlx::query!(
         "insert into rejoinder.parked_events (partition, entity_id, position, received_at, attempts, retry_at)
          select n.*, 0, $5 from unnest($1::smallint[], $2::text[], $3::bigint[], $4::timestamptz[]) n",
         &partitions,
         &entities,
-        &positions,
+        &positions as &[Position],
         &received,
         now
     )
@@ -429,10 +430,10 @@ pub(super) async fn give_back(
 }
 
 /// Erases what errors of these events tell of what was in them.
-pub(crate) async fn erase(connection: &mut PgConnection, positions: &[i64]) -> sqlx::Result<()> {
+pub(crate) async fn erase(connection: &mut PgConnection, positions: &[Position]) -> sqlx::Result<()> {
     sqlx::query!(
         "update rejoinder.parked_events set error = 'erased' where position = any($1) and error is not null",
-        positions
+        positions as &[Position]
     )
     .execute(connection)
     .await?;

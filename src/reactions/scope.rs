@@ -11,6 +11,7 @@ use serde_json::Map;
 
 use crate::event::envelope::Envelope;
 use crate::event::id::Id;
+use crate::event::position::Position;
 
 /// What the expressions of a rule see. A clone is cheap, and so is one with memory or other events: the payload is
 /// shared.
@@ -21,7 +22,7 @@ pub(crate) struct Scope(Vec<(&'static str, Value)>);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SeenEvent {
     /// In the log.
-    pub(crate) position: i64,
+    pub(crate) position: Position,
     /// When it was stored.
     pub(crate) received_at: DateTime<Utc>,
     /// Whether what comes of it is named by its position; so it was with those that say nothing of it.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Batch, Envelope, Failure, Fate, Heard, Join, Kind, Logged, Rule, Trigger, join};
 use crate::apply::applier::Halt;
-use crate::apply::fate::{HAS_ACTED, HAS_TIMED_OUT, OutcomeKind, RuleOutcome};
+use crate::apply::fate::{OutcomeKind, RuleOutcome, WhyNot};
 use crate::apply::join::State;
 use crate::apply::step::Act;
 use crate::event::event_type::EventType;
@@ -99,7 +99,7 @@ impl Batch<'_> {
             None => scope,
         };
         if !rule.when(&scope)? {
-            return Ok(RuleOutcome::none(rule, "its condition does not hold"));
+            return Ok(RuleOutcome::none(rule, WhyNot::Condition));
         }
         Ok(RuleOutcome::acted(rule, OutcomeKind::Event, rule.effects(&scope)?))
     }
@@ -118,12 +118,12 @@ impl Batch<'_> {
             return Err(Failure::NotLocked { rule });
         };
         match join.state {
-            State::Done => return Ok(RuleOutcome::none(rule, HAS_ACTED)),
-            State::TimedOut => return Ok(RuleOutcome::none(rule, HAS_TIMED_OUT)),
+            State::Done => return Ok(RuleOutcome::none(rule, WhyNot::HasActed)),
+            State::TimedOut => return Ok(RuleOutcome::none(rule, WhyNot::HasTimedOut)),
             State::Open => {}
         }
         if event.received_at > join.deadline {
-            return Ok(RuleOutcome::none(rule, "its time is over"));
+            return Ok(RuleOutcome::none(rule, WhyNot::TooLate));
         }
         let mut join = join.clone();
         join.is_changed = true;
@@ -131,7 +131,7 @@ impl Batch<'_> {
         join.seen.entry(event.envelope.event_type.to_string()).or_insert(seen);
         let missing = missing(waits_for, &join.seen);
         if waits_for.mode == JoinMode::All && !missing.is_empty() {
-            let outcome = RuleOutcome::none(rule, &format!("it waits for {}", missing.join(", ")));
+            let outcome = RuleOutcome::none(rule, WhyNot::Waits(missing));
             changed.push(join);
             return Ok(outcome);
         }

@@ -10,6 +10,7 @@ use super::super::database::{CONNECTIONS, Reached};
 use super::super::quiet::Quiet;
 use super::super::{out, table};
 use crate::config::DatabaseSettings;
+use crate::event::position::Position;
 use crate::log::dead::{self, DeadLetter};
 use crate::log::parked::{self, HeldRule};
 
@@ -144,10 +145,10 @@ impl Discard {
 
 impl Which {
     /// Where they stand; an event that has none is an error, before anything is done.
-    async fn positions(&self, database: &Reached) -> anyhow::Result<Vec<i64>> {
+    async fn positions(&self, database: &Reached) -> anyhow::Result<Vec<Position>> {
         let positions = async |event_id| {
             let letters = dead::list(database.pool(), event_id, MOST).await?;
-            Ok::<_, anyhow::Error>(letters.iter().map(|letter| letter.position).collect::<Vec<i64>>())
+            Ok::<_, anyhow::Error>(letters.iter().map(|letter| letter.position).collect::<Vec<Position>>())
         };
         if self.all {
             return positions(None).await;

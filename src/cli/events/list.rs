@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum as _};
 use super::super::database::{CONNECTIONS, Reached};
 use super::super::{out, table};
 use super::replay::time;
-use crate::apply::list::{Filter, Listed, State, list};
+use crate::apply::list::{Filter, Listed, Stage, list};
 use crate::config::DatabaseSettings;
 
 /// List events, the newest first: how far each has come, why it is not applied, and what it led to that was not sent
@@ -27,7 +27,7 @@ pub(super) struct List {
     event_type: Option<String>,
     /// Only those that have come so far
     #[arg(long)]
-    state: Option<State>,
+    state: Option<Stage>,
     /// Only those that came from then on: a date or a time, in UTC
     #[arg(long, value_name = "DATE|RFC 3339", value_parser = time)]
     since: Option<DateTime<Utc>>,
@@ -100,9 +100,9 @@ fn why(event: &Listed) -> Option<String> {
         None => String::new(),
     };
     match (&event.error, event.state) {
-        (Some(error), State::Quarantined) => Some(error.clone()),
+        (Some(error), Stage::Quarantined) => Some(error.clone()),
         (Some(error), _) => Some(format!("{tried}{next}: {error}")),
-        (None, State::Parked) => Some("waits behind another event of its entity".to_owned()),
+        (None, Stage::Parked) => Some("waits behind another event of its entity".to_owned()),
         (None, _) => None,
     }
 }

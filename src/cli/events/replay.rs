@@ -14,7 +14,7 @@ use super::super::actor::Actor;
 use super::super::database::{CONNECTIONS, Reached};
 use super::super::quiet::Quiet;
 use super::super::{out, program};
-use crate::apply::replay::{self, Difference, Place, Range, Step};
+use crate::apply::replay::{self, Difference, Place, Range, Reapplied};
 use crate::bot::Bot;
 use crate::config::{DatabaseSettings, EventSettings, NotificationSettings};
 use crate::events;
@@ -29,7 +29,7 @@ use crate::reactions::effects;
 /// also when there are some. Ctrl-C ends it in order: it prints where it stands, and --resume goes on there.
 #[derive(Args)]
 #[group(skip)]
-pub(super) struct Replay<B: Args> {
+pub(super) struct ReplayEvents<B: Args> {
     /// Events that were stored from then on: a date or a time, in UTC
     #[arg(long, value_name = "DATE|RFC 3339", value_parser = time)]
     from: DateTime<Utc>,
@@ -62,7 +62,7 @@ pub(super) struct Replay<B: Args> {
     bot: B,
 }
 
-impl<B: Args> Replay<B> {
+impl<B: Args> ReplayEvents<B> {
     /// Exit codes: 0 done, 130 interrupted.
     pub(super) async fn run(self, bot: impl FnOnce(&B) -> Bot) -> anyhow::Result<ExitCode> {
         let bot = bot(&self.bot);
@@ -175,7 +175,7 @@ impl Report {
         })
     }
 
-    fn add(&mut self, step: &Step) -> io::Result<()> {
+    fn add(&mut self, step: &Reapplied) -> io::Result<()> {
         for difference in &step.differences {
             if self.is_json {
                 let comma = if self.differences == 0 { "" } else { "," };

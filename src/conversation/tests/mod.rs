@@ -104,7 +104,7 @@ pub(super) async fn applied(pool: &PgPool, now: DateTime<Utc>, position: i64, ef
 /// An event at `position`.
 pub(super) fn logged(position: i64, now: DateTime<Utc>) -> Logged {
     Logged {
-        position,
+        position: position.into(),
         received_at: now,
         is_erased: false,
         is_named_by_position: false,

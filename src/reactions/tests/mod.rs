@@ -94,7 +94,7 @@ fn seen(payload: Value) -> SeenEvent {
         is_named_by_position: false,
         received_at: DateTime::UNIX_EPOCH,
         source: "test".to_owned(),
-        position: 1,
+        position: 1.into(),
         event_id: Id::stored("e-1".to_owned()),
         entity_id: Id::stored("10042".to_owned()),
         user_id: None,
