@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Agent, Call, Kind, json};
+use super::{Agent, AgentKind, Call, json};
 use crate::event::file::{self, FileError};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct IntentFile {
+struct CxIntent {
     display_name: String,
     #[serde(default)]
-    parameters: Vec<Parameter>,
+    parameters: Vec<FormParameter>,
 }
 
 #[derive(Deserialize)]
-struct Parameter {
+struct FormParameter {
     id: String,
 }
 
@@ -34,7 +34,7 @@ pub(super) fn read(dir: &Path) -> Result<Agent, FileError> {
     for file in below(&dir.join("intents"))? {
         // The phrases stand one directory further down.
         if !file.parent().is_some_and(|parent| parent.ends_with("trainingPhrases")) {
-            let intent: IntentFile = json(&file)?;
+            let intent: CxIntent = json(&file)?;
             let parameters = intent.parameters.into_iter().map(|parameter| parameter.id);
             intents.insert(intent.display_name, parameters.collect::<Vec<_>>());
         }
@@ -55,7 +55,7 @@ pub(super) fn read(dir: &Path) -> Result<Agent, FileError> {
     }
     Ok(Agent {
         dir: dir.to_owned(),
-        kind: Kind::Cx,
+        kind: AgentKind::Cx,
         calls,
         silent: Vec::new(),
         is_on: true,

@@ -4,34 +4,35 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{Agent, Call, Kind, json};
+use super::{Agent, AgentKind, Call, json};
 use crate::event::file::{self, FileError};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct IntentFile {
+struct EsIntent {
     name: String,
     #[serde(default)]
     webhook_used: bool,
     #[serde(default)]
     fallback_intent: bool,
     #[serde(default)]
-    responses: Vec<Response>,
+    responses: Vec<EsResponse>,
     #[serde(default)]
     events: Vec<Named>,
 }
 
 #[derive(Deserialize)]
-struct Response {
+struct EsResponse {
     #[serde(default)]
     action: String,
     #[serde(default)]
     parameters: Vec<Named>,
 }
 
+/// What is no more than a name.
 #[derive(Deserialize)]
-struct Named {
-    name: String,
+pub(super) struct Named {
+    pub(super) name: String,
 }
 
 pub(super) fn read(dir: &Path, is_on: bool) -> Result<Agent, FileError> {
@@ -40,7 +41,7 @@ pub(super) fn read(dir: &Path, is_on: bool) -> Result<Agent, FileError> {
         if file::file_name(&file).contains("_usersays_") {
             continue;
         }
-        let intent: IntentFile = json(&file)?;
+        let intent: EsIntent = json(&file)?;
         if !intent.webhook_used {
             silent.push((intent.name, file));
             continue;
@@ -60,7 +61,7 @@ pub(super) fn read(dir: &Path, is_on: bool) -> Result<Agent, FileError> {
     }
     Ok(Agent {
         dir: dir.to_owned(),
-        kind: Kind::Es,
+        kind: AgentKind::Es,
         calls,
         silent,
         is_on,

@@ -1,6 +1,6 @@
 //! Whether agents and the bot fit each other: every call of the webhook has a handler, every handler a call.
 
-use super::{Agent, Call, Kind};
+use super::{Agent, AgentKind, Call};
 use crate::bot::{By, Intent};
 use crate::event::file::FileError;
 use crate::nearest::{did_you_mean, nearest};
@@ -73,8 +73,8 @@ fn misnamed(call: &Call, handler: &Intent) -> Vec<FileError> {
 fn uncalled(handler: &Intent, agents: &[Agent]) -> Option<FileError> {
     let may_call = |agent: &&Agent| match handler.by {
         By::Intent | By::Event => true,
-        By::Tag => agent.kind == Kind::Cx,
-        By::Action => agent.kind == Kind::Es,
+        By::Tag => agent.kind == AgentKind::Cx,
+        By::Action => agent.kind == AgentKind::Es,
         By::Fallback => false,
     };
     let callers: Vec<&Agent> = agents.iter().filter(may_call).collect();

@@ -22,7 +22,7 @@ use crate::json::without_place;
 #[derive(Debug)]
 pub(crate) struct Agent {
     dir: PathBuf,
-    kind: Kind,
+    kind: AgentKind,
     /// The places from which the webhook is called.
     calls: Vec<Call>,
     /// The intents that answer by themselves, with their files (ES).
@@ -33,7 +33,7 @@ pub(crate) struct Agent {
 
 /// Which Dialogflow an agent is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum AgentKind {
     Es,
     Cx,
 }
@@ -83,11 +83,11 @@ impl Agent {
     pub(crate) fn read(dir: &Path) -> Result<Self, FileError> {
         let head = Head::read(dir)?;
         match head.kind(dir)? {
-            Kind::Es => {
+            AgentKind::Es => {
                 let is_on = head.webhook.is_some_and(|webhook| webhook.available);
                 es::read(dir, is_on)
             }
-            Kind::Cx => cx::read(dir),
+            AgentKind::Cx => cx::read(dir),
         }
     }
 
@@ -111,10 +111,10 @@ impl Head {
         }
     }
 
-    fn kind(&self, dir: &Path) -> Result<Kind, FileError> {
+    fn kind(&self, dir: &Path) -> Result<AgentKind, FileError> {
         match (&self.language, &self.default_language_code) {
-            (Some(_), None) => Ok(Kind::Es),
-            (None, Some(_)) => Ok(Kind::Cx),
+            (Some(_), None) => Ok(AgentKind::Es),
+            (None, Some(_)) => Ok(AgentKind::Cx),
             (Some(_), Some(_)) | (None, None) => Err(FileError::whole(
                 &dir.join("agent.json"),
                 "expected either a language (Dialogflow ES) or a defaultLanguageCode (CX)",

@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use url::Url;
 
 use super::Why;
-use super::token::{Key, Token};
+use super::token::{Token, TokenKey};
 use crate::clock::Clock;
 
 /// One fetch, from connecting to the last byte; it has to leave time for the turn.
@@ -59,7 +59,7 @@ struct Source {
 }
 
 struct KeySet {
-    keys: Vec<Key>,
+    keys: Vec<TokenKey>,
     fetched_at: i64,
     fresh_seconds: i64,
 }
@@ -206,7 +206,7 @@ impl KeySet {
         self.fitting(Some(kid)).next().is_some()
     }
 
-    fn fitting<'a>(&'a self, kid: Option<&'a str>) -> impl Iterator<Item = &'a Key> {
+    fn fitting<'a>(&'a self, kid: Option<&'a str>) -> impl Iterator<Item = &'a TokenKey> {
         self.keys
             .iter()
             .filter(move |key| kid.is_none() || key.kid.is_none() || key.kid.as_deref() == kid)
@@ -257,7 +257,7 @@ fn fresh_seconds(headers: &HeaderMap) -> i64 {
 }
 
 /// The keys of a set (RFC 7517) that can prove a token of ours; others are passed over.
-fn published_keys(body: &[u8]) -> anyhow::Result<Vec<Key>> {
+fn published_keys(body: &[u8]) -> anyhow::Result<Vec<TokenKey>> {
     #[derive(Deserialize)]
     struct Set {
         keys: Vec<serde_json::Value>,
@@ -268,14 +268,14 @@ fn published_keys(body: &[u8]) -> anyhow::Result<Vec<Key>> {
         .keys
         .into_iter()
         .filter_map(|key| serde_json::from_value::<Jwk>(key).ok());
-    let keys: Vec<Key> = jwks.filter_map(published_key).take(MAX_KEYS).collect();
+    let keys: Vec<TokenKey> = jwks.filter_map(published_key).take(MAX_KEYS).collect();
     if keys.is_empty() {
         bail!("none of the set's {total} keys is an RS256 or ES256 signing key");
     }
     Ok(keys)
 }
 
-fn published_key(jwk: Jwk) -> Option<Key> {
+fn published_key(jwk: Jwk) -> Option<TokenKey> {
     if !matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature)) {
         return None;
     }
@@ -296,7 +296,7 @@ fn published_key(jwk: Jwk) -> Option<Key> {
         return None;
     }
     let key = DecodingKey::from_jwk(&jwk).ok()?;
-    Some(Key {
+    Some(TokenKey {
         kid: jwk.common.key_id,
         algorithm,
         key,

@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 
 use super::jwks::Jwks;
 use super::secrets::{Kind, lines};
-use super::token::{Key, Token, short};
+use super::token::{Token, TokenKey, short};
 use super::{Caller, Why};
 use crate::clock::Clock;
 
@@ -18,7 +18,7 @@ const SKEW_SECONDS: i64 = 30;
 const MAX_LIFETIME_DAYS: i64 = 3_650;
 
 /// AUTH_JWT_KEY and AUTH_JWT_KEY_FILE.
-pub(crate) const JWT_KEY: Kind<Key> = Kind {
+pub(crate) const JWT_KEY: Kind<TokenKey> = Kind {
     setting: Cow::Borrowed("AUTH_JWT_KEY"),
     file_setting: Cow::Borrowed("AUTH_JWT_KEY_FILE"),
     expected: "HS256 secrets, best of 32 bytes or more, one a line, or PEM public keys (RSA of 2048 bits or more, P-256)",
@@ -55,7 +55,7 @@ impl JwtCheck {
     /// Admits a token that is proven by a published key or one of `set_keys`.
     ///
     /// The claims are looked at first: they are cheap, and a token of another issuer should not have keys fetched.
-    pub(crate) async fn check(&self, token: &Token<'_>, set_keys: &[Key]) -> Result<Caller, Why> {
+    pub(crate) async fn check(&self, token: &Token<'_>, set_keys: &[TokenKey]) -> Result<Caller, Why> {
         let claims = &token.claims;
         if !self.issuers.is_empty() && !claims.iss.as_ref().is_some_and(|issuer| self.issuers.contains(issuer)) {
             return Err(Why::Issuer(claims.iss.as_deref().map(short)));
@@ -78,7 +78,7 @@ impl JwtCheck {
     }
 }
 
-fn keys(text: &str) -> Result<Vec<Key>, String> {
+fn keys(text: &str) -> Result<Vec<TokenKey>, String> {
     // An environment file cannot hold line breaks, so PEM is often written with `\n` in it.
     let text = if text.contains("-----BEGIN ") {
         text.replace("\\n", "\n")
@@ -110,7 +110,7 @@ fn keys(text: &str) -> Result<Vec<Key>, String> {
     }
 }
 
-fn shared_secret(line: &str) -> Result<Key, &'static str> {
+fn shared_secret(line: &str) -> Result<TokenKey, &'static str> {
     // A public key taken for a secret would let everybody who knows the public key in.
     if line.contains("-----") || line.starts_with("MII") || line.starts_with("MFk") {
         return Err("looks like a part of a PEM key, not like an HS256 secret");
@@ -118,14 +118,14 @@ fn shared_secret(line: &str) -> Result<Key, &'static str> {
     if line.starts_with(['{', '[']) {
         return Err("looks like JSON, not like an HS256 secret; a JWK goes behind AUTH_JWT_JWKS_URL");
     }
-    Ok(Key {
+    Ok(TokenKey {
         kid: None,
         algorithm: Algorithm::HS256,
         key: DecodingKey::from_secret(line.as_bytes()),
     })
 }
 
-fn public_key(pem: &str) -> Result<Key, &'static str> {
+fn public_key(pem: &str) -> Result<TokenKey, &'static str> {
     if pem.contains("PRIVATE KEY-----") {
         return Err("is a private key, which only the issuer should have");
     }
@@ -134,7 +134,7 @@ fn public_key(pem: &str) -> Result<Key, &'static str> {
     }
     if let Ok(key) = DecodingKey::from_rsa_pem(pem.as_bytes()) {
         return match rsa_bits(&key) {
-            Some(2048..=8192) => Ok(Key {
+            Some(2048..=8192) => Ok(TokenKey {
                 kid: None,
                 algorithm: Algorithm::RS256,
                 key,
@@ -145,7 +145,7 @@ fn public_key(pem: &str) -> Result<Key, &'static str> {
     }
     match DecodingKey::from_ec_pem(pem.as_bytes()) {
         // A point of P-256 is written as 0x04 and two coordinates of 32 bytes.
-        Ok(key) if key.try_get_as_bytes().is_ok_and(|point| point.len() == 65) => Ok(Key {
+        Ok(key) if key.try_get_as_bytes().is_ok_and(|point| point.len() == 65) => Ok(TokenKey {
             kid: None,
             algorithm: Algorithm::ES256,
             key,

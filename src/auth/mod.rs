@@ -142,8 +142,8 @@ pub(crate) enum Why {
 struct Secrets {
     basic: Live<opaque::Fingerprint>,
     bearer: Live<opaque::Fingerprint>,
-    jwt_keys: Live<token::Key>,
-    hmac: Live<signature::Key>,
+    jwt_keys: Live<token::TokenKey>,
+    hmac: Live<signature::HmacKey>,
 }
 
 impl Auth {

@@ -51,10 +51,10 @@ pub fn sign(secret: &[u8], timestamp: i64, body: &[u8]) -> String {
     format!("v1={}", hex::encode(mac))
 }
 
-pub(super) type Key = Hmac<Sha256>;
+pub(super) type HmacKey = Hmac<Sha256>;
 
 /// AUTH_HMAC_SECRET and AUTH_HMAC_SECRET_FILE.
-pub(super) const HMAC_SECRET: Kind<Key> = Kind {
+pub(super) const HMAC_SECRET: Kind<HmacKey> = Kind {
     setting: Cow::Borrowed("AUTH_HMAC_SECRET"),
     file_setting: Cow::Borrowed("AUTH_HMAC_SECRET_FILE"),
     expected: "secrets, best of 32 bytes or more, one a line",
@@ -94,7 +94,7 @@ impl SignatureCheck {
     }
 
     /// Admits a request that is signed with one of `keys`, in the window, for the first time.
-    pub(super) async fn check(&self, keys: &[Key], headers: &HeaderMap, body: &[u8]) -> Result<(), Why> {
+    pub(super) async fn check(&self, keys: &[HmacKey], headers: &HeaderMap, body: &[u8]) -> Result<(), Why> {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let timestamp = text(TIMESTAMP_HEADER).unwrap_or_default();
         if timestamp.is_empty() || !timestamp.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -122,7 +122,7 @@ impl SignatureCheck {
 }
 
 /// Whether the request is signed with one of `keys`, whenever that was.
-pub(super) fn proves(keys: &[Key], headers: &HeaderMap, body: &[u8]) -> bool {
+pub(super) fn proves(keys: &[HmacKey], headers: &HeaderMap, body: &[u8]) -> bool {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let timestamp = text(TIMESTAMP_HEADER).unwrap_or_default();
     let signatures = signatures(text(SIGNATURE_HEADER).unwrap_or_default());
@@ -148,7 +148,7 @@ fn signatures(header: &str) -> Vec<[u8; 32]> {
         .collect()
 }
 
-fn mac(key: &Key, timestamp: &[u8], body: &[u8]) -> [u8; 32] {
+fn mac(key: &HmacKey, timestamp: &[u8], body: &[u8]) -> [u8; 32] {
     key.clone()
         .chain_update(timestamp)
         .chain_update(b".")
@@ -159,6 +159,6 @@ fn mac(key: &Key, timestamp: &[u8], body: &[u8]) -> [u8; 32] {
 }
 
 #[expect(clippy::expect_used, reason = "an HMAC takes a key of any length")]
-fn keyed(secret: &[u8]) -> Key {
-    Key::new_from_slice(secret).expect("a key of any length")
+fn keyed(secret: &[u8]) -> HmacKey {
+    HmacKey::new_from_slice(secret).expect("a key of any length")
 }

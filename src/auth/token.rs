@@ -18,7 +18,7 @@ const MAX_KID_BYTES: usize = 256;
 /// A token chooses its algorithm, and only keys of that algorithm are tried: no token can have a public key taken for
 /// an HS256 secret.
 #[derive(Clone)]
-pub(crate) struct Key {
+pub(crate) struct TokenKey {
     pub(crate) kid: Option<String>,
     pub(crate) algorithm: Algorithm,
     pub(crate) key: DecodingKey,
@@ -104,7 +104,7 @@ impl<'a> Token<'a> {
     }
 
     /// Proves the token with one of `keys`.
-    pub(crate) fn verify<'k>(&self, keys: impl IntoIterator<Item = &'k Key>) -> Result<(), Why> {
+    pub(crate) fn verify<'k>(&self, keys: impl IntoIterator<Item = &'k TokenKey>) -> Result<(), Why> {
         let (message, signature) = self.text.rsplit_once('.').ok_or(Why::Signature)?;
         let mut fitting = keys
             .into_iter()
@@ -116,7 +116,7 @@ impl<'a> Token<'a> {
                 kid: self.kid.as_deref().map(short),
             });
         }
-        let proven = |key: &Key| crypto::verify(signature, message.as_bytes(), &key.key, self.algorithm);
+        let proven = |key: &TokenKey| crypto::verify(signature, message.as_bytes(), &key.key, self.algorithm);
         match fitting.any(|key| matches!(proven(key), Ok(true))) {
             true => Ok(()),
             false => Err(Why::Signature),

@@ -34,7 +34,7 @@ use crate::config::{self, Settings};
 
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true)]
-struct Line<B: Args> {
+struct CommandLine<B: Args> {
     #[command(subcommand)]
     command: Option<Command<B>>,
     #[command(flatten)]
@@ -48,7 +48,7 @@ enum Command<B: Args> {
     /// Print the table of intents
     Routes(routes::Routes<B>),
     Chat(chat::Chat),
-    Replay(replay::Replay),
+    Replay(replay::ReplayTurns),
     Record(record::Record),
     Agent(agent::Agent<B>),
     Events(Box<events::Events<B>>),
@@ -66,8 +66,8 @@ enum Command<B: Args> {
 /// whole `main`.
 pub fn run<B: Args>(program: Program, bot: impl FnOnce(&B) -> Bot) -> ExitCode {
     program.begin();
-    let command = program.speak(Line::<B>::command());
-    let line = config::read::<Line<B>>(command.clone());
+    let command = program.speak(CommandLine::<B>::command());
+    let line = config::read::<CommandLine<B>>(command.clone());
     let done = match line.command {
         None => serve::serve(line.serve, bot),
         Some(Command::Serve(settings)) => serve::serve(*settings, bot),

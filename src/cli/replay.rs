@@ -24,7 +24,7 @@ use crate::upstream;
 /// the URL, or a turn gets no answer.
 #[derive(Args)]
 #[group(skip)]
-pub(super) struct Replay {
+pub(super) struct ReplayTurns {
     /// Files, and directories whose *.json files are all played, in the order of their names
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
@@ -44,7 +44,7 @@ pub(super) struct Replay {
     headers: Vec<String>,
 }
 
-impl Replay {
+impl ReplayTurns {
     pub(super) fn run(self) -> ExitCode {
         match self.played() {
             Ok(report) if report.errors() > 0 => ExitCode::from(2),

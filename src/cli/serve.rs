@@ -31,7 +31,7 @@ const DATABASE_RETRY: Duration = Duration::from_millis(500);
 /// Serves until SIGINT or SIGTERM.
 pub(super) fn serve<B: Args>(settings: Settings<B>, bot: impl FnOnce(&B) -> Bot) -> anyhow::Result<ExitCode> {
     telemetry::start(&settings.log)?;
-    Environment::read::<super::Line<B>>().log();
+    Environment::read::<super::CommandLine<B>>().log();
     let bot = bot(&settings.bot);
     settings.turns.check()?;
     let is_open = service::check(&bot, &settings.server, &settings.auth, &settings.events)?;

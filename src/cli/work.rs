@@ -61,7 +61,7 @@ pub(super) struct Work<B: Args> {
 impl<B: Args> Work<B> {
     pub(super) fn run(self, bot: impl FnOnce(&B) -> Bot) -> anyhow::Result<ExitCode> {
         telemetry::start(&self.log)?;
-        Environment::read::<super::Line<B>>().log();
+        Environment::read::<super::CommandLine<B>>().log();
         let bot = bot(&self.bot);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()

@@ -8,7 +8,7 @@ use subtle::Choice;
 
 use crate::auth::jwt::JWT_KEY;
 use crate::auth::secrets::{Kind, LEAST_BYTES, Live, line_lengths, lines};
-use crate::auth::token::Key;
+use crate::auth::token::TokenKey;
 use crate::auth::{AuthConfigError, Exposure};
 
 /// A secret in the form in which its scheme uses it.
@@ -19,7 +19,7 @@ pub(super) enum Secret {
     /// The sender's Ed25519 key.
     PublicKey(Box<[u8]>),
     /// A key of an issuer of JWTs.
-    Jwt(Key),
+    Jwt(TokenKey),
 }
 
 /// How the lines of secrets are read.

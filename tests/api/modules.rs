@@ -19,6 +19,8 @@ struct Names {
     used: BTreeSet<Module>,
     /// What it gives on under a name of its own.
     given_on: BTreeMap<String, Module>,
+    /// The types and traits that it has.
+    types: Vec<String>,
 }
 
 impl Names {
@@ -27,7 +29,9 @@ impl Names {
             module,
             ..Self::default()
         };
-        names.visit_file(&syn::parse_file(text).unwrap());
+        let file = syn::parse_file(text).unwrap();
+        names.visit_file(&file);
+        names.types = file.items.iter().filter_map(type_name).collect();
         names
     }
 
@@ -74,6 +78,21 @@ impl Names {
             self.used.insert(path);
         }
     }
+}
+
+fn type_name(item: &Item) -> Option<String> {
+    let name = if let Item::Struct(item) = item {
+        &item.ident
+    } else if let Item::Enum(item) = item {
+        &item.ident
+    } else if let Item::Trait(item) = item {
+        &item.ident
+    } else if let Item::Type(item) = item {
+        &item.ident
+    } else {
+        return None;
+    };
+    Some(name.to_string())
 }
 
 fn is_of_tests(attributes: &[Attribute]) -> bool {
@@ -239,4 +258,18 @@ fn no_room_holds_more_than_a_seventh_of_the_lines() {
     for (room, lines) in lines {
         assert!(lines * 7 <= all, "{room} has {lines} of {all} lines");
     }
+}
+
+#[test]
+fn no_type_has_the_name_of_another_in_its_room() {
+    let mut homes: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    for (module, (names, _)) in files() {
+        let Some(room) = module.first() else { continue };
+        for name in names.types {
+            homes.entry((room.clone(), name)).or_default().push(module.join("::"));
+        }
+    }
+    assert!(homes.len() > 500);
+    homes.retain(|_, modules| modules.len() > 1);
+    assert!(homes.is_empty(), "{homes:#?}");
 }

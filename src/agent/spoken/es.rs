@@ -10,13 +10,14 @@ use super::likeness::Part;
 use super::value::Kind;
 use super::words::words;
 use super::{Intent, Parameter, Unsaid};
+use crate::agent::es::Named;
 use crate::agent::json;
 use crate::event::file::{self, FileError};
 use crate::lang::Lang;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct IntentFile {
+struct SpokenIntent {
     name: String,
     #[serde(default)]
     contexts: Vec<String>,
@@ -27,17 +28,12 @@ struct IntentFile {
     #[serde(default)]
     events: Vec<Named>,
     #[serde(default)]
-    responses: Vec<Response>,
-}
-
-#[derive(Deserialize)]
-struct Named {
-    name: String,
+    responses: Vec<SpokenResponse>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Response {
+struct SpokenResponse {
     #[serde(default)]
     action: Option<String>,
     #[serde(default)]
@@ -132,7 +128,7 @@ pub(super) fn intents(dir: &Path, lang: &Lang) -> Result<Vec<Intent>, FileError>
         if file::file_name(&path).contains("_usersays_") {
             continue;
         }
-        let file: IntentFile = json(&path)?;
+        let file: SpokenIntent = json(&path)?;
         let phrases: Vec<Phrase> = beside(&path, "usersays", lang)?;
         let response = file.responses.into_iter().next();
         let own_text = response.iter().flat_map(|response| &response.messages);

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use self::likeness::{Part, Sentence, Weights};
 use self::reader::Reader;
 use self::value::Kind;
-use super::{Head, Kind as Platform};
+use super::{AgentKind, Head};
 use crate::event::file::FileError;
 use crate::lang::Lang;
 use crate::platform::dialogflow::{Taken, Talk};
@@ -110,7 +110,7 @@ impl Spoken {
     pub(crate) fn read(dir: &Path, language: &str) -> Result<Self, FileError> {
         let head = Head::read(dir)?;
         let file = dir.join("agent.json");
-        if head.kind(dir)? == Platform::Cx {
+        if head.kind(dir)? == AgentKind::Cx {
             return Err(FileError::whole(
                 &file,
                 "found an agent of Dialogflow CX, expected one of ES: what CX understands hangs on its pages",

@@ -17,7 +17,7 @@ use crate::bot::Bot;
 /// under nearly the same name, is told of, too. The exit code is 0 when all fits, else 1; 2 when a file cannot be read.
 #[derive(Args)]
 #[group(skip)]
-pub(super) struct Check<B: Args> {
+pub(super) struct CheckAgents<B: Args> {
     /// Directories, into each of which an agent's export is unpacked (Dialogflow ES, or CX as a JSON package)
     #[arg(required = true, value_name = "DIR")]
     dirs: Vec<PathBuf>,
@@ -30,7 +30,7 @@ pub(super) struct Check<B: Args> {
     bot: B,
 }
 
-impl<B: Args> Check<B> {
+impl<B: Args> CheckAgents<B> {
     pub(super) fn run(self, bot: impl FnOnce(&B) -> Bot) -> anyhow::Result<ExitCode> {
         let bot = bot(&self.bot);
         bot.check()?;

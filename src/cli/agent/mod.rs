@@ -15,12 +15,12 @@ use crate::bot::Bot;
 #[group(skip)]
 pub(super) struct Agent<B: Args> {
     #[command(subcommand)]
-    command: Command<B>,
+    command: AgentCommand<B>,
 }
 
 #[derive(Subcommand)]
-enum Command<B: Args> {
-    Check(check::Check<B>),
+enum AgentCommand<B: Args> {
+    Check(check::CheckAgents<B>),
     Pack(pack::Pack),
 }
 
@@ -28,8 +28,8 @@ impl<B: Args> Agent<B> {
     /// Exit codes: 0 done, 1 something does not fit, 2 it could not be tried.
     pub(super) fn run(self, bot: impl FnOnce(&B) -> Bot) -> ExitCode {
         let done = match self.command {
-            Command::Check(check) => check.run(bot),
-            Command::Pack(pack) => pack.run(),
+            AgentCommand::Check(check) => check.run(bot),
+            AgentCommand::Pack(pack) => pack.run(),
         };
         done.unwrap_or_else(|error| failed(&error, ExitCode::from(2)))
     }

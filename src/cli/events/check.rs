@@ -22,7 +22,7 @@ use crate::source::{Sources, Surroundings};
 /// are made from the older schema. The exit code is 0 when there is no error, else 1.
 #[derive(Args)]
 #[group(skip)]
-pub(super) struct Check<B: Args> {
+pub(super) struct CheckFiles<B: Args> {
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -39,7 +39,7 @@ pub(super) struct Check<B: Args> {
     bot: B,
 }
 
-impl<B: Args> Check<B> {
+impl<B: Args> CheckFiles<B> {
     pub(super) async fn run(self, bot: impl FnOnce(&B) -> Bot) -> anyhow::Result<ExitCode> {
         let bot = bot(&self.bot);
         let dir = &self.events.events_dir;

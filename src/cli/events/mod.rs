@@ -23,11 +23,11 @@ use crate::event::file::FileError;
 #[group(skip)]
 pub(super) struct Events<B: Args> {
     #[command(subcommand)]
-    command: Command<B>,
+    command: EventsCommand<B>,
 }
 
 #[derive(Subcommand)]
-enum Command<B: Args> {
+enum EventsCommand<B: Args> {
     Send(send::Send),
     List(list::List),
     Explain(explain::Explain),
@@ -36,9 +36,9 @@ enum Command<B: Args> {
     Discard(dead::Discard),
     Quarantine(quarantine::Quarantine),
     Release(quarantine::Release<B>),
-    Replay(Box<replay::Replay<B>>),
+    Replay(Box<replay::ReplayEvents<B>>),
     Audit(audit::Audit),
-    Check(check::Check<B>),
+    Check(check::CheckFiles<B>),
     Source(source::Source),
 }
 
@@ -55,18 +55,18 @@ impl<B: Args> Events<B> {
         };
         let done = runtime.block_on(async {
             match self.command {
-                Command::Send(send) => send.run().await,
-                Command::List(list) => list.run().await,
-                Command::Explain(explain) => explain.run().await,
-                Command::Dead(dead) => dead.run().await,
-                Command::Redrive(redrive) => redrive.run().await,
-                Command::Discard(discard) => discard.run().await,
-                Command::Quarantine(quarantine) => quarantine.run().await,
-                Command::Release(release) => release.run(bot).await,
-                Command::Replay(replay) => replay.run(bot).await,
-                Command::Audit(audit) => audit.run().await,
-                Command::Check(check) => check.run(bot).await,
-                Command::Source(source) => source.print(),
+                EventsCommand::Send(send) => send.run().await,
+                EventsCommand::List(list) => list.run().await,
+                EventsCommand::Explain(explain) => explain.run().await,
+                EventsCommand::Dead(dead) => dead.run().await,
+                EventsCommand::Redrive(redrive) => redrive.run().await,
+                EventsCommand::Discard(discard) => discard.run().await,
+                EventsCommand::Quarantine(quarantine) => quarantine.run().await,
+                EventsCommand::Release(release) => release.run(bot).await,
+                EventsCommand::Replay(replay) => replay.run(bot).await,
+                EventsCommand::Audit(audit) => audit.run().await,
+                EventsCommand::Check(check) => check.run(bot).await,
+                EventsCommand::Source(source) => source.print(),
             }
         });
         done.unwrap_or_else(|error| failed(&error, ExitCode::from(2)))

@@ -174,7 +174,7 @@ fn state_name(state: String) -> String {
 /// A WebhookResponse.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Response<'a> {
+struct CxResponse<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     fulfillment_response: Option<FulfillmentResponse>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -189,7 +189,7 @@ struct Response<'a> {
     target_flow: Option<String>,
 }
 
-impl Response<'_> {
+impl CxResponse<'_> {
     fn messages(&mut self) -> &mut Vec<Value> {
         &mut self
             .fulfillment_response
@@ -233,7 +233,7 @@ pub(super) fn encode(turn: &Turn, answer: &Answer) -> Bytes {
 }
 
 /// Gives up the least of the reply that is still in it; the text, a hand-off and the target come last.
-fn shorten(turn: &Turn, response: &mut Response<'_>, cut: limit::Cut) {
+fn shorten(turn: &Turn, response: &mut CxResponse<'_>, cut: limit::Cut) {
     match cut {
         limit::Cut::Nothing | limit::Cut::Entities => {}
         limit::Cut::Payload => response.payload = None,
@@ -272,7 +272,7 @@ fn text_only(text: &str) -> FulfillmentResponse {
     }
 }
 
-fn say<'a>(turn: &Turn, reply: &'a Reply) -> Response<'a> {
+fn say<'a>(turn: &Turn, reply: &'a Reply) -> CxResponse<'a> {
     let lang = Lang::new(turn.language.as_str());
     unsaid::parts(turn, reply);
     let response_type = reply.response_type.filter(|_| turn.takes_response_type);
@@ -312,7 +312,7 @@ fn say<'a>(turn: &Turn, reply: &'a Reply) -> Response<'a> {
         messages.push(json!({"text": {"text": [super::last_words(turn, reply)]}}));
     }
     let (target_page, target_flow) = page_or_flow(target);
-    Response {
+    CxResponse {
         fulfillment_response: (!messages.is_empty()).then_some(FulfillmentResponse {
             messages,
             merge_behavior: match reply.merge {
@@ -329,7 +329,7 @@ fn say<'a>(turn: &Turn, reply: &'a Reply) -> Response<'a> {
 }
 
 /// CX takes no event from a webhook: the conversation goes to the page that the handler names for it.
-fn follow<'a>(turn: &Turn, follow_up: &FollowUp) -> Response<'a> {
+fn follow<'a>(turn: &Turn, follow_up: &FollowUp) -> CxResponse<'a> {
     let target = follow_up.target.as_ref().and_then(checked);
     let is_lost = target.is_none();
     let (target_page, target_flow) = page_or_flow(target);
@@ -339,12 +339,12 @@ fn follow<'a>(turn: &Turn, follow_up: &FollowUp) -> Response<'a> {
             "the follow-up event (in CX it needs a page or flow: FollowUp::or_go_to)",
         );
     }
-    Response {
+    CxResponse {
         fulfillment_response: is_lost.then(|| text_only(&super::instead_of_silence(turn))),
         session_info: session_info(turn, &follow_up.parameters, &follow_up.contexts),
         target_page,
         target_flow,
-        ..Response::default()
+        ..CxResponse::default()
     }
 }
 

@@ -158,7 +158,7 @@ pub(super) fn sentiment(mut analysis: Fields) -> Result<Sentiment, NotATurn> {
 /// A WebhookResponse; both ES versions, `endInteraction` and `liveAgentHandoff` only in v2beta1.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Response<'a> {
+struct EsResponse<'a> {
     #[serde(skip_serializing_if = "String::is_empty")]
     fulfillment_text: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -179,7 +179,7 @@ struct Response<'a> {
     end_interaction: bool,
 }
 
-impl Response<'_> {
+impl EsResponse<'_> {
     fn is_silent(&self) -> bool {
         self.fulfillment_text.is_empty()
             && self.fulfillment_messages.is_empty()
@@ -242,7 +242,7 @@ pub(super) fn encode(turn: &Turn, answer: &Answer) -> Bytes {
 }
 
 /// Gives up the least of the reply that is still in it; the text comes last.
-fn shorten(turn: &Turn, response: &mut Response<'_>, cut: limit::Cut) {
+fn shorten(turn: &Turn, response: &mut EsResponse<'_>, cut: limit::Cut) {
     match cut {
         limit::Cut::Nothing => {}
         limit::Cut::Payload => response.payload = None,
@@ -265,8 +265,8 @@ fn shorten(turn: &Turn, response: &mut Response<'_>, cut: limit::Cut) {
     }
 }
 
-fn follow<'a>(turn: &'a Turn, follow_up: &'a FollowUp) -> Response<'a> {
-    Response {
+fn follow<'a>(turn: &'a Turn, follow_up: &'a FollowUp) -> EsResponse<'a> {
+    EsResponse {
         followup_event_input: Some(EventInput {
             name: &follow_up.event,
             parameters: &follow_up.parameters,
@@ -276,11 +276,11 @@ fn follow<'a>(turn: &'a Turn, follow_up: &'a FollowUp) -> Response<'a> {
             },
         }),
         output_contexts: contexts(turn, &follow_up.contexts),
-        ..Response::default()
+        ..EsResponse::default()
     }
 }
 
-fn say<'a>(turn: &'a Turn, reply: &'a Reply) -> Response<'a> {
+fn say<'a>(turn: &'a Turn, reply: &'a Reply) -> EsResponse<'a> {
     let beta = turn.api == Api::EsV2beta1;
     let lang = Lang::new(turn.language.as_str());
     unsaid::parts(turn, reply);
@@ -300,7 +300,7 @@ fn say<'a>(turn: &'a Turn, reply: &'a Reply) -> Response<'a> {
             messages.push(Written::Rich(json!({"text": {"text": [text]}})));
         }
     }
-    Response {
+    EsResponse {
         fulfillment_text: text,
         fulfillment_messages: messages,
         source: reply.source.as_deref().unwrap_or_default(),
