@@ -12,6 +12,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 use serde_json::Value;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
@@ -284,6 +287,25 @@ fn data_dir() -> PathBuf {
     std::env::temp_dir().join(format!("rejoinder-test-data-{}", std::process::id()))
 }
 
+/// How a process's own directory begins, before its number.
+const OWN: &str = "rejoinder-test-";
+
+/// Removes what processes have left behind that were killed.
+fn sweep() {
+    let entries = std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let Some(id) = name.to_str().and_then(|name| name.strip_prefix(OWN)?.parse().ok()) else {
+            continue;
+        };
+        if kill(Pid::from_raw(id), None) == Err(Errno::ESRCH)
+            && let Err(error) = std::fs::remove_dir_all(entry.path())
+        {
+            tracing::info!(%error, path = %entry.path().display(), "left behind by a test, and not removed");
+        }
+    }
+}
+
 /// The process's PostgreSQL, in a directory beside the test's binary, emptied of what the last run left.
 fn postgres() -> &'static Embedded {
     static POSTGRES: OnceLock<Embedded> = OnceLock::new();
@@ -293,9 +315,10 @@ fn postgres() -> &'static Embedded {
         // Without the hash that cargo appends.
         let name = name.rsplit_once('-').map_or(name, |(name, _)| name);
         let beside = binary.ancestors().nth(2).map_or_else(std::env::temp_dir, PathBuf::from);
+        sweep();
         fresh(&beside.join("postgres").join(name))
             // Another process runs the same binary's tests: a directory of our own.
-            .or_else(|_| fresh(&std::env::temp_dir().join(format!("rejoinder-test-{}", std::process::id()))))
+            .or_else(|_| fresh(&std::env::temp_dir().join(format!("{OWN}{}", std::process::id()))))
             .unwrap_or_else(|error| panic!("no private PostgreSQL: {error}"))
     })
 }
