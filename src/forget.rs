@@ -54,7 +54,8 @@ struct Erasure<'a> {
 /// In how many steps a user is forgotten.
 pub(crate) const STEPS: usize = 8;
 
-/// Erases what is kept of `user_id`, and says after each of [`STEPS`] how far it is; `actor` is who wants it. A session that has nobody is forgotten by its full name.
+/// Erases what is kept of `user_id`, and says after each of [`STEPS`] how far it is; `actor` is who wants it. A session that
+/// has nobody is forgotten by its full name.
 /// What stays is that events came and messages went out, without what was in them, and an entry in the audit trail with
 /// the counts.
 ///

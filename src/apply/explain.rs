@@ -180,7 +180,7 @@ async fn story(pool: &PgPool, event: Told) -> sqlx::Result<Story> {
     let state = match (&parked, &dead) {
         (Some(_), _) => Progress::Parked,
         (None, Some(_)) => Progress::Dead,
-        (None, None) if cursor.is_none_or(|cursor| Position::numbered(cursor) < position) => Progress::Waiting,
+        (None, None) if cursor.is_none_or(|cursor| Position::from(cursor) < position) => Progress::Waiting,
         (None, None) if outcomes.is_empty() => Progress::Unheard,
         (None, None) => Progress::Applied,
     };

@@ -155,10 +155,10 @@ impl FromStr for Place {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let read = |(partition, position): (&str, &str)| {
             let partition = partition.parse().ok().and_then(Partition::numbered)?;
-            let position = position.parse().ok().filter(|position| *position >= 0)?;
+            let position = position.parse::<i64>().ok().filter(|position| *position >= 0)?;
             Some(Self {
                 partition,
-                position: Position::numbered(position),
+                position: Position::from(position),
             })
         };
         let place = text.split_once('/').and_then(read);

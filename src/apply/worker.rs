@@ -30,8 +30,8 @@ const COALESCE: Duration = Duration::from_millis(5);
 /// How often the database is asked whether a wake-up was missed, or something is due.
 const POLL: Duration = Duration::from_secs(1);
 
-/// How many batches of parked events are applied before one of new events: what they emit is new, too, and so are the events
-/// of all other partitions, which would be served in turn with each of them.
+/// How many batches of parked events are applied before one of new events. Partitions take turns, and what parked events
+/// emit is new: one for one, each batch of them would wait for a batch of every other partition.
 const RETRIES: u32 = 4;
 
 /// How long to wait after the database failed.

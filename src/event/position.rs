@@ -15,11 +15,6 @@ impl Position {
     /// Behind all.
     pub(crate) const LAST: Self = Self(i64::MAX);
 
-    /// The one of this number, as tables have it.
-    pub(crate) fn numbered(number: i64) -> Self {
-        Self(number)
-    }
-
     /// Those of these numbers.
     pub(crate) fn all(numbers: Vec<i64>) -> Vec<Self> {
         numbers.into_iter().map(Self).collect()

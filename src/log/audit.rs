@@ -89,7 +89,7 @@ pub(crate) async fn list(
         at: row.at,
         actor: row.actor,
         action: row.action,
-        position: row.position.map(Position::numbered),
+        position: row.position.map(Position::from),
         detail: row.detail,
     });
     Ok(entries.collect())

@@ -112,9 +112,7 @@ impl Batch<'_> {
             }
             Some(failure) => {
                 warn!(rule = join.rule, error = %failure, "time-out has failed");
-                if !Attempts::OF_AN_EVENT.are_over(join.attempts) {
-                    join.deadline = self.now + Attempts::wait_after(join.attempts);
-                } else {
+                if Attempts::OF_AN_EVENT.are_over(join.attempts) {
                     join.state = State::TimedOut;
                     let entry = Entry {
                         actor: "rejoinder",
@@ -123,6 +121,8 @@ impl Batch<'_> {
                         detail: &format!("time-out of rule {}: {failure}", join.rule),
                     };
                     audit::write(self.step.connection()?, &entry, self.now).await?;
+                } else {
+                    join.deadline = self.now + Attempts::wait_after(join.attempts);
                 }
             }
         }
