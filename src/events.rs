@@ -19,6 +19,7 @@ use crate::config::{EventSettings, NotificationSettings};
 use crate::conversation::{Conversation, Sender};
 use crate::event::file::FileError;
 use crate::event::metrics::EventMetrics;
+use crate::event::partition::SharedPartitions;
 use crate::handler::reaction::Actions;
 use crate::intake::ingest::Ingest;
 use crate::intake::overload::Backlog;
@@ -159,6 +160,7 @@ impl Events {
             dead_letters: DeadLetters::default(),
             faults: Faults::new(parts.metrics.clone()),
             wake: wake.clone(),
+            due: SharedPartitions::default(),
             conversation: parts.conversation,
             notifications: parts.notifications,
             metrics: parts.metrics,
@@ -214,6 +216,7 @@ pub(crate) fn applier(
         dead_letters: DeadLetters::default(),
         faults: Faults::new(metrics.events().clone()),
         wake: Wake::default(),
+        due: SharedPartitions::default(),
         conversation: Conversation::new(database.clone(), clock, metrics.clone()),
         notifications,
         metrics: metrics.events().clone(),

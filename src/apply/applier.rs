@@ -12,7 +12,7 @@ use crate::config::NotificationSettings;
 use crate::conversation::Conversation;
 use crate::event::envelope::Envelope;
 use crate::event::metrics::EventMetrics;
-use crate::event::partition::Partition;
+use crate::event::partition::{Partition, SharedPartitions};
 use crate::event::position::Position;
 use crate::handler::reaction::Actions;
 use crate::log::cursor::Cursor;
@@ -33,6 +33,8 @@ pub(crate) struct Applier {
     pub(crate) dead_letters: DeadLetters,
     pub(crate) faults: Faults,
     pub(crate) wake: Wake,
+    /// Partitions in which something is due: a retry, or a join whose time is over.
+    pub(crate) due: SharedPartitions,
     pub(crate) conversation: Arc<Conversation>,
     pub(crate) notifications: NotificationSettings,
     pub(crate) metrics: EventMetrics,
@@ -96,6 +98,14 @@ impl Lane {
 }
 
 impl Applier {
+    /// What waits for a rule that was held is due, and whoever holds its partitions here is told.
+    pub(super) async fn release(&self, rule: &str) -> sqlx::Result<()> {
+        let partitions = parked::release(&self.pool, rule, self.clock.now()).await?;
+        self.due.add(partitions);
+        self.wake.add(partitions);
+        Ok(())
+    }
+
     /// Wakes who has something to do after a commit.
     pub(super) async fn tell(&self, emitted: &[Envelope], done: &[Done]) {
         self.wake.add(emitted.iter().map(Envelope::partition).collect());

@@ -20,7 +20,7 @@ use crate::apply::outcome;
 use crate::conversation;
 use crate::event::envelope::Envelope;
 use crate::event::position::Position;
-use crate::log::{Logged, parked};
+use crate::log::Logged;
 use crate::reactions::effects::{self, Done, Made, emit};
 use crate::reactions::{Rule, Scope, Trigger};
 use crate::rulebook::Edition;
@@ -237,7 +237,7 @@ impl<'a> Batch<'a> {
         }
         self.step.commit(lane).await?;
         for rule in &released {
-            parked::release(&self.applier.pool, rule, self.now).await?;
+            self.applier.release(rule).await?;
         }
         self.count(parked.died);
         parked.learn(lane);

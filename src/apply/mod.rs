@@ -143,7 +143,7 @@ impl Applier {
             if let (Some(rule), Fate::Applied(_) | Fate::Unheard) = (&due.rule, fate)
                 && self.faults.mended(rule)
             {
-                parked::release(&self.pool, rule, self.clock.now()).await?;
+                self.release(rule).await?;
             }
         }
         Ok(())

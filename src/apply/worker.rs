@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::apply::{Applier, BATCH_BYTES, BATCH_EVENTS, Halt, Lane};
 use crate::clock::Clock;
-use crate::event::partition::{Partition, Partitions, SharedPartitions};
+use crate::event::partition::{Partition, Partitions};
 use crate::event::vitals::Vitals;
 use crate::log::lease::{BEAT, Leases};
 use crate::log::wake::Wake;
@@ -51,8 +51,6 @@ pub(crate) struct Worker {
     /// Partitions in which this process has stored something.
     wake: Wake,
     lanes: Vec<Notify>,
-    /// Partitions in which something is due: a retry, or a join whose time is over.
-    due: SharedPartitions,
     places: Semaphore,
 }
 
@@ -77,7 +75,6 @@ impl Worker {
             applier,
             wake,
             lanes: Partitions::ALL.iter().map(|_| Notify::new()).collect(),
-            due: SharedPartitions::default(),
             places: Semaphore::new(places),
         })
     }
@@ -177,7 +174,7 @@ impl Worker {
             Some(lane) => lane,
             None => known.insert(self.applier.load(partition).await?),
         };
-        let is_due = self.due.remove(partition);
+        let is_due = self.applier.due.remove(partition);
         let mut retried = 0;
         while is_due && retried < RETRIES && self.applier.retry(lane).await? {
             retried += 1;
@@ -196,7 +193,7 @@ impl Worker {
         let is_over = is_due && events.is_empty() && !has_retried && self.applier.time_out(lane).await?;
         if has_retried || is_over || is_doubted || (is_due && !events.is_empty()) {
             // What waited behind one that is done is due at once, and there may be more joins whose time is over.
-            self.due.add(partition.into());
+            self.applier.due.add(partition.into());
         }
         Ok(has_retried || is_over || is_doubted || !events.is_empty())
     }
@@ -208,7 +205,7 @@ impl Worker {
                     self.vitals.beat.done();
                     if !new.is_empty() {
                         info!(partitions = new.len(), worker = %self.id, "partitions taken over");
-                        self.due.add(new);
+                        self.applier.due.add(new);
                         self.rouse(new);
                     }
                 }
@@ -230,7 +227,7 @@ impl Worker {
             let asked = waiting(self.database.events(), held, self.clock.now());
             match self.database.within(asked).await {
                 Ok((new, due)) => {
-                    self.due.add(due);
+                    self.applier.due.add(due);
                     self.rouse(new.or(due));
                 }
                 Err(error) => info!(error = %error, "not polled for events; trying again"),

@@ -361,19 +361,20 @@ pub(crate) async fn try_anew(
     Ok(due.rows_affected())
 }
 
-/// Makes due what waits for a rule that was held. What somebody is at work on is left to them.
-pub(crate) async fn release(executor: impl PgExecutor<'_>, rule: &str, now: DateTime<Utc>) -> sqlx::Result<u64> {
-    let due = sqlx::query!(
+/// Makes due what waits for a rule that was held, and returns where. What somebody is at work on is left to them.
+pub(crate) async fn release(executor: impl PgExecutor<'_>, rule: &str, now: DateTime<Utc>) -> sqlx::Result<Partitions> {
+    let due = sqlx::query_scalar!(
         "update rejoinder.parked_events p set retry_at = $2
          from (select partition, entity_id, position from rejoinder.parked_events where rule = $1 and retry_at = 'infinity'
                for update skip locked) held
-         where p.partition = held.partition and p.entity_id = held.entity_id and p.position = held.position",
+         where p.partition = held.partition and p.entity_id = held.entity_id and p.position = held.position
+         returning p.partition",
         rule,
         now
     )
-    .execute(executor)
+    .fetch_all(executor)
     .await?;
-    Ok(due.rows_affected())
+    Ok(due.into_iter().filter_map(Partition::numbered).collect())
 }
 
 /// Makes one of the events due that wait for a rule, in these partitions.
