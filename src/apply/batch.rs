@@ -4,7 +4,6 @@ mod judge;
 mod park;
 mod time_out;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -251,11 +250,7 @@ impl<'a> Batch<'a> {
             let fates = self.events.iter().zip(&self.fates);
             fates.flat_map(|(event, fate)| fate.outcomes().iter().map(move |outcome| (event, outcome)))
         };
-        let labels: Vec<Cow<'_, str>> = outcomes().map(|(_, outcome)| outcome.label()).collect();
-        let made = outcomes().zip(&labels);
-        let made: Vec<Made<'_, _>> = made
-            .flat_map(|((event, outcome), label)| outcome.made(event, label))
-            .collect();
+        let made: Vec<Made<'_, _>> = outcomes().flat_map(|(event, outcome)| outcome.made(event)).collect();
         if made.is_empty() {
             return Ok(());
         }

@@ -1,7 +1,5 @@
 //! What came of an event.
 
-use std::borrow::Cow;
-
 use serde::{Serialize, Serializer};
 
 use crate::event::catalogue::UpcastError;
@@ -160,20 +158,12 @@ impl RuleOutcome {
         }
     }
 
-    /// What ids of what it does are made of: a time-out is told apart from the event that has opened the join.
-    pub(super) fn label(&self) -> Cow<'_, str> {
-        match self.kind {
-            OutcomeKind::Event => Cow::Borrowed(&self.rule),
-            OutcomeKind::TimeOut => Cow::Owned(format!("{} (time-out)", self.rule)),
-        }
-    }
-
-    /// Its effects, and what has made them: the event, and the rule by its label.
-    pub(super) fn made<'a>(&'a self, event: &'a Logged, label: &'a str) -> impl Iterator<Item = Made<'a, Effect>> {
+    /// Its effects, and what has made them.
+    pub(super) fn made<'a>(&'a self, event: &'a Logged) -> impl Iterator<Item = Made<'a, Effect>> {
         let effects = self.effects.iter().enumerate();
         effects.map(move |(index, effect)| Made {
             event,
-            rule: label,
+            rule: &self.rule,
             index,
             effect,
         })

@@ -66,6 +66,7 @@ pub(crate) fn seen(event: &Logged, schema_version: u32, payload: Value) -> SeenE
         timestamp: envelope.timestamp,
         schema_version,
         traceparent: envelope.traceparent.clone(),
+        hops: envelope.hops,
         payload,
     }
 }

@@ -113,7 +113,7 @@ pub(crate) async fn acted(
 }
 
 /// What came of each of these events the last time it was applied, where a rule listened; not what the time-outs of joins
-/// did. Those of an older version are known by the end of the rule's name, which no file's has.
+/// did.
 pub(crate) async fn latest(
     executor: impl PgExecutor<'_>,
     positions: &[Position],
@@ -121,7 +121,6 @@ pub(crate) async fn latest(
     let rows = sqlx::query!(
         r#"select distinct on (position) position, outcome::text as "outcome!" from rejoinder.event_outcomes
            where position = any($1) and outcome->0->>'kind' is null
-               and coalesce(outcome->0->>'rule', '') not like '% (time-out)'
            order by position, applied_at desc"#,
         positions as &[Position]
     )

@@ -169,6 +169,7 @@ mod tests {
             schema_version: 1,
             payload: Payload::stored(to_raw_value(&1).unwrap()),
             traceparent: None,
+            hops: 0,
         }
     }
 

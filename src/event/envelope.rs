@@ -33,6 +33,9 @@ pub(crate) struct Envelope {
     /// The sender's W3C trace context.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) traceparent: Option<String>,
+    /// How many events led to it, one by one, by rules that emit; 0 for one that came from outside.
+    #[serde(skip)]
+    pub(crate) hops: u32,
 }
 
 impl Envelope {

@@ -107,9 +107,10 @@ pub(crate) async fn append(
     let partitions: Vec<i16> = once.iter().map(|event| event.partition().number()).collect();
     let versions: Vec<i32> = once.iter().map(|event| event.schema_version.cast_signed()).collect();
     let times: Vec<DateTime<Utc>> = once.iter().map(|event| event.timestamp).collect();
+    let hops: Vec<i32> = once.iter().map(|event| event.hops.cast_signed()).collect();
     let rows = sqlx::query!(
         r#"select is_new as "is_new!", at_position as "position!"
-           from rejoinder.append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"#,
+           from rejoinder.append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"#,
         &partitions,
         &column(|event| &event.source) as &[&str],
         &column(|event| &event.event_id) as &[&str],
@@ -120,6 +121,7 @@ pub(crate) async fn append(
         &times,
         &column(|event| event.payload.get()) as &[&str],
         &traces as &[Option<&str>],
+        &hops,
         now,
         known_since,
     )
@@ -163,7 +165,7 @@ pub(crate) async fn read(
     let rows = sqlx::query_as!(
         Row,
         r#"select position, received_at, source, event_id, event_type, entity_id, user_id, schema_version, occurred_at,
-               payload::text as payload, traceparent,
+               payload::text as payload, traceparent, hops,
                coalesce(received_at < (select by_position_until from rejoinder.event_names), false) as "is_named_by_position!"
            from rejoinder.event_log where partition = $1 and position > $2 order by position limit $3"#,
         partition.number(),
@@ -218,7 +220,7 @@ pub(crate) async fn at(
     let rows = sqlx::query_as!(
         Row,
         r#"select position, received_at, source, event_id, event_type, entity_id, user_id, schema_version, occurred_at,
-               payload::text as payload, traceparent,
+               payload::text as payload, traceparent, hops,
                coalesce(received_at < (select by_position_until from rejoinder.event_names), false) as "is_named_by_position!"
            from rejoinder.event_log where partition = $1 and position = any($2) order by position"#,
         partition.number(),
@@ -302,6 +304,7 @@ struct Row {
     occurred_at: DateTime<Utc>,
     payload: Option<String>,
     traceparent: Option<String>,
+    hops: i32,
     is_named_by_position: bool,
 }
 
@@ -324,6 +327,7 @@ impl From<Row> for Logged {
                 schema_version: row.schema_version.cast_unsigned(),
                 payload: Payload::stored(payload.unwrap_or_else(|| RawValue::NULL.to_owned())),
                 traceparent: row.traceparent,
+                hops: row.hops.cast_unsigned(),
             },
         }
     }

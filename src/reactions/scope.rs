@@ -44,6 +44,9 @@ pub(crate) struct SeenEvent {
     /// The sender's W3C trace context.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) traceparent: Option<String>,
+    /// How many events led to it.
+    #[serde(default)]
+    pub(crate) hops: u32,
     /// Expressions see it as it stands here, so it is brought up to the newest version before.
     pub(crate) payload: serde_json::Value,
 }

@@ -125,6 +125,7 @@ fn envelope(source: &Arc<str>, attributes: &Attributes<'_>, received: DateTime<U
         schema_version: filled(&attributes.dataschema).and_then(trailing_version).unwrap_or(1),
         payload: Payload::parse(payload(attributes)?)?,
         traceparent: filled(&attributes.traceparent).and_then(trace::parent),
+        hops: 0,
     })
 }
 

@@ -202,6 +202,7 @@ impl Mapping {
             },
             payload: Payload::parse(payload.to_owned())?,
             traceparent: None,
+            hops: 0,
         })
     }
 

@@ -93,6 +93,7 @@ fn envelope(source: &Arc<str>, wire: &Wire<'_>) -> Result<Envelope, BadEnvelope>
         schema_version: version(wire.schema_version)?,
         payload: Payload::parse(payload?.to_owned())?,
         traceparent: None,
+        hops: 0,
     })
 }
 

@@ -80,7 +80,7 @@ async fn tables_of_the_first_version_are_moved_with_all_that_is_in_them_and_work
     let check = ran(&database, &["migrate", "--check"]).await;
     assert_eq!(check.code, 1, "{check:?}");
     assert!(
-        check.out.starts_with("missing  0005 questions\n") && check.out.ends_with("missing  0012 schema\n"),
+        check.out.starts_with("missing  0005 questions\n") && check.out.ends_with("missing  0013 hops\n"),
         "{check:?}"
     );
     assert_eq!(tables(&database).await, before, "a check changes nothing");
@@ -145,4 +145,22 @@ async fn several_that_start_at_once_on_tables_of_the_first_version_all_run() {
     assert!(ran.iter().all(|ran| ran.code == 0), "{ran:?}");
     let outcomes = "select count(*)::text from rejoinder.event_outcomes";
     assert_eq!(all(&database, outcomes).await, ["6"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_time_outs_did_in_the_first_version_is_told_by_its_kind() {
+    let database = restored().await;
+    let mut connection = PgConnection::connect_with(&database).await.unwrap();
+    sqlx::query(
+        r#"insert into public.event_outcomes (position, received_at, applied_at, outcome)
+           select position, received_at, now(), '[{"rule": "order_confirmed (time-out)", "effects": []}]'
+           from public.event_log order by position limit 1"#,
+    )
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    let migrated = ran(&database, &["migrate"]).await;
+    assert_eq!(migrated.code, 0, "{migrated:?}");
+    let time_outs = "select outcome->0->>'rule' from rejoinder.event_outcomes where outcome->0->>'kind' = 'time_out'";
+    assert_eq!(all(&database, time_outs).await, ["order_confirmed"]);
 }

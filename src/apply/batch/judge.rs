@@ -145,8 +145,7 @@ impl Batch<'_> {
     pub(super) fn emitted_by(&self, event: &Logged, outcomes: &[RuleOutcome]) -> Result<Vec<Envelope>, Failure> {
         let mut emitted = Vec::new();
         for outcome in outcomes {
-            let label = outcome.label();
-            for made in outcome.made(event, &label) {
+            for made in outcome.made(event) {
                 let of_one = made.emitted(&self.book.catalogue, self.now);
                 emitted.extend(of_one.map_err(|error| Failure::Emitted {
                     rule: outcome.rule.clone(),

@@ -45,12 +45,15 @@ impl Applier {
         let Some(join) = join::lock_open(step.connection()?, rule, key, now).await? else {
             return Ok(step.rollback().await?);
         };
-        let first = join.seen.values().min_by_key(|seen| seen.position);
-        let events: Vec<Logged> = first.map(logged).into_iter().collect();
+        let first = join.seen.iter().min_by_key(|(_, seen)| seen.position);
+        let events: Vec<Logged> = first
+            .map(|(event_type, seen)| logged(event_type, seen))
+            .into_iter()
+            .collect();
         // This attempt is on record already.
         let failures = join.attempts - 1;
         let mut batch = Batch::of(self, step, &events, Kind::TimeOut, now);
-        if let (Some(event), Some(first)) = (events.first(), first) {
+        if let (Some(event), Some((_, first))) = (events.first(), first) {
             let fate = match refused {
                 Some(failure) => Fate::Failed(failure),
                 None if Attempts::OF_AN_EVENT.are_over(failures) => Fate::Failed(Failure::Ended),
@@ -132,7 +135,7 @@ impl Batch<'_> {
 }
 
 /// An event that a join has seen, as it is in the log.
-fn logged(seen: &SeenEvent) -> Logged {
+fn logged(event_type: &str, seen: &SeenEvent) -> Logged {
     let payload = serde_json::value::to_raw_value(&seen.payload);
     Logged {
         position: seen.position,
@@ -142,13 +145,14 @@ fn logged(seen: &SeenEvent) -> Logged {
         envelope: Envelope {
             source: seen.source.as_str().into(),
             event_id: seen.event_id.clone(),
-            event_type: EventType::stored(String::new()),
+            event_type: EventType::stored(event_type.to_owned()),
             timestamp: seen.timestamp,
             entity_id: seen.entity_id.clone(),
             user_id: seen.user_id.clone(),
             schema_version: seen.schema_version,
             payload: Payload::stored(payload.unwrap_or_else(|_| RawValue::NULL.to_owned())),
             traceparent: seen.traceparent.clone(),
+            hops: seen.hops,
         },
     }
 }

@@ -118,6 +118,7 @@ pub(super) fn logged(position: i64, now: DateTime<Utc>) -> Logged {
             schema_version: 1,
             payload: Payload::stored(RawValue::from_string("{}".to_owned()).unwrap()),
             traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
+            hops: 0,
         },
     }
 }

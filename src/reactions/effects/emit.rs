@@ -1,7 +1,6 @@
 //! `emit`: tells of another event, from the source `rejoinder`.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Display};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -127,11 +126,8 @@ impl Kind for Emit {
             why,
         };
         let seed = format!("{}/{}/{}", made.event.name(), made.rule, made.index);
-        let id = EmittedId {
-            cause: Uuid::new_v5(&Uuid::NAMESPACE_OID, seed.as_bytes()),
-            hops: 1 + EmittedId::of(event).map_or(0, |id| id.hops),
-        };
-        if id.hops > MAX_HOPS {
+        let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, seed.as_bytes());
+        if event.hops >= MAX_HOPS {
             return Err(no_event(NoEvent::Circle));
         }
         let payload = to_raw_value(payload).map_err(|error| no_event(error.into()))?;
@@ -145,6 +141,7 @@ impl Kind for Emit {
             schema_version: *schema_version,
             payload: Payload::parse(payload).map_err(|error| no_event(error.into()))?,
             traceparent: event.traceparent.clone(),
+            hops: event.hops + 1,
         };
         catalogue
             .check(event_type, *schema_version, &emitted.payload)
@@ -194,29 +191,4 @@ pub(crate) async fn append(
     // An event that is replayed emits what it has emitted before, however long ago.
     log::append(connection, &events, now, DateTime::UNIX_EPOCH).await?;
     Ok(())
-}
-
-/// The id of an event that reactions emit.
-struct EmittedId {
-    /// Made of the event, the rule and the action: there is one event of it.
-    cause: Uuid,
-    /// How many events led to it.
-    hops: u32,
-}
-
-impl EmittedId {
-    /// That of an event; none where a sender has given its id.
-    fn of(event: &Envelope) -> Option<Self> {
-        let (cause, hops) = event.event_id.split_once('.').filter(|_| &*event.source == EMITTED)?;
-        Some(Self {
-            cause: cause.parse().ok()?,
-            hops: hops.parse().ok()?,
-        })
-    }
-}
-
-impl Display for EmittedId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.cause, self.hops)
-    }
 }

@@ -99,7 +99,7 @@ pub(crate) trait Compiled {
 pub(crate) struct Made<'a, E> {
     /// The event.
     pub(crate) event: &'a Logged,
-    /// The rule, as ids have it.
+    /// The rule's name.
     pub(crate) rule: &'a str,
     /// Which of the rule's effects it is.
     pub(crate) index: usize,

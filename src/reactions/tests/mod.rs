@@ -85,6 +85,7 @@ fn scope(event_type: &str, payload: &Value) -> Scope {
         schema_version: 1,
         payload: Payload::stored(RawValue::from_string(payload.to_string()).unwrap()),
         traceparent: None,
+        hops: 0,
     };
     Scope::of_event(&event, payload)
 }
@@ -101,6 +102,7 @@ fn seen(payload: Value) -> SeenEvent {
         timestamp: DateTime::UNIX_EPOCH,
         schema_version: 1,
         traceparent: None,
+        hops: 0,
         payload,
     }
 }

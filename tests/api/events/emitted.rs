@@ -50,6 +50,8 @@ async fn rules_that_emit_in_a_circle_end_as_a_dead_letter() {
     }
     bot.events_applied().await;
     assert_eq!(count(&bot, "rejoinder.event_log").await, 17);
+    let hops = "(select distinct hops from rejoinder.event_log) hops";
+    assert_eq!(count(&bot, hops).await, 17, "each is one further");
     assert_eq!(count(&bot, "rejoinder.dead_letters").await, 1);
     let dead = run(&bot, &["events", "dead"]).await.out;
     assert!(dead.contains("is emitted in a circle"), "{dead}");

@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use rejoinder::testing::TestBot;
+use rejoinder::{Event, Tx};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -70,6 +71,29 @@ async fn what_comes_of_a_time_out_carries_the_trace_of_the_event_that_came() {
     assert_eq!(of_message.await.ok(), Some(TRACEPARENT.to_owned()));
     let of_event = sqlx::query_scalar("select traceparent from rejoinder.event_log where event_type = 'order.stalled'");
     assert_eq!(of_event.fetch_one(bot.pool()).await.ok(), Some(TRACEPARENT.to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn action_of_a_time_out_is_given_the_event_that_came_with_its_type() {
+    async fn note(event: Event, mut tx: Tx) -> anyhow::Result<()> {
+        let note = sqlx::query("update orders set status = $1 where id = $2");
+        note.bind(&event.event_type)
+            .bind(&event.entity_id)
+            .execute(&mut *tx)
+            .await?;
+        Ok(())
+    }
+    let directory = Directory::copied().with(
+        "reactions/stalled.toml",
+        "[join]\nall = ['payment.confirmed', 'inventory.reserved']\nwithin = '15m'\n\
+         [[join.on_timeout]]\nrun = 'note'\n[[do]]\nremember = { name = 'is_ready', value = 'yes' }\n",
+    );
+    let bot = TestBot::start_with(shop().reaction("note", note), |settings| directory.set(settings)).await;
+    tell(&bot, BOTH[0]).await;
+    bot.clock().advance(TimeDelta::minutes(16));
+    bot.events_applied().await;
+    let status = sqlx::query_scalar("select status from orders where id = '10042'").fetch_one(bot.pool());
+    assert_eq!(status.await.ok(), Some(BOTH[0].to_owned()));
 }
 
 #[rstest]
