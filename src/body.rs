@@ -4,10 +4,11 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::error::PayloadError;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
-use actix_web::web::{Bytes, Payload};
+use actix_web::web::Bytes;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -54,7 +55,7 @@ impl BodyMemory {
 /// request.
 pub(crate) async fn read(
     headers: &HeaderMap,
-    payload: Payload,
+    payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
     limit: usize,
     memory: &BodyMemory,
     patience: Instant,
@@ -68,7 +69,7 @@ pub(crate) async fn read(
 /// It takes memory as it comes, whatever its length is said to be.
 async fn arrival(
     headers: &HeaderMap,
-    mut payload: Payload,
+    mut payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
     limit: usize,
     memory: &BodyMemory,
 ) -> Result<Body, Refused> {

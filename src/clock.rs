@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::Poll;
-use std::time::Instant as Moment;
+use std::time::{Duration, Instant as Moment};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::error::Elapsed;
@@ -65,6 +65,14 @@ impl Clock {
                 .saturating_add(i64::try_from(zero.elapsed().as_micros()).unwrap_or(i64::MAX)),
         };
         DateTime::from_timestamp_micros(micros).unwrap_or_default()
+    }
+
+    /// The time since some moment: it goes on evenly, whatever the time is set to.
+    pub(crate) fn ticks(&self) -> Duration {
+        match &*self.0 {
+            Source::Held(at) => Duration::from_micros(at.load(Ordering::SeqCst).max(0).cast_unsigned()),
+            Source::Running { zero, .. } => zero.elapsed(),
+        }
     }
 
     /// Moves the clock by `by`, which may be negative.

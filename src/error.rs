@@ -2,14 +2,21 @@
 //! each door; here is only what any door may refuse.
 
 use std::fmt::{self, Display};
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Value, json};
 
+use crate::config::Rate;
+
 /// When a caller that is sent away should come again, in seconds.
 const RETRY_AFTER_S: u16 = 10;
+
+/// How much is left of a limit, and what it is (draft-ietf-httpapi-ratelimit-headers).
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// A request that gets an error status. Its text goes to the caller, so it holds nothing of ours.
 #[derive(Debug)]
@@ -47,6 +54,14 @@ impl HttpError {
     pub(crate) fn with_header(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
         self.headers.push((name, value.into()));
         self
+    }
+
+    /// The same, with a header of figures.
+    fn with_text_header(self, name: HeaderName, text: &str) -> Self {
+        match HeaderValue::from_str(text) {
+            Ok(value) => self.with_header(name, value),
+            Err(_) => self,
+        }
     }
 
     /// The same, of a request that may be taken later.
@@ -121,7 +136,21 @@ pub(crate) enum Refused {
         expected: &'static str,
     },
     #[error("this caller is not admitted")]
-    Unauthorized { challenges: Vec<HeaderValue> },
+    Unauthorized {
+        challenges: Vec<HeaderValue>,
+        /// For the log.
+        reasons: String,
+    },
+    #[error("no requests are taken from this address")]
+    NotAllowed,
+    #[error("too many requests; {rate} are taken")]
+    TooOften { rate: Rate, wait: Duration },
+    #[error(
+        "Forwarded, X-Forwarded-For: found no address, or two different clients, expected one that the proxy has written"
+    )]
+    BadForwarding,
+    #[error("this address has no guard")]
+    Unguarded,
     #[error("Host: found {found:?}, expected localhost or a loopback address, as callers need no credentials here")]
     BadHost { found: String },
     #[error("callers cannot be checked right now")]
@@ -146,11 +175,21 @@ impl From<Refused> for HttpError {
             Refused::BrokeOff(_) => told(StatusCode::BAD_REQUEST, "broke_off"),
             Refused::BadEncoding { .. } => told(StatusCode::BAD_REQUEST, "bad_encoding"),
             Refused::UnsupportedMedia { .. } => told(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media"),
-            Refused::Unauthorized { challenges } => challenges
-                .iter()
-                .fold(told(StatusCode::UNAUTHORIZED, "unauthorized"), |told, challenge| {
-                    told.with_header(header::WWW_AUTHENTICATE, challenge.clone())
-                }),
+            Refused::Unauthorized { challenges, reasons } => challenges.iter().fold(
+                told(StatusCode::UNAUTHORIZED, "unauthorized").logged_as(reasons.as_str()),
+                |told, challenge| told.with_header(header::WWW_AUTHENTICATE, challenge.clone()),
+            ),
+            Refused::NotAllowed => told(StatusCode::FORBIDDEN, "not_allowed"),
+            Refused::TooOften { rate, wait } => {
+                let seconds = wait.as_secs_f64().ceil().max(1.0);
+                let (count, window) = (rate.count(), rate.period().as_secs());
+                told(StatusCode::TOO_MANY_REQUESTS, "too_many_requests")
+                    .with_text_header(header::RETRY_AFTER, &seconds.to_string())
+                    .with_text_header(RATE_LIMIT_POLICY, &format!("\"default\";q={count};w={window}"))
+                    .with_text_header(RATE_LIMIT, &format!("\"default\";r=0;t={seconds}"))
+            }
+            Refused::BadForwarding => told(StatusCode::BAD_REQUEST, "bad_forwarding"),
+            Refused::Unguarded => told(StatusCode::INTERNAL_SERVER_ERROR, "unguarded"),
             Refused::BadHost { .. } => told(StatusCode::FORBIDDEN, "bad_host"),
             Refused::KeysUnavailable => told(StatusCode::SERVICE_UNAVAILABLE, "keys_unavailable").come_again(),
             Refused::BadQuery(_) => told(StatusCode::BAD_REQUEST, "bad_query"),

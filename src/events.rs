@@ -24,11 +24,11 @@ use crate::handler::reaction::Actions;
 use crate::intake::ingest::Ingest;
 use crate::intake::overload::Backlog;
 use crate::intake::reception::Reception;
-use crate::intake::refusals::Refusals;
 use crate::log::Log;
 use crate::log::dead::DeadLetters;
 use crate::log::wake::Wake;
 use crate::postgres::Database;
+use crate::refusals::Refusals;
 use crate::rulebook::Rulebook;
 use crate::source::Surroundings;
 use crate::source::generated::SourceSecrets;
@@ -52,6 +52,7 @@ pub(crate) struct Parts {
     pub(crate) conversation: Arc<Conversation>,
     pub(crate) breakers: Breakers,
     pub(crate) metrics: EventMetrics,
+    pub(crate) refusals: Refusals,
 }
 
 /// The events of a process: what it stores, and what it applies.
@@ -114,7 +115,7 @@ impl Events {
             pool: pool.clone(),
             clock: parts.clock.clone(),
             metrics: parts.metrics.clone(),
-            refusals: Refusals::new(parts.metrics.clone()),
+            refusals: parts.refusals.clone(),
         };
         let mut events = Self {
             reception: Some(Arc::new(reception)),

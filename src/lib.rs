@@ -34,7 +34,6 @@
 #![warn(clippy::print_stdout)] // `println!` panics where nobody reads on; `cli::out` does not
 
 mod address;
-mod admission;
 mod agent;
 mod apply;
 mod attempts;
@@ -54,6 +53,7 @@ mod expression;
 mod fail;
 mod forget;
 mod fulfillment;
+mod guard;
 pub mod handler;
 mod idempotency;
 mod intake;
@@ -67,8 +67,10 @@ mod operate;
 mod platform;
 pub mod postgres;
 mod progress;
+mod proxies;
 mod reactions;
 mod recorded;
+mod refusals;
 pub mod reply;
 mod rulebook;
 mod running;

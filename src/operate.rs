@@ -3,22 +3,22 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use actix_web::HttpResponse;
 use actix_web::http::{StatusCode, header};
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse};
 use anyhow::bail;
 
-use crate::admission::admit;
-use crate::auth::Auth;
 use crate::error::{HttpError, only};
 use crate::fulfillment::Fulfillment;
+use crate::guard::{Admitted, Guard};
 use crate::postgres::Database;
 use crate::telemetry::Metrics;
 use crate::terms::Terms;
 
 /// What is asked how it is.
 pub(crate) struct Operated {
-    pub(crate) auth: Arc<Auth>,
+    pub(crate) guard: Arc<Guard>,
     pub(crate) database: Database,
     pub(crate) metrics: Metrics,
     pub(crate) terms: Terms,
@@ -37,34 +37,44 @@ impl From<NotReady> for HttpError {
     }
 }
 
-/// Its routes, on [`Operated`].
-pub(crate) fn routes(config: &mut ServiceConfig) {
-    config
-        .service(
-            web::resource("/healthz")
-                .get(alive)
-                .route(web::head().to(alive))
-                .default_service(web::to(|| only("GET, HEAD"))),
-        )
-        .service(
-            web::resource("/readyz")
-                .get(ready)
-                .route(web::head().to(ready))
-                .default_service(web::to(|| only("GET, HEAD"))),
-        )
-        .service(
+impl Operated {
+    /// Its routes: how the process is anybody may ask, what it does the callers that its guard admits.
+    pub(crate) fn routes(self: Arc<Self>, config: &mut ServiceConfig) {
+        let guard = Arc::clone(&self.guard);
+        config.service(
             web::resource("/metrics")
                 .get(metrics)
-                .default_service(web::to(|| only("GET, HEAD"))),
+                .default_service(web::to(|| only("GET, HEAD")))
+                .wrap(from_fn(move |request, next| Arc::clone(&guard).callers(request, next))),
         );
+        self.health_routes(config);
+    }
+
+    /// Those that tell how the process is.
+    pub(crate) fn health_routes(self: Arc<Self>, config: &mut ServiceConfig) {
+        config
+            .app_data(Data::from(self))
+            .service(
+                web::resource("/healthz")
+                    .get(alive)
+                    .route(web::head().to(alive))
+                    .default_service(web::to(|| only("GET, HEAD"))),
+            )
+            .service(
+                web::resource("/readyz")
+                    .get(ready)
+                    .route(web::head().to(ready))
+                    .default_service(web::to(|| only("GET, HEAD"))),
+            );
+    }
 }
 
 /// An address that others can reach wants callers who can be told apart.
 ///
 /// # Errors
 /// When `listen`, the value of `setting`, is not loopback and no caller method is set.
-pub(crate) fn expect_guarded(setting: &str, listen: SocketAddr, auth: &Auth) -> anyhow::Result<()> {
-    if auth.is_open() && !listen.ip().is_loopback() {
+pub(crate) fn expect_guarded(setting: &str, listen: SocketAddr, guards: &[&Guard]) -> anyhow::Result<()> {
+    if guards.iter().any(|guard| guard.is_open()) && !listen.ip().is_loopback() {
         bail!(
             "{setting}: found {listen}, expected a loopback address while no caller method is set; set one of AUTH_BASIC, \
              AUTH_BEARER, AUTH_JWT_KEY, AUTH_JWT_JWKS_URL, AUTH_GOOGLE_PROJECT_NUMBER, AUTH_HMAC_SECRET"
@@ -94,9 +104,8 @@ async fn ready(operated: Data<Operated>) -> Result<&'static str, HttpError> {
     Ok("ready\n")
 }
 
-/// The metrics, for the callers that may post turns.
-async fn metrics(request: HttpRequest, operated: Data<Operated>) -> Result<HttpResponse, HttpError> {
-    admit(&operated.auth, request.headers(), b"").await?;
+/// The metrics, for admitted callers.
+async fn metrics(_: Admitted, operated: Data<Operated>) -> Result<HttpResponse, HttpError> {
     let late_replies = match &operated.fulfillment {
         Some(fulfillment) => fulfillment.late_replies().await,
         None => 0,

@@ -1,15 +1,17 @@
 //! The doors put together: the routes of the whole service, and what is said where none of them leads.
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
 use actix_web::error::QueryPayloadError;
 use actix_web::http::header::{self, ContentType};
-use actix_web::web::{self, Data, QueryConfig, ServiceConfig};
+use actix_web::web::{self, QueryConfig, ServiceConfig};
 
-use crate::conversation::door::{self as streams, StreamsDoor};
+use crate::conversation::door::StreamsDoor;
 use crate::error::{HttpError, Refused, only};
-use crate::fulfillment::door::{self as turns, TurnsDoor};
-use crate::intake::door::{self as events, EventsDoor};
-use crate::operate::{self, Operated};
+use crate::fulfillment::door::TurnsDoor;
+use crate::intake::door::EventsDoor;
+use crate::operate::Operated;
 
 /// What is said at `/`.
 const WELCOME: &str = "\
@@ -24,10 +26,12 @@ GET  /readyz             whether it is ready
 /// What requests are answered with.
 #[derive(Clone)]
 pub(crate) struct Doors {
-    pub(crate) turns: Data<TurnsDoor>,
-    pub(crate) events: Data<EventsDoor>,
-    pub(crate) streams: Data<StreamsDoor>,
-    pub(crate) operated: Data<Operated>,
+    pub(crate) turns: Arc<TurnsDoor>,
+    pub(crate) events: Arc<EventsDoor>,
+    pub(crate) streams: Arc<StreamsDoor>,
+    pub(crate) operated: Arc<Operated>,
+    /// Whether the metrics are here, too.
+    pub(crate) has_metrics: bool,
 }
 
 impl Doors {
@@ -35,19 +39,18 @@ impl Doors {
     pub(crate) fn routes(&self, config: &mut ServiceConfig) {
         config
             .app_data(QueryConfig::default().error_handler(|error, _| bad_query(&error).into()))
-            .app_data(self.turns.clone())
-            .app_data(self.events.clone())
-            .app_data(self.streams.clone())
-            .app_data(self.operated.clone())
             .service(
                 web::resource("/")
                     .get(welcome)
                     .default_service(web::to(|| only("GET, HEAD"))),
             )
-            .configure(turns::routes)
-            .configure(events::routes)
-            .configure(streams::routes)
-            .configure(operate::routes)
+            .configure(|config| Arc::clone(&self.turns).routes(config))
+            .configure(|config| Arc::clone(&self.events).routes(config))
+            .configure(|config| Arc::clone(&self.streams).routes(config))
+            .configure(|config| match self.has_metrics {
+                true => Arc::clone(&self.operated).routes(config),
+                false => Arc::clone(&self.operated).health_routes(config),
+            })
             .default_service(web::to(async || {
                 Err::<HttpResponse, HttpError>(Refused::NotFound.into())
             }));

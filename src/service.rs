@@ -6,30 +6,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::App;
-use actix_web::web::Data;
 use anyhow::Context as _;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
 use tracing_actix_web::TracingLogger;
 
-use crate::auth::{Auth, Exposure};
+use crate::auth::Exposure;
 use crate::body::BodyMemory;
 use crate::bot::Bot;
 use crate::cache::Cache;
 use crate::clock::Clock;
-use crate::config::{AuthSettings, EventSettings, NotificationSettings, ServerSettings, TurnSettings};
+use crate::config::{Door, DoorsSettings, EventSettings, NotificationSettings, ServerSettings, TurnSettings};
 use crate::conversation::Conversation;
 use crate::conversation::door::StreamsDoor;
 use crate::events::{self, Events};
 use crate::fulfillment::Fulfillment;
-use crate::fulfillment::door::TurnsDoor;
+use crate::fulfillment::door::{MAX_BODY, TurnsDoor};
+use crate::guard::{Around, Guard, ProvingBody};
 use crate::handler::{Gates, Services};
 use crate::intake::door::EventsDoor;
 use crate::intake::reception::Reception;
 use crate::listener::{Server, raise_descriptors};
 use crate::operate::{Operated, expect_guarded};
 use crate::postgres::Database;
+use crate::refusals::Refusals;
 use crate::rulebook;
 use crate::server::Doors;
 use crate::source::Surroundings;
@@ -46,6 +47,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// A service that listens.
 pub(crate) struct Service {
     server: Server,
+    operate: Option<Server>,
+    refusals: Refusals,
     terms: Terms,
     fulfillment: Arc<Fulfillment>,
     conversation: Arc<Conversation>,
@@ -60,7 +63,7 @@ pub(crate) struct Parts {
     pub(crate) database: Database,
     pub(crate) server: ServerSettings,
     pub(crate) turns: TurnSettings,
-    pub(crate) auth: AuthSettings,
+    pub(crate) doors: DoorsSettings,
     pub(crate) events: EventSettings,
     pub(crate) notifications: NotificationSettings,
     pub(crate) data_dir: PathBuf,
@@ -79,16 +82,28 @@ impl Service {
             database,
             server,
             turns,
-            auth,
+            doors: settings,
             events,
             notifications,
             data_dir,
             clock,
         } = parts;
         let (intents, data, actions) = bot.into_routes()?;
+        let audited = clock.clone();
         let exposure = Exposure::of(server.listen);
-        let auth = Auth::new(&auth, exposure, clock.clone(), upstream::key_client()?)?;
         let metrics = Metrics::new(&turns.limits());
+        let refusals = Refusals::new(metrics.clone());
+        let around = Around {
+            exposure,
+            clock: clock.clone(),
+            http: upstream::key_client()?,
+            proxies: server.trusted_proxies.clone(),
+            refusals: refusals.clone(),
+        };
+        let body_bytes = server.body_memory_mib.saturating_mul(1024 * 1024);
+        // What events take, turns do not miss.
+        let turn_memory = BodyMemory::new(body_bytes / 4);
+        let guards = Guards::new(&settings, &around, Some(turn_memory.clone()))?;
         let conversation = Conversation::new(database.clone(), clock.clone(), metrics.clone());
         let upstream = Upstream::new()?;
         let events = Events::serve(events::Parts {
@@ -102,6 +117,7 @@ impl Service {
             conversation: Arc::clone(&conversation),
             breakers: upstream.breakers(),
             metrics: metrics.events().clone(),
+            refusals: refusals.clone(),
         })
         .await?;
         let services = Arc::new(Services {
@@ -121,33 +137,36 @@ impl Service {
             tokio::runtime::Handle::current(),
         );
         let terms = Terms::new(server.keep_alive(), raise_descriptors());
-        let auth = Arc::new(auth);
-        let body_bytes = server.body_memory_mib.saturating_mul(1024 * 1024);
-        // What events take, turns do not miss.
-        let turn_bytes = body_bytes / 4;
         let doors = Doors {
-            turns: Data::new(TurnsDoor {
+            turns: Arc::new(TurnsDoor {
                 fulfillment: Arc::clone(&fulfillment),
-                auth: Arc::clone(&auth),
-                memory: BodyMemory::new(turn_bytes),
+                guard: guards.turns,
+                memory: turn_memory,
             }),
-            events: Data::new(EventsDoor {
+            events: Arc::new(EventsDoor {
                 reception: events.reception(),
-                auth: Arc::clone(&auth),
-                memory: BodyMemory::new(body_bytes - turn_bytes),
+                guard: guards.events,
+                memory: BodyMemory::new(body_bytes - body_bytes / 4),
             }),
-            streams: Data::new(StreamsDoor {
+            streams: Arc::new(StreamsDoor {
                 conversation: Arc::clone(&conversation),
-                auth: Arc::clone(&auth),
+                guard: guards.stream,
             }),
-            operated: Data::new(Operated {
-                auth,
+            operated: Arc::new(Operated {
+                guard: guards.operate,
                 database: database.clone(),
                 metrics,
                 terms: terms.clone(),
                 fulfillment: Some(Arc::clone(&fulfillment)),
             }),
+            has_metrics: server.operate.operate_listen.is_none(),
         };
+        let operate = server.operate.operate_listen.map(|listen| {
+            let operated = Arc::clone(&doors.operated);
+            let app = move || App::new().configure(|config| Arc::clone(&operated).routes(config));
+            Server::start(listen, terms.clone(), app).context("OPERATE_LISTEN")
+        });
+        let operate = operate.transpose()?;
         let server = Server::start(server.listen, terms.clone(), move || {
             App::new()
                 .configure(|config| doors.routes(config))
@@ -156,12 +175,15 @@ impl Service {
         .context("LISTEN")?;
         let mut background = JoinSet::new();
         background.spawn(database.clone().watch());
+        background.spawn(refusals.clone().audited(database.clone(), audited));
         background.spawn(Arc::clone(&fulfillment).keep_late());
         background.spawn(Arc::clone(&fulfillment).sweep_late());
         background.spawn(Arc::clone(&conversation).keep_up());
         background.spawn(Arc::clone(&conversation).sweep());
         Ok(Self {
             server,
+            operate,
+            refusals,
             terms,
             fulfillment,
             conversation,
@@ -211,6 +233,9 @@ impl Service {
         if left > 0 {
             warn!(handlers = left, "handlers were still running and are ended");
         }
+        if let Err(error) = self.refusals.audit(self.database.events(), self.database.clock()).await {
+            info!(error = %error, "the last refusals are not on the audit trail");
+        }
         self.events.stop().await;
         self.background.shutdown().await;
         // A handler that was ended may still hold a connection.
@@ -219,19 +244,47 @@ impl Service {
         }
         // Last, for connections to the database may be theirs.
         self.server.stop().await;
+        if let Some(operate) = self.operate {
+            operate.stop().await;
+        }
         info!("stopped");
     }
 }
 
-/// Checks what can be checked before anything is started; returns whether anybody is admitted.
+/// The guards of all doors.
+struct Guards {
+    turns: Arc<Guard>,
+    events: Arc<Guard>,
+    stream: Arc<Guard>,
+    operate: Arc<Guard>,
+}
+
+impl Guards {
+    /// `turn_memory` is where bodies of turns lie that prove their callers.
+    fn new(settings: &DoorsSettings, around: &Around, turn_memory: Option<BodyMemory>) -> anyhow::Result<Self> {
+        let guard = |door: Door, body| {
+            let guard = Guard::new(door, settings.of(door), around, body);
+            guard.with_context(|| format!("the door {}", door.name()))
+        };
+        let proving = turn_memory.map(|memory| ProvingBody { max: MAX_BODY, memory });
+        Ok(Self {
+            turns: guard(Door::Turns, proving)?,
+            events: guard(Door::Events, None)?,
+            stream: guard(Door::Stream, None)?,
+            operate: guard(Door::Operate, None)?,
+        })
+    }
+}
+
+/// Checks what can be checked before anything is started; returns whether anybody is admitted to post turns.
 ///
 /// # Errors
-/// When the bot's list or the callers' settings are wrong; or the address is not loopback, and no caller method is set
-/// or a secret could be guessed.
+/// When the bot's list or the callers' settings are wrong; or an address is not loopback, and a door there has no caller
+/// method, or a secret that could be guessed.
 pub(crate) fn check(
     bot: &Bot,
     server: &ServerSettings,
-    auth: &AuthSettings,
+    doors: &DoorsSettings,
     events: &EventSettings,
 ) -> anyhow::Result<bool> {
     bot.check()?;
@@ -240,14 +293,27 @@ pub(crate) fn check(
     if !errors.is_empty() {
         return Err(events::wrong(&errors));
     }
-    let auth = Auth::new(
-        auth,
-        Exposure::of(server.listen),
-        Clock::system(),
-        upstream::key_client()?,
+    let around = Around {
+        exposure: Exposure::of(server.listen),
+        clock: Clock::system(),
+        http: upstream::key_client()?,
+        proxies: server.trusted_proxies.clone(),
+        refusals: Refusals::new(Metrics::default()),
+    };
+    let guards = Guards::new(doors, &around, None)?;
+    let Guards {
+        turns,
+        events,
+        stream,
+        operate,
+    } = &guards;
+    expect_guarded("LISTEN", server.listen, &[turns, events, stream])?;
+    expect_guarded(
+        "OPERATE_LISTEN",
+        server.operate.operate_listen.unwrap_or(server.listen),
+        &[operate],
     )?;
-    expect_guarded("LISTEN", server.listen, &auth)?;
-    if !auth.is_open() {
+    if !turns.is_open() {
         return Ok(false);
     }
     warn!("no caller method is set: whoever reaches this loopback address is admitted");

@@ -23,7 +23,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::config::{self, LogFormat, LogSettings};
+use crate::config::{self, Door, LogFormat, LogSettings};
 use crate::event::metrics::EventMetrics;
 
 /// Where turns are posted: their requests are named by what is in them.
@@ -116,6 +116,13 @@ struct OutcomeLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusedLabels {
+    door: &'static str,
+    /// The code that the caller is told.
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NameLabel {
     name: String,
 }
@@ -143,6 +150,7 @@ struct Families {
     late_replies: Gauge,
     notifications: Family<NotificationLabels, Counter>,
     streams: Gauge,
+    refused: Family<RefusedLabels, Counter>,
     events: EventMetrics,
     unmatched_names: moka::sync::Cache<String, ()>,
 }
@@ -188,6 +196,12 @@ impl Metrics {
             "Streams of conversations that are open",
             streams.clone(),
         );
+        let refused = Family::default();
+        registry.register(
+            "requests_refused",
+            "Requests that a door's guard has refused",
+            refused.clone(),
+        );
         let events = EventMetrics::register(&mut registry);
         Self(Arc::new(Families {
             registry,
@@ -196,6 +210,7 @@ impl Metrics {
             late_replies,
             notifications,
             streams,
+            refused,
             events,
             unmatched_names: moka::sync::Cache::new(UNMATCHED_NAMES as u64),
         }))
@@ -261,6 +276,12 @@ impl Metrics {
         }
         self.0.unmatched.get_or_create(&NameLabel { name }).inc();
         is_new
+    }
+
+    /// A request was refused at a door.
+    pub(crate) fn refused(&self, door: Door, reason: &'static str) {
+        let door = door.name();
+        self.0.refused.get_or_create(&RefusedLabels { door, reason }).inc();
     }
 
     /// Those of events.

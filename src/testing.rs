@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::bot::Bot;
 use crate::clock::Clock;
 use crate::config::{
-    self, AuthSettings, EventSettings, NoSettings, NotificationSettings, ServerSettings, Settings, TurnSettings,
+    self, DoorsSettings, EventSettings, NoSettings, NotificationSettings, ServerSettings, Settings, TurnSettings,
 };
 use crate::postgres::embedded::{Embedded, EmbeddedError};
 use crate::postgres::{ConnectSettings, Database, SILENCE, tables};
@@ -46,8 +46,8 @@ pub struct TestSettings {
     pub server: ServerSettings,
     /// Time limits and sizes of turns.
     pub turns: TurnSettings,
-    /// Who may call.
-    pub auth: AuthSettings,
+    /// Who may come in at each door, from where and how often.
+    pub doors: DoorsSettings,
     /// The events door; its directory is the package's `events` for a bot that has reactions, else none.
     pub events: EventSettings,
     /// How many notifications a user gets.
@@ -106,7 +106,7 @@ impl TestBot {
         let Settings {
             mut server,
             turns,
-            auth,
+            door,
             mut events,
             notifications,
             ..
@@ -120,7 +120,7 @@ impl TestBot {
         let mut settings = TestSettings {
             server,
             turns,
-            auth,
+            doors: door.into(),
             events,
             notifications,
             data_dir: data_dir(),
@@ -159,7 +159,7 @@ impl TestBot {
             database,
             server: settings.server,
             turns: settings.turns,
-            auth: settings.auth,
+            doors: settings.doors,
             events: settings.events,
             notifications: settings.notifications,
             data_dir: settings.data_dir,

@@ -185,7 +185,7 @@ async fn run_that_cannot_be_made_has_exit_code_2_and_says_why() {
 async fn refused_caller_is_not_accepted_and_a_header_lets_it_in() {
     let bot = Bot::new().intent("Greet", greet);
     let bot = TestBot::start_with(bot, |settings| {
-        settings.auth.auth_bearer = Some("a-long-enough-opaque-token-0123456789".into());
+        settings.doors.general.auth.auth_bearer = Some("a-long-enough-opaque-token-0123456789".into());
     })
     .await;
     let dir = tempfile::tempdir().unwrap();

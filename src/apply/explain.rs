@@ -184,6 +184,10 @@ async fn story(pool: &PgPool, event: Told) -> sqlx::Result<Story> {
         (None, None) if outcomes.is_empty() => Progress::Unheard,
         (None, None) => Progress::Applied,
     };
+    let of_it = audit::Filter {
+        position: Some(position),
+        ..audit::Filter::default()
+    };
     Ok(Story {
         event,
         state,
@@ -200,7 +204,7 @@ async fn story(pool: &PgPool, event: Told) -> sqlx::Result<Story> {
             })
             .collect(),
         messages,
-        audit: audit::list(pool, Some(position), 100).await?,
+        audit: audit::list(pool, &of_it, 100).await?,
     })
 }
 

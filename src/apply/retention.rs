@@ -274,10 +274,30 @@ mod tests {
             let at = monday() + TimeDelta::days(days);
             audit::write(&mut connection, &entry, at).await.unwrap();
         }
-        let kept = async || audit::list(&pool, None, 10).await.unwrap().len();
+        let kept = async || audit::list(&pool, &audit::Filter::default(), 10).await.unwrap().len();
         sweep(&pool, monday() + TimeDelta::days(366), KEEP).await.unwrap();
         assert_eq!(kept().await, 2);
         sweep(&pool, monday() + TimeDelta::days(367), KEEP).await.unwrap();
+        assert_eq!(kept().await, 1);
+    }
+
+    #[tokio::test]
+    async fn refusals_are_kept_for_30_days() {
+        let pool = three_weeks(monday()).await;
+        let mut connection = pool.acquire().await.unwrap();
+        for action in [audit::REFUSED, "forget"] {
+            let entry = audit::Entry {
+                actor: "ada",
+                action,
+                position: None,
+                detail: "",
+            };
+            audit::write(&mut connection, &entry, monday()).await.unwrap();
+        }
+        let kept = async || audit::list(&pool, &audit::Filter::default(), 10).await.unwrap().len();
+        sweep(&pool, monday() + TimeDelta::days(30), KEEP).await.unwrap();
+        assert_eq!(kept().await, 2);
+        sweep(&pool, monday() + TimeDelta::days(31), KEEP).await.unwrap();
         assert_eq!(kept().await, 1);
     }
 

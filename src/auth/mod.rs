@@ -46,7 +46,7 @@ pub struct Auth {
 }
 
 /// A caller who was let in, as the log may know it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Caller {
     /// Anybody: no method is configured.
     Open,
@@ -85,6 +85,15 @@ pub enum Refused {
     /// The credentials cannot be judged: the issuer's keys cannot be fetched and none are kept (503, try again in 10 s).
     #[error("the issuer's keys cannot be fetched")]
     KeysUnavailable,
+}
+
+/// A caller who was not let in, and why.
+#[derive(Debug)]
+pub(crate) struct NotAdmitted {
+    /// What it is told.
+    pub(crate) refused: Refused,
+    /// Why each method refused, for the log: holds parts of claims, never a token or a secret.
+    pub(crate) reasons: String,
 }
 
 /// A setting that stops the start.
@@ -207,8 +216,13 @@ impl Auth {
     /// admitted once: asking a second time refuses it.
     ///
     /// # Errors
-    /// When no method admits the call. The reasons are logged as a warning, once.
+    /// When no method admits the call.
     pub async fn admit(&self, headers: &HeaderMap, body: &[u8]) -> Result<Caller, Refused> {
+        self.judge(headers, body).await.map_err(|not| not.refused)
+    }
+
+    /// As [`Auth::admit`]; who is not admitted learns nothing of why, and the log does.
+    pub(crate) async fn judge(&self, headers: &HeaderMap, body: &[u8]) -> Result<Caller, NotAdmitted> {
         if self.is_open() {
             return Ok(Caller::Open);
         }
@@ -222,7 +236,7 @@ impl Auth {
                 Err(why) => refusals.push(("hmac", why)),
             }
         }
-        Err(refused(&refusals))
+        Err(NotAdmitted::for_all(&refusals))
     }
 
     /// Whether a caller without a body that was admitted with these headers would be proven by them now: its secret is
@@ -334,18 +348,21 @@ fn authorization(headers: &HeaderMap) -> Option<(&str, &str)> {
     Some((scheme, credentials.trim()))
 }
 
-fn refused(refusals: &[(&'static str, Why)]) -> Refused {
-    if refusals.is_empty() {
-        tracing::debug!("a call without credentials of a configured method was refused");
-        return Refused::NoCredentials;
-    }
-    let reasons: Vec<String> = refusals
-        .iter()
-        .map(|(method, why)| format!("{method}: {why}"))
-        .collect();
-    tracing::warn!(reasons = reasons.join("; "), "a call was refused");
-    match refusals.iter().any(|(_, why)| matches!(why, Why::KeysUnavailable)) {
-        true => Refused::KeysUnavailable,
-        false => Refused::Rejected,
+impl NotAdmitted {
+    fn for_all(refusals: &[(&'static str, Why)]) -> Self {
+        let reasons: Vec<String> = refusals
+            .iter()
+            .map(|(method, why)| format!("{method}: {why}"))
+            .collect();
+        let is_unknown = |(_, why): &(_, Why)| matches!(why, Why::KeysUnavailable);
+        let (refused, reasons) = match refusals {
+            [] => (
+                Refused::NoCredentials,
+                "no credentials of a configured method".to_owned(),
+            ),
+            _ if refusals.iter().any(is_unknown) => (Refused::KeysUnavailable, reasons.join("; ")),
+            _ => (Refused::Rejected, reasons.join("; ")),
+        };
+        Self { refused, reasons }
     }
 }

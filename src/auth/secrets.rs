@@ -214,11 +214,11 @@ impl<T: Clone> Live<T> {
         let (setting, path) = (&*self.kind.file_setting, file.path.display());
         match text.and_then(|text| secrets_of(&self.kind, &text, self.exposure)) {
             Ok(secrets) => {
-                tracing::info!(setting, %path, secrets = secrets.len(), "secret file changed, its secrets are live");
+                tracing::info!(setting, %path, count = secrets.len(), "file changed, what it holds is live");
                 self.current
                     .store(Arc::new(self.inline.iter().cloned().chain(secrets).collect()));
             }
-            Err(wrong) => tracing::warn!(setting, %path, wrong, "secret file is unusable, keeping the old secrets"),
+            Err(wrong) => tracing::warn!(setting, %path, wrong, "file is unusable, what it held before stays live"),
         }
     }
 }
@@ -266,7 +266,7 @@ pub(crate) fn line_lengths(text: &str) -> Vec<(usize, usize)> {
 fn secrets_of<T>(kind: &Kind<T>, text: &str, exposure: Exposure) -> Result<Vec<T>, String> {
     let secrets = (kind.parse)(text)?;
     if secrets.is_empty() {
-        return Err("holds no secret".to_owned());
+        return Err("holds none".to_owned());
     }
     let least = kind.least_bytes;
     if let Some((line, bytes)) = (kind.lengths)(text).into_iter().find(|(_, bytes)| *bytes < least) {

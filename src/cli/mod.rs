@@ -3,6 +3,7 @@
 
 mod actor;
 mod agent;
+mod audit;
 mod chat;
 mod completions;
 mod database;
@@ -54,6 +55,7 @@ enum Command<B: Args> {
     Events(Box<events::Events<B>>),
     Work(Box<work::Work<B>>),
     Forget(forget::Forget),
+    Audit(audit::Audit),
     Health(health::Health),
     Migrate(migrate::Migrate<B>),
     Init(init::Init),
@@ -79,6 +81,7 @@ pub fn run<B: Args>(program: Program, bot: impl FnOnce(&B) -> Bot) -> ExitCode {
         Some(Command::Events(events)) => Ok(events.run(bot)),
         Some(Command::Work(work)) => work.run(bot),
         Some(Command::Forget(forget)) => forget.run(),
+        Some(Command::Audit(audit)) => audit.run(),
         Some(Command::Health(health)) => health.run(),
         Some(Command::Migrate(migrate)) => migrate.run(bot),
         Some(Command::Init(init)) => init.run(),

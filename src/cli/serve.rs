@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::{out, program};
 use crate::bot::Bot;
 use crate::clock::Clock;
-use crate::config::{DatabaseSettings, Environment, LogFormat, Settings};
+use crate::config::{DatabaseSettings, DoorsSettings, Environment, LogFormat, Settings};
 use crate::postgres::embedded::Embedded;
 use crate::postgres::{ConnectSettings, Database, NotConnected, SILENCE};
 use crate::service::{self, Parts, Service};
@@ -34,7 +34,8 @@ pub(super) fn serve<B: Args>(settings: Settings<B>, bot: impl FnOnce(&B) -> Bot)
     Environment::read::<super::CommandLine<B>>().log();
     let bot = bot(&settings.bot);
     settings.turns.check()?;
-    let is_open = service::check(&bot, &settings.server, &settings.auth, &settings.events)?;
+    let doors = DoorsSettings::of_environment(settings.door.clone())?;
+    let is_open = service::check(&bot, &settings.server, &doors, &settings.events)?;
     let private = match settings.database.primary()? {
         Some(_) => None,
         None => Some(Private::start(&settings.database)?),
@@ -44,7 +45,7 @@ pub(super) fn serve<B: Args>(settings: Settings<B>, bot: impl FnOnce(&B) -> Bot)
         .build()
         .context("cannot start the runtime")?;
     let options = private.as_ref().map(|private| private.options.clone());
-    let served = runtime.block_on(until_signal(settings, bot, is_open, options));
+    let served = runtime.block_on(until_signal(settings, doors, bot, is_open, options));
     runtime.shutdown_timeout(Duration::from_secs(1));
     served.map(|()| ExitCode::SUCCESS)
 }
@@ -96,6 +97,7 @@ fn keep(mut embedded: Embedded, stopped: &mpsc::Receiver<()>) {
 
 async fn until_signal<B: Args>(
     settings: Settings<B>,
+    doors: DoorsSettings,
     bot: Bot,
     is_open: bool,
     private: Option<PgConnectOptions>,
@@ -124,7 +126,6 @@ async fn until_signal<B: Args>(
         let Settings {
             server,
             turns,
-            auth,
             events,
             notifications,
             ..
@@ -135,7 +136,7 @@ async fn until_signal<B: Args>(
             database,
             server,
             turns,
-            auth,
+            doors,
             events,
             notifications,
             data_dir: settings.database.data_dir,

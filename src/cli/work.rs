@@ -1,12 +1,10 @@
 //! `rejoinder work`: applies events apart from the service that takes them in.
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::App;
-use actix_web::web::Data;
 use anyhow::Context as _;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,15 +12,19 @@ use tracing::{info, warn};
 
 use super::database::Reached;
 use super::{out, program};
-use crate::auth::{Auth, Exposure};
+use crate::auth::Exposure;
 use crate::bot::Bot;
 use crate::config::{
-    self, AuthSettings, DatabaseSettings, Environment, EventSettings, LogFormat, LogSettings, NotificationSettings,
+    DatabaseSettings, Door, DoorSettings, DoorsSettings, Environment, EventSettings, LogFormat, LogSettings,
+    NotificationSettings, OperateSettings,
 };
 use crate::conversation::Conversation;
 use crate::events::{Events, Parts};
+use crate::guard::{Around, Guard};
 use crate::listener::{Server, raise_descriptors};
-use crate::operate::{self, Operated, expect_guarded};
+use crate::operate::{Operated, expect_guarded};
+use crate::proxies::Proxies;
+use crate::refusals::Refusals;
 use crate::telemetry::{self, Metrics};
 use crate::terms::Terms;
 use crate::upstream::{self, Upstream};
@@ -40,10 +42,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 #[derive(Args)]
 #[group(skip)]
 pub(super) struct Work<B: Args> {
-    /// Address and port for /healthz, /readyz and, for admitted callers, /metrics; other than loopback only with a caller
-    /// method set; default: none
-    #[arg(long, env = "OPERATE_LISTEN", value_parser = config::address, help_heading = "Worker")]
-    operate_listen: Option<SocketAddr>,
+    #[command(flatten, next_help_heading = "Worker")]
+    operate: OperateSettings,
     #[command(flatten)]
     events: EventSettings,
     #[command(flatten)]
@@ -51,7 +51,7 @@ pub(super) struct Work<B: Args> {
     #[command(flatten)]
     database: DatabaseSettings,
     #[command(flatten)]
-    auth: AuthSettings,
+    door: DoorSettings,
     #[command(flatten)]
     log: LogSettings,
     #[command(flatten)]
@@ -77,6 +77,7 @@ impl<B: Args> Work<B> {
         let migrated = reached.database.bring_up_to_date(bot.own_migrations()).await;
         migrated.context("the bot's tables are not fit")?;
         let (clock, metrics) = (reached.database.clock().clone(), Metrics::default());
+        let refusals = Refusals::new(metrics.clone());
         let (_, _, actions) = bot.into_routes()?;
         let events = Events::work(Parts {
             database: reached.database.clone(),
@@ -90,22 +91,31 @@ impl<B: Args> Work<B> {
             conversation: Conversation::new(reached.database.clone(), clock.clone(), metrics.clone()),
             breakers: Upstream::new()?.breakers(),
             metrics: metrics.events().clone(),
+            refusals: refusals.clone(),
         })?;
         let watching = tokio::spawn(reached.database.clone().watch());
         let terms = Terms::new(KEEP_ALIVE, raise_descriptors());
-        let server = match self.operate_listen {
+        let server = match self.operate.operate_listen {
             None => None,
             Some(listen) => {
-                let auth = Auth::new(&self.auth, Exposure::of(listen), clock, upstream::key_client()?)?;
-                expect_guarded("OPERATE_LISTEN", listen, &auth)?;
-                let operated = Data::new(Operated {
-                    auth: Arc::new(auth),
+                let around = Around {
+                    exposure: Exposure::of(listen),
+                    clock,
+                    http: upstream::key_client()?,
+                    proxies: Proxies::default(),
+                    refusals,
+                };
+                let doors = DoorsSettings::of_environment(self.door)?;
+                let guard = Guard::new(Door::Operate, doors.of(Door::Operate), &around, None)?;
+                expect_guarded("OPERATE_LISTEN", listen, &[&guard])?;
+                let operated = Arc::new(Operated {
+                    guard,
                     database: reached.database.clone(),
                     metrics,
                     terms: terms.clone(),
                     fulfillment: None,
                 });
-                let app = move || App::new().app_data(operated.clone()).configure(operate::routes);
+                let app = move || App::new().configure(|config| Arc::clone(&operated).routes(config));
                 Some(Server::start(listen, terms.clone(), app).context("OPERATE_LISTEN")?)
             }
         };

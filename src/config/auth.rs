@@ -80,6 +80,28 @@ pub struct AuthSettings {
     pub auth_hmac_secret_file: Option<PathBuf>,
 }
 
+impl AuthSettings {
+    /// Whether anybody is admitted by these.
+    pub(super) fn has_method(&self) -> bool {
+        let secrets = [
+            &self.auth_basic,
+            &self.auth_bearer,
+            &self.auth_jwt_key,
+            &self.auth_hmac_secret,
+        ];
+        let files = [
+            &self.auth_basic_file,
+            &self.auth_bearer_file,
+            &self.auth_jwt_key_file,
+            &self.auth_hmac_secret_file,
+        ];
+        secrets.into_iter().any(Option::is_some)
+            || files.into_iter().any(Option::is_some)
+            || self.auth_jwt_jwks_url.is_some()
+            || !self.auth_google_project_number.is_empty()
+    }
+}
+
 /// Google's own key set.
 pub const GOOGLE_JWKS_URL: &str = "https://www.googleapis.com/oauth2/v3/certs";
 

@@ -4,10 +4,12 @@
 
 pub mod auth;
 mod database;
+mod door;
 mod events;
 mod log;
 mod notifications;
 mod programs;
+mod rate;
 mod server;
 mod turn;
 
@@ -19,17 +21,19 @@ use tracing::{info, warn};
 
 pub use self::auth::AuthSettings;
 pub use self::database::{BadDatabaseUrl, DatabaseSettings};
+pub use self::door::{Door, DoorSettings, DoorsSettings};
 pub use self::events::EventSettings;
 pub use self::log::{LogFormat, LogSettings};
 pub use self::notifications::NotificationSettings;
 pub use self::programs::{Fetch, ProgramSettings};
 pub(crate) use self::programs::{cache_home, cache_in_home};
-pub use self::server::ServerSettings;
-pub(crate) use self::server::address;
+pub use self::rate::Rate;
+pub use self::server::{OperateSettings, ServerSettings};
 pub use self::turn::{NoBudget, TurnSettings};
 use crate::nearest::nearest;
 pub use crate::number::whole_number;
 pub use crate::platform::{DialogflowSettings, EsApi};
+pub use crate::proxies::Proxies;
 
 /// All settings of the service; `B` are those of the bot.
 #[derive(Clone, Debug, Args)]
@@ -47,9 +51,9 @@ pub struct Settings<B: Args> {
     /// The events door.
     #[command(flatten)]
     pub events: EventSettings,
-    /// Who may call.
+    /// Who may come in, from where and how often.
     #[command(flatten)]
-    pub auth: AuthSettings,
+    pub door: DoorSettings,
     /// How many notifications a user gets.
     #[command(flatten)]
     pub notifications: NotificationSettings,
@@ -109,6 +113,7 @@ impl Environment {
     fn of(command: &Command, names: impl Iterator<Item = String>) -> Self {
         let mut known = BTreeSet::new();
         collect_names(command, &mut known);
+        known.extend(door::own_names());
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         let mut environment = Self::default();
         for name in names {
@@ -168,7 +173,7 @@ pub(crate) fn local_url(settings: &[&str]) -> String {
     let mut address = settings
         .iter()
         .find_map(|name| variable(name))
-        .and_then(|listen| address(&listen).ok())
+        .and_then(|listen| server::address(&listen).ok())
         .unwrap_or(server::DEFAULT);
     if address.ip().is_unspecified() {
         address.set_ip(match address {

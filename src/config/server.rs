@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
 use super::whole_number;
+use crate::proxies::Proxies;
 
 /// Where it listens when nothing is said.
 pub(super) const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -24,6 +25,26 @@ pub struct ServerSettings {
     /// How much memory the bodies of all requests may take, in MiB, 4 to 65536: a quarter those of turns, the rest those of events
     #[arg(long, env = "BODY_MEMORY_MIB", default_value = "128", value_parser = whole_number::<usize>(4..=65_536))]
     pub body_memory_mib: usize,
+    /// Proxies before the service, comma separated addresses or networks: what they say of the client's address counts; default: none
+    #[arg(
+        long,
+        env = "TRUSTED_PROXIES",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "NETWORKS"
+    )]
+    pub trusted_proxies: Proxies,
+    /// Where the process is looked at.
+    #[command(flatten)]
+    pub operate: OperateSettings,
+}
+
+/// Where the process is looked at.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct OperateSettings {
+    /// Address and port for /healthz, /readyz and, for admitted callers, /metrics, which is nowhere else then; other than loopback only with a caller method set; default: none
+    #[arg(long, env = "OPERATE_LISTEN", value_parser = address)]
+    pub operate_listen: Option<SocketAddr>,
 }
 
 impl ServerSettings {

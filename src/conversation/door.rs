@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt as _;
@@ -12,10 +13,9 @@ use tracing::{Span, info};
 
 use super::Conversation;
 use super::stream::NoStream;
-use crate::admission::admit;
-use crate::auth::Auth;
 use crate::body::text;
 use crate::error::{HttpError, only};
+use crate::guard::{Admitted, Guard};
 use crate::session::{BadSessionName, SessionName};
 
 /// How often the credentials of an open stream are looked at again.
@@ -24,7 +24,7 @@ const ADMITTED_AGAIN: Duration = Duration::from_secs(2);
 /// What streams are opened with.
 pub(crate) struct StreamsDoor {
     pub(crate) conversation: Arc<Conversation>,
-    pub(crate) auth: Arc<Auth>,
+    pub(crate) guard: Arc<Guard>,
 }
 
 /// Why there is no stream.
@@ -44,13 +44,17 @@ struct StreamQuery {
     last_event_id: Option<String>,
 }
 
-/// Its route, on [`StreamsDoor`].
-pub(crate) fn routes(config: &mut ServiceConfig) {
-    config.service(
-        web::resource("/conversations/{session:.+}/stream")
-            .get(stream)
-            .default_service(web::to(|| only("GET"))),
-    );
+impl StreamsDoor {
+    /// Its route, behind its guard.
+    pub(crate) fn routes(self: Arc<Self>, config: &mut ServiceConfig) {
+        let guard = Arc::clone(&self.guard);
+        config.app_data(Data::from(self)).service(
+            web::resource("/conversations/{session:.+}/stream")
+                .get(stream)
+                .default_service(web::to(|| only("GET")))
+                .wrap(from_fn(move |request, next| Arc::clone(&guard).callers(request, next))),
+        );
+    }
 }
 
 /// What is said in a conversation unasked, as server-sent events, for the callers that may post turns.
@@ -58,9 +62,9 @@ async fn stream(
     request: HttpRequest,
     session: web::Path<String>,
     query: web::Query<StreamQuery>,
+    _: Admitted,
     door: Data<StreamsDoor>,
 ) -> Result<HttpResponse, HttpError> {
-    admit(&door.auth, request.headers(), b"").await?;
     let session = SessionName::parse(&session).map_err(Refused::from)?;
     Span::current().record("session.id", session.id());
     let last_event_id = text(request.headers(), &HeaderName::from_static("last-event-id"))
@@ -76,7 +80,7 @@ async fn stream(
         .transpose()?;
     let events = door.conversation.stream(&session, after).await;
     let events = events.map_err(Refused::from)?;
-    let events = events.take_until(Box::pin(withdrawn(Arc::clone(&door.auth), request.headers().clone())));
+    let events = events.take_until(Box::pin(withdrawn(Arc::clone(&door.guard), request.headers().clone())));
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
         .insert_header((header::CACHE_CONTROL, "no-cache"))
@@ -86,10 +90,10 @@ async fn stream(
 }
 
 /// Waits until what a caller was admitted with no longer admits it.
-async fn withdrawn(auth: Arc<Auth>, headers: HeaderMap) {
+async fn withdrawn(guard: Arc<Guard>, headers: HeaderMap) {
     loop {
         tokio::time::sleep(ADMITTED_AGAIN).await;
-        if !auth.still_admits(&headers).await {
+        if !guard.still_admits(&headers).await {
             info!("a stream's credentials are withdrawn; it ends");
             return;
         }

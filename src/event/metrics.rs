@@ -23,7 +23,7 @@ pub(crate) struct EventMetrics {
     /// Events that were there already, by source.
     pub(crate) duplicate: Family<SourceLabel, Counter>,
     /// Requests and events that were refused, by source and reason.
-    pub(crate) refused: Family<RefusedLabel, Counter>,
+    refused: Family<RefusedLabel, Counter>,
     /// Requests that were signed by a secret other than the first, by source.
     pub(crate) old_secret: Family<SourceLabel, Counter>,
     /// Events that were applied.
@@ -56,11 +56,11 @@ pub(crate) struct SourceLabel {
 
 /// Which source, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct RefusedLabel {
+struct RefusedLabel {
     /// Name of its file; `(unknown)` where there is none.
-    pub(crate) source: String,
+    source: String,
     /// The code that the sender is told.
-    pub(crate) reason: &'static str,
+    reason: &'static str,
 }
 
 /// Which rule.
@@ -151,6 +151,12 @@ impl EventMetrics {
             apply,
         );
         metrics
+    }
+
+    /// A request or an event of a source was refused.
+    pub(crate) fn refused(&self, source: &str, reason: &'static str) {
+        let source = source.to_owned();
+        self.refused.get_or_create(&RefusedLabel { source, reason }).inc();
     }
 
     /// Brings the ages up to date, before they are read.

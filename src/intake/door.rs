@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use actix_web::http::header::{self, ContentType, HeaderMap, HeaderValue};
 use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use tokio::time::Instant;
 
 use super::receipt::{Receipt, Status};
 use super::reception::{Presumed, Reception, Refused};
-use crate::admission::admit;
-use crate::auth::Auth;
 use crate::body::{BODY_LIMIT, BodyMemory, inflate, read, text};
 use crate::error::{self, HttpError, only};
+use crate::guard::{Admitted, Guard};
 use crate::source::{self, Delivery, Handshake, HandshakeStatus, NotEvents};
 
 /// Where a request is counted that names no source.
@@ -23,19 +23,32 @@ const UNKNOWN: &str = "(unknown)";
 pub(crate) struct EventsDoor {
     /// `None` where no events are taken.
     pub(crate) reception: Option<Arc<Reception>>,
-    pub(crate) auth: Arc<Auth>,
+    pub(crate) guard: Arc<Guard>,
     pub(crate) memory: BodyMemory,
 }
 
-/// Its routes, on [`EventsDoor`].
-pub(crate) fn routes(config: &mut ServiceConfig) {
-    config
-        .service(
-            web::resource("/events/catalogue")
-                .get(catalogue)
-                .default_service(web::to(|| only("GET, HEAD"))),
-        )
-        .service(web::resource("/events/{source}").default_service(web::to(events)));
+impl EventsDoor {
+    /// Its routes, behind its guard. Who sends events is proven by the source's file.
+    pub(crate) fn routes(self: Arc<Self>, config: &mut ServiceConfig) {
+        let (readers, senders) = (Arc::clone(&self.guard), Arc::clone(&self.guard));
+        config
+            .app_data(Data::from(self))
+            .service(
+                web::resource("/events/catalogue")
+                    .get(catalogue)
+                    .default_service(web::to(|| only("GET, HEAD")))
+                    .wrap(from_fn(move |request, next| {
+                        Arc::clone(&readers).callers(request, next)
+                    })),
+            )
+            .service(
+                web::resource("/events/{source}")
+                    .default_service(web::to(events))
+                    .wrap(from_fn(move |request, next| {
+                        Arc::clone(&senders).senders(request, next)
+                    })),
+            );
+    }
 }
 
 /// Events, and what a sender asks before its first one. Whatever is refused is counted and logged.
@@ -43,12 +56,15 @@ async fn events(
     request: HttpRequest,
     name: web::Path<String>,
     payload: Payload,
+    admitted: Admitted,
     door: Data<EventsDoor>,
 ) -> Result<HttpResponse, HttpError> {
-    let arrived = Instant::now();
+    let arrived = admitted.arrived;
     let reception = door.reception.as_ref().ok_or(error::Refused::NotFound)?;
     let note = |source: &str, refused: &HttpError| {
-        reception.refusals.note(source, refused.code(), 0, refused.logged());
+        reception
+            .refusals
+            .of_source(source, refused.code(), 0, refused.logged());
     };
     let presumed = reception.source(&name).map_err(|refused| {
         // A name that a stranger has made up is no label.
@@ -151,8 +167,7 @@ fn received(receipt: &Receipt) -> HttpResponse {
 }
 
 /// The types, versions and schemas of events, for whoever sends them.
-async fn catalogue(request: HttpRequest, door: Data<EventsDoor>) -> Result<HttpResponse, HttpError> {
-    admit(&door.auth, request.headers(), b"").await?;
+async fn catalogue(request: HttpRequest, _: Admitted, door: Data<EventsDoor>) -> Result<HttpResponse, HttpError> {
     let reception = door.reception.as_ref().ok_or(error::Refused::NotFound)?;
     let published = reception.rulebook.edition();
     let published = published.catalogue.published();

@@ -6,6 +6,5 @@ pub(crate) mod overload;
 pub(crate) mod quarantine;
 pub(crate) mod receipt;
 pub(crate) mod reception;
-pub(crate) mod refusals;
 pub(crate) mod release;
 pub(crate) mod reread;

@@ -13,7 +13,6 @@ use super::ingest::{Ingest, NotStored};
 use super::overload::Backlog;
 use super::quarantine::{self, Unread};
 use super::receipt::{Item, Receipt, Status};
-use super::refusals::Refusals;
 use crate::clock::{Clock, before};
 use crate::event::catalogue::Violation;
 use crate::event::envelope::Envelope;
@@ -21,6 +20,7 @@ use crate::event::event_type::EventType;
 use crate::event::id::Id;
 use crate::event::metrics::{EventMetrics, SourceLabel};
 use crate::log::{self, Appended};
+use crate::refusals::Refusals;
 use crate::rulebook::{Edition, Rulebook};
 use crate::source::{self, Delivery, Items, NotEvents, Source};
 
@@ -254,7 +254,7 @@ impl Reception {
 
     /// Counts and logs that an event of a verified request is not taken.
     fn refuse_event(&self, source: &str, reason: &'static str, detail: &str) {
-        self.refusals.note(source, reason, 1, detail);
+        self.refusals.of_source(source, reason, 1, detail);
     }
 }
 

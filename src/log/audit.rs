@@ -6,7 +6,13 @@ use sqlx::{PgConnection, PgExecutor};
 
 use crate::event::position::Position;
 
-/// For how long it is kept.
+/// What is done to those who are refused.
+pub(crate) const REFUSED: &str = "refused";
+
+/// For how long refusals are kept: there may be one a minute of each kind.
+const REFUSED_KEPT: TimeDelta = TimeDelta::days(30);
+
+/// For how long all else is kept.
 const KEPT: TimeDelta = TimeDelta::days(366);
 
 /// A sweep deletes at most so many entries.
@@ -71,16 +77,27 @@ pub(crate) async fn write_each(
     Ok(())
 }
 
-/// The newest entries, at most `limit`; of one event where its position is given.
-pub(crate) async fn list(
-    executor: impl PgExecutor<'_>,
-    position: Option<Position>,
-    limit: i64,
-) -> sqlx::Result<Vec<Audited>> {
+/// Which entries are wanted; the default is all.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Filter {
+    pub(crate) actor: Option<String>,
+    pub(crate) action: Option<String>,
+    pub(crate) since: Option<DateTime<Utc>>,
+    /// Of one event.
+    pub(crate) position: Option<Position>,
+}
+
+/// The newest entries, at most `limit`.
+pub(crate) async fn list(executor: impl PgExecutor<'_>, filter: &Filter, limit: i64) -> sqlx::Result<Vec<Audited>> {
     let rows = sqlx::query!(
         "select at, actor, action, position, detail from rejoinder.event_audit
-         where $1::bigint is null or position = $1 order by id desc limit $2",
-        position.map(Position::number),
+         where ($1::bigint is null or position = $1) and ($2::text is null or actor = $2)
+             and ($3::text is null or action = $3) and ($4::timestamptz is null or at >= $4)
+         order by id desc limit $5",
+        filter.position.map(Position::number),
+        filter.actor,
+        filter.action,
+        filter.since,
         limit
     )
     .fetch_all(executor)
@@ -97,11 +114,17 @@ pub(crate) async fn list(
 
 /// Deletes entries that are past their time.
 pub(crate) async fn delete_old(executor: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result<()> {
-    // Entries stand in order of time, so looking at the first ones is enough.
+    // Entries stand in order of time, so looking at the first ones of either sort is enough.
     sqlx::query!(
-        "delete from rejoinder.event_audit a using (select id, at from rejoinder.event_audit order by id limit $2) first
-         where a.id = first.id and first.at < $1",
+        "delete from rejoinder.event_audit a using (
+             select id from (select id, at from rejoinder.event_audit order by id limit $3) first where at < $1
+             union
+             select id from (select id, at from rejoinder.event_audit where action = 'refused' order by id limit $3) first
+             where at < $2
+         ) old
+         where a.id = old.id",
         now - KEPT,
+        now - REFUSED_KEPT,
         MAX_DELETED
     )
     .execute(executor)

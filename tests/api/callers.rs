@@ -32,8 +32,8 @@ async fn status(request: RequestBuilder) -> u16 {
 #[tokio::test]
 async fn refusal_is_401_with_every_challenge_and_no_reason() {
     let bot = TestBot::start_with(counting(), |settings| {
-        settings.auth.auth_basic = Some("ada:pw".into());
-        settings.auth.auth_bearer = Some("token-1\ntoken-2".into());
+        settings.doors.general.auth.auth_basic = Some("ada:pw".into());
+        settings.doors.general.auth.auth_bearer = Some("token-1\ntoken-2".into());
     })
     .await;
     assert_eq!(status(post(&bot).basic_auth("ada", Some("pw"))).await, 200);
@@ -59,7 +59,10 @@ async fn refusal_is_401_with_every_challenge_and_no_reason() {
 
 #[tokio::test]
 async fn metrics_are_for_callers_and_health_is_for_all() {
-    let bot = TestBot::start_with(counting(), |settings| settings.auth.auth_bearer = Some("token".into())).await;
+    let bot = TestBot::start_with(counting(), |settings| {
+        settings.doors.general.auth.auth_bearer = Some("token".into())
+    })
+    .await;
     assert_eq!(status(bot.http().get(bot.url("/metrics"))).await, 401);
     assert_eq!(
         status(bot.http().get(bot.url("/metrics")).bearer_auth("token")).await,
@@ -73,7 +76,7 @@ async fn metrics_are_for_callers_and_health_is_for_all() {
 #[tokio::test]
 async fn signed_request_is_admitted_once() {
     let bot = TestBot::start_with(counting(), |settings| {
-        settings.auth.auth_hmac_secret = Some("a secret of some length".into())
+        settings.doors.general.auth.auth_hmac_secret = Some("a secret of some length".into())
     })
     .await;
     let signed = |secret: &str, at: i64| {
@@ -95,7 +98,10 @@ async fn secret_file_is_read_again_when_it_changes() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     writeln!(file, "old-token").unwrap();
     let path = file.path().to_owned();
-    let bot = TestBot::start_with(counting(), |settings| settings.auth.auth_bearer_file = Some(path)).await;
+    let bot = TestBot::start_with(counting(), |settings| {
+        settings.doors.general.auth.auth_bearer_file = Some(path)
+    })
+    .await;
     assert_eq!(status(post(&bot).bearer_auth("old-token")).await, 200);
     std::fs::write(file.path(), "old-token\nnew-token\n").unwrap();
     eventually("the new one is live", async || {
@@ -118,7 +124,10 @@ async fn never(_: Data<Gate>) -> Result<rejoinder::Reply, rejoinder::Fail> {
 #[tokio::test]
 async fn refused_caller_reaches_no_handler_and_learns_nothing_of_the_body() {
     let bot = Bot::new().data(Gate::opened()).intent("Count", never);
-    let bot = TestBot::start_with(bot, |settings| settings.auth.auth_bearer = Some("token".into())).await;
+    let bot = TestBot::start_with(bot, |settings| {
+        settings.doors.general.auth.auth_bearer = Some("token".into())
+    })
+    .await;
     assert_eq!(status(post(&bot)).await, 401);
     assert_eq!(status(post(&bot).body("not json")).await, 401);
 }
@@ -136,9 +145,9 @@ async fn stream_ends_when_what_its_reader_was_admitted_with_is_withdrawn() {
     std::fs::write(tokens.path(), "old-token\nkept-token\n").unwrap();
     let path = tokens.path().to_owned();
     let bot = TestBot::start_with(counting(), |settings| {
-        settings.auth.auth_bearer_file = Some(path);
-        settings.auth.auth_jwt_key = Some(key.into());
-        settings.auth.auth_hmac_secret = Some("a secret of some length".into());
+        settings.doors.general.auth.auth_bearer_file = Some(path);
+        settings.doors.general.auth.auth_jwt_key = Some(key.into());
+        settings.doors.general.auth.auth_hmac_secret = Some("a secret of some length".into());
     })
     .await;
     let now = bot.clock().now().timestamp();
@@ -205,7 +214,10 @@ async fn page_that_has_a_name_of_its_own_for_this_address_is_refused_while_every
     ] {
         assert_eq!(status(post(&bot).header("host", host)).await, 200, "{host}");
     }
-    let guarded = TestBot::start_with(counting(), |settings| settings.auth.auth_bearer = Some("token".into())).await;
+    let guarded = TestBot::start_with(counting(), |settings| {
+        settings.doors.general.auth.auth_bearer = Some("token".into())
+    })
+    .await;
     let named = post(&guarded).header("host", "bot.example.com").bearer_auth("token");
     assert_eq!(status(named).await, 200);
 }

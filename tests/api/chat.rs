@@ -277,7 +277,7 @@ async fn reply_that_was_late_is_there_when_the_user_asks_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn exit_code_tells_of_a_service_that_refuses_or_is_not_there() {
     let bot = TestBot::start_with(bot(&Gate::opened()), |settings| {
-        settings.auth.auth_bearer = Some("secret".into());
+        settings.doors.general.auth.auth_bearer = Some("secret".into());
     })
     .await;
     let refused = talk(&bot.url(""), &[], &[]).await;

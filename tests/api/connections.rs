@@ -21,7 +21,7 @@ fn counting() -> Bot {
 
 async fn guarded() -> TestBot {
     TestBot::start_with(counting(), |settings| {
-        settings.auth.auth_bearer = Some("a-token-of-some-length".into());
+        settings.doors.general.auth.auth_bearer = Some("a-token-of-some-length".into());
     })
     .await
 }
@@ -62,14 +62,19 @@ async fn dripping_until_closed(mut stream: TcpStream) -> Duration {
 #[tokio::test]
 async fn refused_body_that_goes_on_coming_ends_the_connection() {
     let bot = guarded().await;
-    for (line, status) in [
-        ("POST /fulfillment", 401),
-        ("PUT /fulfillment", 405),
-        ("POST /nowhere", 404),
+    for (line, credentials, status) in [
+        ("POST /fulfillment", "", 401),
+        ("PUT /fulfillment", "", 401),
+        (
+            "PUT /fulfillment",
+            "authorization: Bearer a-token-of-some-length\r\n",
+            405,
+        ),
+        ("POST /nowhere", "", 404),
     ] {
         let mut stream = connect(&bot).await;
         let head = format!(
-            "{line} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n1\r\n \r\n"
+            "{line} HTTP/1.1\r\nhost: localhost\r\n{credentials}content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n1\r\n \r\n"
         );
         stream.write_all(head.as_bytes()).await.unwrap();
         let answer = told(&mut stream).await;

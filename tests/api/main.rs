@@ -9,6 +9,7 @@ mod connections;
 mod dependencies;
 mod dialogflow_fulfillment;
 mod events;
+mod guards;
 mod idempotency;
 mod identity;
 mod memory;

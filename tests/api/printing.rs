@@ -146,7 +146,7 @@ async fn reader_that_goes_away_ends_a_command_quietly() {
         &["routes"],
         &["routes", "--json"],
         &["events", "dead"],
-        &["events", "audit"],
+        &["audit"],
         &["events", "explain", "e1"],
         &["events", "quarantine", "--json"],
     ];

@@ -7,9 +7,9 @@
 use rejoinder::Bot;
 use rejoinder::testing::TestBot;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-use crate::events::command::{self, Ran};
+use crate::events::command::ran_on;
 use crate::events::shop::{self, count, status_of};
 use crate::support::eventually;
 
@@ -59,16 +59,6 @@ async fn rows(options: &PgConnectOptions, schema: &str, (table, columns): &(Stri
     .await
 }
 
-async fn ran(options: &PgConnectOptions, arguments: &[&str]) -> Ran {
-    let mut command = crate::serve::rejoinder();
-    command
-        .env("DATABASE_URL", options.to_url_lossy().as_str())
-        .args(arguments);
-    tokio::task::spawn_blocking(move || command::ran(command))
-        .await
-        .unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_of_the_first_version_are_moved_with_all_that_is_in_them_and_work_goes_on() {
     let database = restored().await;
@@ -77,14 +67,14 @@ async fn tables_of_the_first_version_are_moved_with_all_that_is_in_them_and_work
     for table in &before {
         told.push(rows(&database, "public", table).await);
     }
-    let check = ran(&database, &["migrate", "--check"]).await;
+    let check = ran_on(&database, &["migrate", "--check"]).await;
     assert_eq!(check.code, 1, "{check:?}");
     assert!(
-        check.out.starts_with("missing  0005 questions\n") && check.out.ends_with("missing  0013 hops\n"),
+        check.out.starts_with("missing  0005 questions\n") && check.out.ends_with("missing  0014 refusals\n"),
         "{check:?}"
     );
     assert_eq!(tables(&database).await, before, "a check changes nothing");
-    let migrated = ran(&database, &["migrate"]).await;
+    let migrated = ran_on(&database, &["migrate"]).await;
     assert_eq!(migrated.code, 0, "{migrated:?}");
 
     let bots = [
@@ -111,7 +101,7 @@ async fn tables_of_the_first_version_are_moved_with_all_that_is_in_them_and_work
     assert_eq!(all(&database, elsewhere).await, [""; 0]);
     let recorded = "select version::text from public._sqlx_migrations order by version";
     assert_eq!(all(&database, recorded).await, ["2"], "the bot's alone");
-    let again = ran(&database, &["migrate"]).await;
+    let again = ran_on(&database, &["migrate"]).await;
     assert_eq!((again.code, again.out.as_str()), (0, "the tables are up to date\n"));
 
     // What failed for want of an order is tried again, and who follows one hears of it.
@@ -141,7 +131,7 @@ async fn tables_of_the_first_version_are_moved_with_all_that_is_in_them_and_work
 #[tokio::test]
 async fn several_that_start_at_once_on_tables_of_the_first_version_all_run() {
     let database = restored().await;
-    let ran = futures_util::future::join_all((0..4).map(|_| ran(&database, &["migrate"]))).await;
+    let ran = futures_util::future::join_all((0..4).map(|_| ran_on(&database, &["migrate"]))).await;
     assert!(ran.iter().all(|ran| ran.code == 0), "{ran:?}");
     let outcomes = "select count(*)::text from rejoinder.event_outcomes";
     assert_eq!(all(&database, outcomes).await, ["6"]);
@@ -159,7 +149,7 @@ async fn what_time_outs_did_in_the_first_version_is_told_by_its_kind() {
     .execute(&mut connection)
     .await
     .unwrap();
-    let migrated = ran(&database, &["migrate"]).await;
+    let migrated = ran_on(&database, &["migrate"]).await;
     assert_eq!(migrated.code, 0, "{migrated:?}");
     let time_outs = "select outcome->0->>'rule' from rejoinder.event_outcomes where outcome->0->>'kind' = 'time_out'";
     assert_eq!(all(&database, time_outs).await, ["order_confirmed"]);

@@ -1,6 +1,5 @@
 //! `rejoinder events`: sending, looking into, and repairing.
 
-mod audit;
 mod check;
 mod dead;
 mod explain;
@@ -14,6 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+pub(super) use self::replay::time;
 use super::failed;
 use crate::bot::Bot;
 use crate::event::file::FileError;
@@ -37,7 +37,6 @@ enum EventsCommand<B: Args> {
     Quarantine(quarantine::Quarantine),
     Release(quarantine::Release<B>),
     Replay(Box<replay::ReplayEvents<B>>),
-    Audit(audit::Audit),
     Check(check::CheckFiles<B>),
     Source(source::Source),
 }
@@ -64,7 +63,6 @@ impl<B: Args> Events<B> {
                 EventsCommand::Quarantine(quarantine) => quarantine.run().await,
                 EventsCommand::Release(release) => release.run(bot).await,
                 EventsCommand::Replay(replay) => replay.run(bot).await,
-                EventsCommand::Audit(audit) => audit.run().await,
                 EventsCommand::Check(check) => check.run(bot).await,
                 EventsCommand::Source(source) => source.print(),
             }

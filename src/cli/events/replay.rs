@@ -243,7 +243,7 @@ fn lines(gist: &Value) -> String {
 }
 
 /// A date, or a time.
-pub(super) fn time(text: &str) -> Result<DateTime<Utc>, String> {
+pub(in crate::cli) fn time(text: &str) -> Result<DateTime<Utc>, String> {
     let midnight = |day: NaiveDate| day.and_hms_opt(0, 0, 0).map(|time| time.and_utc());
     let day = text.parse::<NaiveDate>().ok().and_then(midnight);
     day.or_else(|| text.parse().ok())

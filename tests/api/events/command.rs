@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 use nix::pty::openpty;
 use rejoinder::testing::TestBot;
 use sqlx::ConnectOptions as _;
+use sqlx::postgres::PgConnectOptions;
 
 use super::directory;
 use crate::serve::rejoinder;
@@ -23,6 +24,15 @@ pub(crate) struct Ran {
 /// Runs `rejoinder` with these arguments, with the package's events directory.
 pub(crate) async fn run(bot: &TestBot, arguments: &[&str]) -> Ran {
     run_in(bot, &directory::package(), arguments).await
+}
+
+/// Runs it on a database that no bot is on.
+pub(crate) async fn ran_on(database: &PgConnectOptions, arguments: &[&str]) -> Ran {
+    let mut command = rejoinder();
+    command
+        .env("DATABASE_URL", database.to_url_lossy().as_str())
+        .args(arguments);
+    tokio::task::spawn_blocking(move || ran(command)).await.unwrap()
 }
 
 /// Runs it with this events directory.

@@ -74,7 +74,7 @@ async fn event_that_fails_five_times_is_listed_mended_and_redriven() {
         count(&bot, "rejoinder.dead_letters").await + count(&bot, "rejoinder.parked_events").await,
         0
     );
-    let audit = run(&bot, &["events", "audit"]).await.out;
+    let audit = run(&bot, &["audit"]).await.out;
     for told in ["rejoinder", "dead", "there is no order 77001", "ada", "redrive"] {
         assert!(audit.contains(told), "{told} is not in {audit}");
     }
@@ -204,7 +204,7 @@ async fn dead_letter_is_discarded_only_with_a_reason_and_the_audit_keeps_it() {
     let ran = run(&bot, &["events", "discard", "pay-77002", "--reason", "a test order"]).await;
     assert_eq!((ran.code, ran.out.as_str()), (0, "1 discarded\n"), "{}", ran.err);
     assert_eq!(run(&bot, &["events", "dead"]).await.out, "no dead letters\n");
-    let audit: Value = serde_json::from_str(&run(&bot, &["events", "audit", "--json"]).await.out).unwrap();
+    let audit: Value = serde_json::from_str(&run(&bot, &["audit", "--json"]).await.out).unwrap();
     assert_eq!(audit[0]["action"], "discard");
     assert_eq!(audit[0]["actor"], "ada");
     assert_eq!(audit[0]["detail"], "a test order");

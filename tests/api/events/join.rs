@@ -76,7 +76,7 @@ async fn what_comes_of_a_time_out_carries_the_trace_of_the_event_that_came() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn action_of_a_time_out_is_given_the_event_that_came_with_its_type() {
     async fn note(event: Event, mut tx: Tx) -> anyhow::Result<()> {
-        let note = sqlx::query("update orders set status = $1 where id = $2");
+        let note = sqlx::query("update orders set tracking_number = $1 where id = $2");
         note.bind(&event.event_type)
             .bind(&event.entity_id)
             .execute(&mut *tx)
@@ -92,8 +92,8 @@ async fn action_of_a_time_out_is_given_the_event_that_came_with_its_type() {
     tell(&bot, BOTH[0]).await;
     bot.clock().advance(TimeDelta::minutes(16));
     bot.events_applied().await;
-    let status = sqlx::query_scalar("select status from orders where id = '10042'").fetch_one(bot.pool());
-    assert_eq!(status.await.ok(), Some(BOTH[0].to_owned()));
+    let noted = sqlx::query_scalar("select tracking_number from orders where id = '10042'").fetch_one(bot.pool());
+    assert_eq!(noted.await.ok(), Some(BOTH[0].to_owned()));
 }
 
 #[rstest]

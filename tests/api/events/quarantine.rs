@@ -89,7 +89,7 @@ async fn kept_event_is_released_once_its_schema_exists() {
         run(&bot, &["events", "quarantine"]).await.out,
         "no event is in quarantine\n"
     );
-    let audit: Value = serde_json::from_str(&run(&bot, &["events", "audit", "--json"]).await.out).unwrap();
+    let audit: Value = serde_json::from_str(&run(&bot, &["audit", "--json"]).await.out).unwrap();
     assert_eq!(
         (&audit[0]["action"], &audit[0]["actor"]),
         (&json!("release"), &json!("ada"))

@@ -86,7 +86,7 @@ async fn new_rule_applies_to_old_events_dry_first_and_sends_nothing_twice() {
     bot.clock().advance(TimeDelta::minutes(1));
     bot.events_applied().await;
     assert_eq!(messages(&bot).await.len(), 2);
-    let audit = run(&bot, &["events", "audit"]).await.out;
+    let audit = run(&bot, &["audit"]).await.out;
     assert!(audit.contains("replay") && audit.contains("ada"), "{audit}");
 }
 
@@ -218,7 +218,7 @@ async fn interrupted_replay_says_where_it_stands_is_audited_and_goes_on_there() 
     );
     assert!(out.ends_with("100 events applied again, 100 differ\n"), "{out}");
     let place = err.rsplit_once("--resume ").unwrap().1.split(' ').next().unwrap();
-    let audit = run(&bot, &["events", "audit"]).await.out;
+    let audit = run(&bot, &["audit"]).await.out;
     assert!(
         audit.contains(&format!("interrupted at {place}, 100 events done")),
         "{audit}"

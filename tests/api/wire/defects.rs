@@ -173,7 +173,7 @@ async fn parameters_keep_their_types() {
 #[tokio::test]
 async fn right_credential_is_admitted_and_wrong_one_is_401() {
     let bot = TestBot::start_with(Bot::new().fallback(hello), |settings| {
-        settings.auth.auth_bearer = Some(SecretString::from("the-right-token-of-this-test"));
+        settings.doors.general.auth.auth_bearer = Some(SecretString::from("the-right-token-of-this-test"));
     })
     .await;
     let body = es_turn(ES_SESSIONS[0]).to_string();

@@ -1,0 +1,267 @@
+//! What stands before a door's routes: from where a request may come, how often, and who sends it.
+//!
+//! A guard wraps the routes of its door. What it lets through carries [`Admitted`], without which no handler of the door
+//! is reached.
+
+mod allowed;
+mod client;
+mod failures;
+mod limit;
+
+use std::future::{Ready, ready};
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::middleware::Next;
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
+use tokio::time::Instant;
+use tracing::Span;
+use url::{Host, Url};
+
+use self::allowed::Allowed;
+use self::client::Client;
+use self::failures::Failures;
+use self::limit::{Limit, TooOften};
+use crate::auth::{self, Auth, Caller, Exposure};
+use crate::body::{BODY_LIMIT, Body, BodyMemory, read};
+use crate::clock::{Clock, before};
+use crate::config::{Door, DoorSettings, Rate};
+use crate::error::{HttpError, Refused};
+use crate::proxies::Proxies;
+use crate::refusals::Refusals;
+
+/// How often a client may come with wrong credentials when nothing is set.
+const FAILURES: Rate = Rate::per_minute(NonZeroU32::new(30).expect("more than none"));
+
+/// The guard of a door.
+pub(crate) struct Guard {
+    door: Door,
+    auth: Auth,
+    allowed: Option<Allowed>,
+    per_client: Option<Limit<Client>>,
+    per_caller: Option<Limit<Caller>>,
+    failures: Failures,
+    proxies: Proxies,
+    body: Option<ProvingBody>,
+    refusals: Refusals,
+}
+
+/// What a guard needs besides its settings.
+#[derive(Clone)]
+pub(crate) struct Around {
+    pub(crate) exposure: Exposure,
+    pub(crate) clock: Clock,
+    /// For the keys of issuers.
+    pub(crate) http: reqwest::Client,
+    pub(crate) proxies: Proxies,
+    pub(crate) refusals: Refusals,
+}
+
+/// How a body is read that is what proves its caller.
+pub(crate) struct ProvingBody {
+    pub(crate) max: usize,
+    pub(crate) memory: BodyMemory,
+}
+
+/// A request that a guard has let through.
+pub(crate) struct Admitted {
+    /// When it came.
+    pub(crate) arrived: Instant,
+    /// Its body, where that had to be read before.
+    pub(crate) body: Option<Body>,
+}
+
+impl Guard {
+    /// # Errors
+    /// When the callers' settings are wrong, or the file of addresses cannot be used.
+    pub(crate) fn new(
+        door: Door,
+        settings: &DoorSettings,
+        around: &Around,
+        body: Option<ProvingBody>,
+    ) -> anyhow::Result<Arc<Self>> {
+        let clock = &around.clock;
+        let auth = Auth::new(&settings.auth, around.exposure, clock.clone(), around.http.clone())?;
+        let allowed = settings.allow_from_file.as_deref().map(Allowed::read);
+        Ok(Arc::new(Self {
+            door,
+            auth,
+            allowed: allowed.transpose()?,
+            per_client: settings.rate_per_client.map(|rate| Limit::new(rate, clock.clone())),
+            per_caller: settings.rate_per_caller.map(|rate| Limit::new(rate, clock.clone())),
+            failures: Failures::new(settings.rate_of_failures.unwrap_or(FAILURES), clock.clone()),
+            proxies: around.proxies.clone(),
+            body,
+            refusals: around.refusals.clone(),
+        }))
+    }
+
+    /// Whether everybody is admitted.
+    pub(crate) fn is_open(&self) -> bool {
+        self.auth.is_open()
+    }
+
+    /// Whether what a caller was admitted with admits it still.
+    pub(crate) async fn still_admits(&self, headers: &HeaderMap) -> bool {
+        self.auth.still_admits(headers).await
+    }
+
+    /// Lets a request of an admitted caller through.
+    pub(crate) async fn callers<B: MessageBody>(
+        self: Arc<Self>,
+        mut request: ServiceRequest,
+        next: Next<B>,
+    ) -> actix_web::Result<ServiceResponse<B>> {
+        let arrived = Instant::now();
+        let client = self.client(&request)?;
+        let looked = self.look(client, &mut request, arrived).await;
+        let body = looked.map_err(|refused| self.refuse(client, refused))?;
+        self.pass(client, Admitted { arrived, body }, request, next).await
+    }
+
+    /// Lets a request through, whoever sends it: that is for the route to find out.
+    pub(crate) async fn senders<B: MessageBody>(
+        self: Arc<Self>,
+        request: ServiceRequest,
+        next: Next<B>,
+    ) -> actix_web::Result<ServiceResponse<B>> {
+        let arrived = Instant::now();
+        let client = self.client(&request)?;
+        let placed = self.place(client, request.headers());
+        placed.map_err(|refused| self.refuse(client, refused))?;
+        let admitted = Admitted { arrived, body: None };
+        self.pass(client, admitted, request, next).await
+    }
+
+    /// Whether the request may come from where it comes, now.
+    fn place(&self, client: IpAddr, headers: &HeaderMap) -> Result<(), Refused> {
+        if self.allowed.as_ref().is_some_and(|allowed| !allowed.contains(client)) {
+            return Err(Refused::NotAllowed);
+        }
+        if let Some(limit) = &self.per_client {
+            limit.take(Client::of(client))?;
+        }
+        Ok(self.failures.look(client, headers)?)
+    }
+
+    /// Whether the caller is admitted, now; its body, where that is what proves it.
+    async fn look(
+        &self,
+        client: IpAddr,
+        request: &mut ServiceRequest,
+        arrived: Instant,
+    ) -> Result<Option<Body>, Refused> {
+        self.place(client, request.headers())?;
+        // Before the budget is spent: a caller whose keys cannot be fetched in time is answered, too.
+        let patience = arrived + BODY_LIMIT;
+        let body = match &self.body {
+            Some(proving) if self.auth.needs_body(request.headers()) => {
+                let payload = request.take_payload();
+                Some(read(request.headers(), payload, proving.max, &proving.memory, patience).await?)
+            }
+            Some(_) | None => None,
+        };
+        let bytes = body.as_ref().map(|body| &*body.bytes).unwrap_or_default();
+        let caller = before(patience, admit(&self.auth, request.headers(), bytes)).await;
+        let caller = caller.map_err(|_| Refused::KeysUnavailable)??;
+        self.failures.learn(client, request.headers());
+        if let Some(limit) = &self.per_caller {
+            limit.take(caller)?;
+        }
+        Ok(body)
+    }
+
+    async fn pass<B: MessageBody>(
+        &self,
+        client: IpAddr,
+        admitted: Admitted,
+        request: ServiceRequest,
+        next: Next<B>,
+    ) -> actix_web::Result<ServiceResponse<B>> {
+        request.extensions_mut().insert(admitted);
+        let answered = next.call(request).await?;
+        // Who sends events is proven by the route.
+        if answered.status() == StatusCode::UNAUTHORIZED {
+            self.failures.note(client);
+        }
+        Ok(answered)
+    }
+
+    /// From where a request comes.
+    fn client(&self, request: &ServiceRequest) -> Result<IpAddr, HttpError> {
+        let peer = request.peer_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+        let client = client::client(peer, request.headers(), &self.proxies);
+        client.map_err(|_| self.refuse(peer.ip(), Refused::BadForwarding))
+    }
+
+    /// Counts a refusal, and tells of it.
+    fn refuse(&self, client: IpAddr, refused: Refused) -> HttpError {
+        if let Refused::Unauthorized { .. } = refused {
+            self.failures.note(client);
+        }
+        let refused = HttpError::from(refused);
+        let detail = format!("{client}: {}", refused.logged());
+        self.refusals.of_caller(self.door, refused.code(), &detail);
+        refused
+    }
+}
+
+impl From<TooOften> for Refused {
+    fn from(TooOften { rate, wait }: TooOften) -> Self {
+        Self::TooOften { rate, wait }
+    }
+}
+
+impl FromRequest for Admitted {
+    type Error = HttpError;
+    type Future = Ready<Result<Self, HttpError>>;
+
+    /// Once for each request.
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let admitted = request.extensions_mut().remove();
+        ready(admitted.ok_or_else(|| Refused::Unguarded.into()))
+    }
+}
+
+/// Admits a caller by any method that is set; `body` is empty where it has not been read.
+async fn admit(auth: &Auth, headers: &HeaderMap, body: &[u8]) -> Result<Caller, Refused> {
+    if auth.is_open() {
+        expect_loopback(headers)?;
+    }
+    let caller = auth.judge(headers, body).await.map_err(|not| match not.refused {
+        auth::Refused::NoCredentials | auth::Refused::Rejected => Refused::Unauthorized {
+            challenges: auth.challenges().to_vec(),
+            reasons: not.reasons,
+        },
+        auth::Refused::KeysUnavailable => Refused::KeysUnavailable,
+    })?;
+    Span::current().record("caller", tracing::field::debug(&caller));
+    Ok(caller)
+}
+
+/// While everybody is admitted, only who has meant this machine: a page in a browser may have had the browser take a
+/// name of its own for this address, and the browser says that name.
+fn expect_loopback(headers: &HeaderMap) -> Result<(), Refused> {
+    let Some(found) = headers.get(header::HOST) else {
+        // No browser leaves it out.
+        return Ok(());
+    };
+    let found = String::from_utf8_lossy(found.as_bytes());
+    let host = Url::parse(&format!("http://{found}")).ok();
+    let is_loopback = match host.as_ref().and_then(Url::host) {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    if is_loopback {
+        return Ok(());
+    }
+    let found = found.chars().take(100).collect();
+    Err(Refused::BadHost { found })
+}
