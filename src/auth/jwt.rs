@@ -1,21 +1,16 @@
 //! JWT bearer tokens of the operator's own issuer.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
 use jsonwebtoken::{Algorithm, DecodingKey};
 
+use super::issuer::Issuer;
 use super::jwks::Jwks;
 use super::secrets::{Kind, lines};
-use super::token::{Token, TokenKey, short};
+use super::token::{Expected, Token, TokenKey};
 use super::{Caller, Why};
-use crate::clock::Clock;
-
-/// How far the issuer's clock may differ from ours, in seconds.
-const SKEW_SECONDS: i64 = 30;
-
-/// A token that is valid for longer than this, ten years, has in effect no end.
-const MAX_LIFETIME_DAYS: i64 = 3_650;
 
 /// AUTH_JWT_KEY and AUTH_JWT_KEY_FILE.
 pub(crate) const JWT_KEY: Kind<TokenKey> = Kind {
@@ -40,15 +35,22 @@ pub(crate) const JWT_KEY: Kind<TokenKey> = Kind {
     parse: keys,
 };
 
-/// What a token must be, beside proven.
+/// What a token must be.
 #[derive(Debug)]
 pub(crate) struct JwtCheck {
-    pub(crate) clock: Clock,
-    pub(crate) issuers: Vec<String>,
-    pub(crate) audiences: Vec<String>,
-    pub(crate) scopes: Vec<String>,
-    /// The issuer's published keys, unless keys are set.
-    pub(crate) published: Option<Jwks>,
+    pub(crate) expected: Expected,
+    pub(crate) keys: Keys,
+}
+
+/// Which keys prove a token.
+#[derive(Debug)]
+pub(crate) enum Keys {
+    /// Those that are set.
+    Set,
+    /// Those at an address that is set.
+    Published(Jwks),
+    /// Those at the address that the issuer names.
+    Issuer(Arc<Issuer>),
 }
 
 impl JwtCheck {
@@ -57,19 +59,11 @@ impl JwtCheck {
     /// The claims are looked at first: they are cheap, and a token of another issuer should not have keys fetched.
     pub(crate) async fn check(&self, token: &Token<'_>, set_keys: &[TokenKey]) -> Result<Caller, Why> {
         let claims = &token.claims;
-        if !self.issuers.is_empty() && !claims.iss.as_ref().is_some_and(|issuer| self.issuers.contains(issuer)) {
-            return Err(Why::Issuer(claims.iss.as_deref().map(short)));
-        }
-        let now = self.clock.now().timestamp();
-        claims.check_times(now, SKEW_SECONDS)?;
-        claims.check_lifetime(now, MAX_LIFETIME_DAYS)?;
-        claims.check_audience(&self.audiences)?;
-        if let Some(missing) = self.scopes.iter().find(|scope| !claims.has_scope(scope)) {
-            return Err(Why::Scope(missing.clone()));
-        }
-        match &self.published {
-            Some(published) => published.verify(token).await?,
-            None => token.verify(set_keys)?,
+        self.expected.check(claims)?;
+        match &self.keys {
+            Keys::Set => token.verify(set_keys)?,
+            Keys::Published(published) => published.verify(token).await?,
+            Keys::Issuer(issuer) => issuer.keys().await?.verify(token).await?,
         }
         Ok(Caller::Jwt {
             subject: claims.sub.clone(),
@@ -118,11 +112,8 @@ fn shared_secret(line: &str) -> Result<TokenKey, &'static str> {
     if line.starts_with(['{', '[']) {
         return Err("looks like JSON, not like an HS256 secret; a JWK goes behind AUTH_JWT_JWKS_URL");
     }
-    Ok(TokenKey {
-        kid: None,
-        algorithm: Algorithm::HS256,
-        key: DecodingKey::from_secret(line.as_bytes()),
-    })
+    let key = DecodingKey::from_secret(line.as_bytes());
+    Ok(TokenKey::new(None, Algorithm::HS256, key))
 }
 
 fn public_key(pem: &str) -> Result<TokenKey, &'static str> {
@@ -134,22 +125,16 @@ fn public_key(pem: &str) -> Result<TokenKey, &'static str> {
     }
     if let Ok(key) = DecodingKey::from_rsa_pem(pem.as_bytes()) {
         return match rsa_bits(&key) {
-            Some(2048..=8192) => Ok(TokenKey {
-                kid: None,
-                algorithm: Algorithm::RS256,
-                key,
-            }),
+            Some(2048..=8192) => Ok(TokenKey::new(None, Algorithm::RS256, key)),
             Some(_) => Err("is an RSA key of less than 2048 or more than 8192 bits"),
             None => Err("is a broken RSA key"),
         };
     }
     match DecodingKey::from_ec_pem(pem.as_bytes()) {
         // A point of P-256 is written as 0x04 and two coordinates of 32 bytes.
-        Ok(key) if key.try_get_as_bytes().is_ok_and(|point| point.len() == 65) => Ok(TokenKey {
-            kid: None,
-            algorithm: Algorithm::ES256,
-            key,
-        }),
+        Ok(key) if key.try_get_as_bytes().is_ok_and(|point| point.len() == 65) => {
+            Ok(TokenKey::new(None, Algorithm::ES256, key))
+        }
         Ok(_) => Err("is an EC key of another curve than P-256"),
         Err(_) => Err("is neither an RSA nor a P-256 public key"),
     }

@@ -5,13 +5,17 @@
 //! | Basic | `Authorization: Basic …`, user and password |
 //! | bearer | `Authorization: Bearer …`, an opaque token |
 //! | JWT | `Authorization: Bearer …`, a token of the operator's issuer (HS256, RS256 or ES256) |
+//! | OAuth | `Authorization: Bearer …`, a token that its issuer is asked about |
 //! | Google | `Authorization: Bearer …`, the service identity token of a Dialogflow agent |
 //! | HMAC | a signature of the time and the body, see [`signature`] |
 
 mod google;
+mod introspection;
+mod issuer;
 pub(crate) mod jwks;
 pub(crate) mod jwt;
 mod opaque;
+mod published;
 pub(crate) mod secrets;
 mod settings;
 pub mod signature;
@@ -29,7 +33,8 @@ use tokio::runtime::Handle;
 use crate::clock::Clock;
 use crate::config::auth::AuthSettings;
 use google::GoogleCheck;
-use jwt::JwtCheck;
+use introspection::Introspection;
+use jwt::{JwtCheck, Keys};
 pub use secrets::Exposure;
 use secrets::Live;
 use signature::SignatureCheck;
@@ -41,6 +46,7 @@ pub struct Auth {
     secrets: Arc<Secrets>,
     jwt: Option<JwtCheck>,
     google: Option<GoogleCheck>,
+    introspection: Option<Introspection>,
     signatures: SignatureCheck,
     challenges: Vec<HeaderValue>,
 }
@@ -64,6 +70,13 @@ pub enum Caller {
         /// Its `iss`.
         issuer: Option<String>,
     },
+    /// Showed a token that its issuer calls active.
+    Introspected {
+        /// Its `sub`.
+        subject: Option<String>,
+        /// Its `client_id`.
+        client: Option<String>,
+    },
     /// A Dialogflow agent, by its Google service identity.
     Google {
         /// The service agent's address.
@@ -82,7 +95,8 @@ pub enum Refused {
     /// No configured method takes the call's credentials (401).
     #[error("credentials refused")]
     Rejected,
-    /// The credentials cannot be judged: the issuer's keys cannot be fetched and none are kept (503, try again in 10 s).
+    /// The credentials cannot be judged: the issuer's keys cannot be fetched and none are kept, or it cannot be asked (503,
+    /// try again in 10 s).
     #[error("the issuer's keys cannot be fetched")]
     KeysUnavailable,
 }
@@ -106,7 +120,7 @@ pub struct AuthConfigError {
 }
 
 /// Why one method refused, for the log: holds parts of claims, never a token or a secret.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Why {
     #[error("not one of the live secrets")]
     NotLive,
@@ -123,6 +137,10 @@ pub(crate) enum Why {
     Signature,
     #[error("the issuer's keys cannot be fetched")]
     KeysUnavailable,
+    #[error("the issuer cannot be asked: {0}")]
+    NotJudged(String),
+    #[error("the issuer says that it is not active")]
+    NotActive,
     #[error("expired {seconds_ago} s ago")]
     Expired { seconds_ago: i64 },
     #[error("valid in {seconds_left} s only")]
@@ -152,6 +170,7 @@ struct Secrets {
     basic: Live<opaque::Fingerprint>,
     bearer: Live<opaque::Fingerprint>,
     jwt_keys: Live<token::TokenKey>,
+    client: Live<Arc<str>>,
     hmac: Live<signature::HmacKey>,
 }
 
@@ -174,10 +193,13 @@ impl Auth {
             if auth.secrets.has_files() {
                 secrets::watch(&runtime, &auth.secrets, Secrets::poll);
             }
-            let published = auth.jwt.iter().filter_map(|jwt| jwt.published.as_ref());
-            published
-                .chain(auth.google.iter().map(GoogleCheck::keys))
-                .for_each(jwks::Jwks::fetch_in_background);
+            match auth.jwt.as_ref().map(|jwt| &jwt.keys) {
+                Some(Keys::Published(published)) => published.fetch_in_background(),
+                Some(Keys::Issuer(_) | Keys::Set) | None => {}
+            }
+            auth.google
+                .iter()
+                .for_each(|google| google.keys().fetch_in_background());
         }
         Ok(auth)
     }
@@ -188,6 +210,7 @@ impl Auth {
             basic: Live::none(opaque::BASIC),
             bearer: Live::none(opaque::BEARER),
             jwt_keys: Live::none(jwt::JWT_KEY),
+            client: Live::none(introspection::CLIENT_SECRET),
             hmac: Live::none(signature::HMAC_SECRET),
         };
         let signatures = SignatureCheck::new(Clock::system());
@@ -195,6 +218,7 @@ impl Auth {
             secrets: Arc::new(secrets),
             jwt: None,
             google: None,
+            introspection: None,
             signatures,
             challenges: Vec::new(),
         }
@@ -212,8 +236,8 @@ impl Auth {
 
     /// Lets a caller in when any configured method does; `body` is the body byte for byte as it was sent.
     ///
-    /// Waits for at most two seconds, and only when an issuer's keys have to be fetched. A signed request is
-    /// admitted once: asking a second time refuses it.
+    /// Waits for an issuer only when its keys have to be fetched or it has to be asked about the token: for each document
+    /// that has to be fetched and each question, two seconds at most. A signed request is admitted once: asking a second time refuses it.
     ///
     /// # Errors
     /// When no method admits the call.
@@ -282,40 +306,59 @@ impl Auth {
             }
             refusals.push(("bearer", Why::NotLive));
         }
-        if self.jwt.is_none() && self.google.is_none() {
-            return None;
-        }
-        let token = match Token::parse(credentials) {
-            Ok(token) => token,
-            Err(why) => {
-                refusals.push(("jwt", why));
-                return None;
+        let token = Token::parse(credentials);
+        match &token {
+            Ok(token) => {
+                if let Some(jwt) = &self.jwt {
+                    match jwt.check(token, &self.secrets.jwt_keys.current()).await {
+                        Ok(caller) => return Some(caller),
+                        Err(why) => refusals.push(("jwt", why)),
+                    }
+                }
+                if let Some(google) = &self.google {
+                    match google.check(token).await {
+                        Ok(caller) => return Some(caller),
+                        Err(why) => refusals.push(("google", why)),
+                    }
+                }
             }
-        };
-        if let Some(jwt) = &self.jwt {
-            match jwt.check(&token, &self.secrets.jwt_keys.current()).await {
-                Ok(caller) => return Some(caller),
-                Err(why) => refusals.push(("jwt", why)),
-            }
+            Err(why) if self.jwt.is_some() || self.google.is_some() => refusals.push(("jwt", why.clone())),
+            Err(_) => {}
         }
-        if let Some(google) = &self.google {
-            match google.check(&token).await {
+        if let Some(introspection) = &self.introspection
+            && !token.is_ok_and(|token| self.is_judged_here(&token))
+        {
+            match introspection.check(credentials, &self.secrets.client.current()).await {
                 Ok(caller) => return Some(caller),
-                Err(why) => refusals.push(("google", why)),
+                Err(why) => refusals.push(("introspection", why)),
             }
         }
         None
     }
+
+    /// Whether the token is a JWT of the issuer whose keys are known here: there is nothing to ask about it.
+    fn is_judged_here(&self, token: &Token<'_>) -> bool {
+        let jwt = self.jwt.as_ref();
+        jwt.is_some_and(|jwt| jwt.expected.is_of_issuer(&token.claims))
+    }
+}
+
+impl Why {
+    /// Whether nothing is known of the credentials: they may be good.
+    fn is_unavailable(&self) -> bool {
+        matches!(self, Self::KeysUnavailable | Self::NotJudged(_))
+    }
 }
 
 impl Caller {
-    /// The method that let the caller in: `open`, `basic`, `bearer`, `jwt`, `google` or `hmac`.
+    /// The method that let the caller in: `open`, `basic`, `bearer`, `jwt`, `introspection`, `google` or `hmac`.
     pub fn method(&self) -> &'static str {
         match self {
             Self::Open => "open",
             Self::Basic { .. } => "basic",
             Self::Bearer => "bearer",
             Self::Jwt { .. } => "jwt",
+            Self::Introspected { .. } => "introspection",
             Self::Google { .. } => "google",
             Self::Hmac => "hmac",
         }
@@ -327,6 +370,7 @@ impl Secrets {
         self.basic.poll();
         self.bearer.poll();
         self.jwt_keys.poll();
+        self.client.poll();
         self.hmac.poll();
     }
 
@@ -334,11 +378,16 @@ impl Secrets {
         self.basic.reload();
         self.bearer.reload();
         self.jwt_keys.reload();
+        self.client.reload();
         self.hmac.reload();
     }
 
     fn has_files(&self) -> bool {
-        self.basic.has_file() || self.bearer.has_file() || self.jwt_keys.has_file() || self.hmac.has_file()
+        self.basic.has_file()
+            || self.bearer.has_file()
+            || self.jwt_keys.has_file()
+            || self.client.has_file()
+            || self.hmac.has_file()
     }
 }
 
@@ -354,7 +403,7 @@ impl NotAdmitted {
             .iter()
             .map(|(method, why)| format!("{method}: {why}"))
             .collect();
-        let is_unknown = |(_, why): &(_, Why)| matches!(why, Why::KeysUnavailable);
+        let is_unknown = |(_, why): &(_, Why)| why.is_unavailable();
         let (refused, reasons) = match refusals {
             [] => (
                 Refused::NoCredentials,

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use actix_web::http::header::HeaderValue;
 use secrecy::SecretString;
-use url::{Host, Url};
+use url::Url;
 
 use super::google::GoogleCheck;
+use super::introspection::{CLIENT_SECRET, Endpoint, Introspection};
+use super::issuer::{Issuer, is_trusted};
 use super::jwks::Jwks;
-use super::jwt::{JWT_KEY, JwtCheck};
+use super::jwt::{JWT_KEY, JwtCheck, Keys};
 use super::opaque::{BASIC, BEARER};
 use super::secrets::{Exposure, Kind, Live};
 use super::signature::{HMAC_SECRET, SignatureCheck};
+use super::token::Expected;
 use super::{Auth, AuthConfigError, Secrets};
 use crate::clock::Clock;
 use crate::config::auth::{AuthSettings, GOOGLE_JWKS_URL};
@@ -26,13 +29,26 @@ pub(super) fn read(
     http: reqwest::Client,
 ) -> Result<Auth, AuthConfigError> {
     let secrets = secrets(settings, exposure)?;
-    let jwt = jwt(settings, &secrets, &clock, &http)?;
+    let issuer = issuer(settings, &secrets, &clock, &http)?;
+    let expected = Expected {
+        clock: clock.clone(),
+        issuers: issuers(settings),
+        audiences: filled(&settings.auth_jwt_audience),
+        scopes: scopes(settings),
+    };
+    let jwt = jwt(settings, &secrets, &expected, issuer.as_ref(), &http)?;
+    let introspection = introspection(settings, &secrets, &expected, issuer, &http)?;
+    if jwt.is_none() && introspection.is_none() {
+        expect_nothing(&expected)?;
+    } else if expected.audiences.is_empty() {
+        tracing::warn!("AUTH_JWT_AUDIENCE is not set: tokens that the issuer made for other services are let in too");
+    }
     let google = google(settings, &clock, &http)?;
     let mut challenges = Vec::new();
     if secrets.basic.is_configured() {
         challenges.push(HeaderValue::from_static(r#"Basic realm="rejoinder", charset="UTF-8""#));
     }
-    if secrets.bearer.is_configured() || jwt.is_some() || google.is_some() {
+    if secrets.bearer.is_configured() || jwt.is_some() || introspection.is_some() || google.is_some() {
         challenges.push(HeaderValue::from_static(r#"Bearer realm="rejoinder""#));
     }
     if secrets.hmac.is_configured() {
@@ -42,6 +58,7 @@ pub(super) fn read(
         secrets: Arc::new(secrets),
         jwt,
         google,
+        introspection,
         signatures: SignatureCheck::new(clock),
         challenges,
     })
@@ -60,6 +77,12 @@ fn secrets(settings: &AuthSettings, exposure: Exposure) -> Result<Secrets, AuthC
         basic: live(BASIC, exposure, &settings.auth_basic, &settings.auth_basic_file)?,
         bearer: live(BEARER, exposure, &settings.auth_bearer, &settings.auth_bearer_file)?,
         jwt_keys: live(JWT_KEY, exposure, &settings.auth_jwt_key, &settings.auth_jwt_key_file)?,
+        client: live(
+            CLIENT_SECRET,
+            exposure,
+            &settings.auth_oauth_client_secret,
+            &settings.auth_oauth_client_secret_file,
+        )?,
         hmac: live(
             HMAC_SECRET,
             exposure,
@@ -69,27 +92,66 @@ fn secrets(settings: &AuthSettings, exposure: Exposure) -> Result<Secrets, AuthC
     })
 }
 
-fn jwt(
+/// Whose tokens are accepted: those of the OAuth issuer, or of any that is listed.
+fn issuers(settings: &AuthSettings) -> Vec<String> {
+    match text(&settings.auth_oauth_issuer) {
+        Some(issuer) => vec![issuer.to_owned()],
+        None => filled(&settings.auth_jwt_issuer),
+    }
+}
+
+fn scopes(settings: &AuthSettings) -> Vec<String> {
+    let scopes = settings.auth_jwt_scopes.iter();
+    scopes
+        .flat_map(|scopes| scopes.split_whitespace())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The issuer whose metadata says where its keys are.
+fn issuer(
     settings: &AuthSettings,
     secrets: &Secrets,
     clock: &Clock,
     http: &reqwest::Client,
-) -> Result<Option<JwtCheck>, AuthConfigError> {
-    let issuers = filled(&settings.auth_jwt_issuer);
-    let audiences = filled(&settings.auth_jwt_audience);
-    let scopes: Vec<String> = settings
-        .auth_jwt_scopes
-        .iter()
-        .flat_map(|scopes| scopes.split_whitespace())
-        .map(str::to_owned)
-        .collect();
-    let url = settings
-        .auth_jwt_jwks_url
-        .as_deref()
-        .map(str::trim)
-        .filter(|url| !url.is_empty());
+) -> Result<Option<Arc<Issuer>>, AuthConfigError> {
+    const SETTING: &str = "AUTH_OAUTH_ISSUER";
+    let Some(issuer) = text(&settings.auth_oauth_issuer) else {
+        return Ok(None);
+    };
+    let others = [
+        ("AUTH_JWT_KEY or AUTH_JWT_KEY_FILE", secrets.jwt_keys.is_configured()),
+        ("AUTH_JWT_JWKS_URL", text(&settings.auth_jwt_jwks_url).is_some()),
+        ("AUTH_JWT_ISSUER", !filled(&settings.auth_jwt_issuer).is_empty()),
+    ];
+    if let Some((other, _)) = others.into_iter().find(|(_, is_set)| *is_set) {
+        return Err(AuthConfigError {
+            setting: SETTING.into(),
+            wrong: format!("{} is set beside {other}", public(issuer)),
+            expected: "either an issuer that says where its keys are, or the keys and whose they are",
+        });
+    }
+    let url = trusted_url(SETTING, issuer)?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(AuthConfigError {
+            setting: SETTING.into(),
+            wrong: format!("{} has a query or a fragment", public(issuer)),
+            // RFC 8414, 2.
+            expected: "an https URL without them, as the issuer writes itself",
+        });
+    }
+    let issuer = Issuer::new(url, issuer.to_owned(), http.clone(), clock.clone());
+    Ok(Some(Arc::new(issuer)))
+}
 
-    let published = match (url, secrets.jwt_keys.is_configured()) {
+fn jwt(
+    settings: &AuthSettings,
+    secrets: &Secrets,
+    expected: &Expected,
+    issuer: Option<&Arc<Issuer>>,
+    http: &reqwest::Client,
+) -> Result<Option<JwtCheck>, AuthConfigError> {
+    let keys = match (text(&settings.auth_jwt_jwks_url), secrets.jwt_keys.is_configured()) {
         (Some(url), true) => {
             return Err(AuthConfigError {
                 setting: "AUTH_JWT_JWKS_URL".into(),
@@ -97,41 +159,75 @@ fn jwt(
                 expected: "either keys or the URL where they are published",
             });
         }
-        (Some(url), false) => Some(Jwks::new(
-            jwks_url("AUTH_JWT_JWKS_URL", url)?,
-            http.clone(),
-            clock.clone(),
-        )),
-        (None, true) => None,
-        (None, false) => {
-            let rules = [
-                ("AUTH_JWT_ISSUER", &issuers),
-                ("AUTH_JWT_AUDIENCE", &audiences),
-                ("AUTH_JWT_SCOPES", &scopes),
-            ];
-            return match rules.into_iter().find(|(_, values)| !values.is_empty()) {
-                None => Ok(None),
-                Some((setting, values)) => Err(AuthConfigError {
-                    setting: setting.into(),
-                    wrong: format!("{values:?} is set without a key"),
-                    expected: "AUTH_JWT_KEY, AUTH_JWT_KEY_FILE or AUTH_JWT_JWKS_URL beside it",
-                }),
-            };
+        (Some(url), false) => {
+            let url = jwks_url("AUTH_JWT_JWKS_URL", url)?;
+            Keys::Published(Jwks::new(url, http.clone(), expected.clock.clone()))
         }
+        (None, true) => Keys::Set,
+        (None, false) => match issuer {
+            Some(issuer) => Keys::Issuer(Arc::clone(issuer)),
+            None => return Ok(None),
+        },
     };
-    if audiences.is_empty() {
-        tracing::warn!("AUTH_JWT_AUDIENCE is not set: tokens that the issuer made for other services are let in too");
-    }
-    if published.is_some() && issuers.is_empty() {
+    if matches!(keys, Keys::Published(_)) && expected.issuers.is_empty() {
         tracing::warn!("AUTH_JWT_ISSUER is not set: the `iss` of a JWT is not checked");
     }
     Ok(Some(JwtCheck {
-        clock: clock.clone(),
-        issuers,
-        audiences,
-        scopes,
-        published,
+        expected: expected.clone(),
+        keys,
     }))
+}
+
+/// Of opaque tokens, where there is a client as which their issuer can be asked.
+fn introspection(
+    settings: &AuthSettings,
+    secrets: &Secrets,
+    expected: &Expected,
+    issuer: Option<Arc<Issuer>>,
+    http: &reqwest::Client,
+) -> Result<Option<Introspection>, AuthConfigError> {
+    let url = text(&settings.auth_oauth_introspection_url);
+    let client_id = text(&settings.auth_oauth_client_id);
+    let set = [
+        ("AUTH_OAUTH_CLIENT_ID", client_id.is_some()),
+        ("AUTH_OAUTH_CLIENT_SECRET", secrets.client.is_configured()),
+        ("AUTH_OAUTH_INTROSPECTION_URL", url.is_some()),
+    ];
+    let endpoint = match (url, issuer) {
+        (Some(url), _) => Some(Endpoint::Set(trusted_url("AUTH_OAUTH_INTROSPECTION_URL", url)?)),
+        (None, Some(issuer)) => Some(Endpoint::Issuer(issuer)),
+        (None, None) => None,
+    };
+    let (Some(endpoint), Some(client_id), true) = (endpoint, client_id, secrets.client.is_configured()) else {
+        return match set.into_iter().find(|(_, is_set)| *is_set) {
+            None => Ok(None),
+            Some((setting, _)) => Err(AuthConfigError {
+                setting: setting.into(),
+                wrong: "is set without all that it takes to ask an issuer".to_owned(),
+                expected: "AUTH_OAUTH_CLIENT_ID, AUTH_OAUTH_CLIENT_SECRET (or its file), and AUTH_OAUTH_INTROSPECTION_URL \
+                           or AUTH_OAUTH_ISSUER",
+            }),
+        };
+    };
+    let (expected, client_id) = (expected.clone(), client_id.to_owned());
+    Ok(Some(Introspection::new(expected, endpoint, client_id, http.clone())))
+}
+
+/// What a token must be is set, and nothing takes tokens.
+fn expect_nothing(expected: &Expected) -> Result<(), AuthConfigError> {
+    let rules = [
+        ("AUTH_JWT_ISSUER", &expected.issuers),
+        ("AUTH_JWT_AUDIENCE", &expected.audiences),
+        ("AUTH_JWT_SCOPES", &expected.scopes),
+    ];
+    match rules.into_iter().find(|(_, values)| !values.is_empty()) {
+        None => Ok(()),
+        Some((setting, values)) => Err(AuthConfigError {
+            setting: setting.into(),
+            wrong: format!("{values:?} is set without a key"),
+            expected: "AUTH_JWT_KEY, AUTH_JWT_KEY_FILE, AUTH_JWT_JWKS_URL or AUTH_OAUTH_ISSUER beside it",
+        }),
+    }
 }
 
 fn google(
@@ -168,7 +264,32 @@ fn google(
     Ok(Some(GoogleCheck::new(clock.clone(), &numbers, audiences, published)))
 }
 
+/// Where keys are published: one that somebody on the way can change is warned of.
 fn jwks_url(setting: &'static str, text: &str) -> Result<Url, AuthConfigError> {
+    let url = url(setting, text)?;
+    if !is_trusted(&url) {
+        tracing::warn!(
+            setting,
+            "keys are fetched over plain http: whoever can change them on the way can call"
+        );
+    }
+    Ok(url)
+}
+
+/// Where an issuer is: one that somebody on the way could pose as is refused.
+fn trusted_url(setting: &'static str, text: &str) -> Result<Url, AuthConfigError> {
+    let url = url(setting, text)?;
+    if is_trusted(&url) {
+        return Ok(url);
+    }
+    Err(AuthConfigError {
+        setting: setting.into(),
+        wrong: format!("{} is plain http", public(text)),
+        expected: "an https URL, or http on loopback",
+    })
+}
+
+fn url(setting: &'static str, text: &str) -> Result<Url, AuthConfigError> {
     let wrong = |why: &str| AuthConfigError {
         setting: setting.into(),
         wrong: format!("{} {why}", public(text)),
@@ -179,24 +300,14 @@ fn jwks_url(setting: &'static str, text: &str) -> Result<Url, AuthConfigError> {
         return Err(wrong("holds a user or a password"));
     }
     match url.scheme() {
-        "https" => {}
-        "http" if is_loopback(&url) => {}
-        "http" => tracing::warn!(
-            setting,
-            "keys are fetched over plain http: whoever can change them on the way can call"
-        ),
-        other => return Err(wrong(&format!("has the scheme {other:?}"))),
+        "https" | "http" => Ok(url),
+        other => Err(wrong(&format!("has the scheme {other:?}"))),
     }
-    Ok(url)
 }
 
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
+/// The value of a setting that holds something.
+fn text(setting: &Option<String>) -> Option<&str> {
+    setting.as_deref().map(str::trim).filter(|text| !text.is_empty())
 }
 
 /// A URL as an error may show it: no user, password or query.

@@ -42,15 +42,42 @@ pub struct AuthSettings {
     #[arg(long, env = "AUTH_JWT_JWKS_URL", hide_env_values = true, value_name = "URL")]
     pub auth_jwt_jwks_url: Option<String>,
 
+    /// OAuth 2.0 issuer whose JWT access tokens are accepted, by the keys that its metadata names, instead of
+    /// AUTH_JWT_KEY: https URL (http on loopback), as the issuer writes itself; default: none
+    #[arg(long, env = "AUTH_OAUTH_ISSUER", value_name = "URL")]
+    pub auth_oauth_issuer: Option<String>,
+
+    /// Where the issuer is asked about opaque access tokens (RFC 7662): https URL (http on loopback); default: what the
+    /// metadata of AUTH_OAUTH_ISSUER says, where a client is set
+    #[arg(
+        long,
+        env = "AUTH_OAUTH_INTROSPECTION_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub auth_oauth_introspection_url: Option<String>,
+
+    /// Id of the client as which the issuer is asked; default: none, and no opaque tokens
+    #[arg(long, env = "AUTH_OAUTH_CLIENT_ID", value_name = "ID")]
+    pub auth_oauth_client_id: Option<String>,
+
+    /// Secret of that client; default: none
+    #[arg(long, env = "AUTH_OAUTH_CLIENT_SECRET", value_parser = secret, hide_env_values = true, value_name = "SECRET")]
+    pub auth_oauth_client_secret: Option<SecretString>,
+
+    /// File with the secret of that client, re-read when it changes; default: none
+    #[arg(long, env = "AUTH_OAUTH_CLIENT_SECRET_FILE", value_parser = path, value_name = "PATH")]
+    pub auth_oauth_client_secret_file: Option<PathBuf>,
+
     /// Accepted `iss` of a JWT, comma separated; default: any
     #[arg(long, env = "AUTH_JWT_ISSUER", value_delimiter = ',', value_name = "ISSUER")]
     pub auth_jwt_issuer: Vec<String>,
 
-    /// Accepted `aud` of a JWT, comma separated; default: any, with a warning
+    /// Accepted `aud` of a JWT or an opaque access token, comma separated; default: any, with a warning
     #[arg(long, env = "AUTH_JWT_AUDIENCE", value_delimiter = ',', value_name = "AUDIENCE")]
     pub auth_jwt_audience: Vec<String>,
 
-    /// Scopes that a JWT must have, all of them, space separated; default: none required
+    /// Scopes that a JWT or an opaque access token must have, all of them, space separated; default: none required
     #[arg(long, env = "AUTH_JWT_SCOPES", value_name = "SCOPES")]
     pub auth_jwt_scopes: Option<String>,
 

@@ -13,7 +13,8 @@ use super::signed::Signed;
 use super::surroundings::Surroundings;
 use super::{standard, token, twilio};
 use crate::auth::jwks::Jwks;
-use crate::auth::jwt::JwtCheck;
+use crate::auth::jwt::{JwtCheck, Keys};
+use crate::auth::token::Expected;
 
 pub(super) enum Scheme {
     Standard,
@@ -62,11 +63,16 @@ impl Scheme {
                 audience,
                 jwks_url,
             } => Self::Jwt(Box::new(JwtCheck {
-                clock: surroundings.clock.clone(),
-                issuers: issuer,
-                audiences: audience,
-                scopes: Vec::new(),
-                published: jwks_url.map(|url| published(&url, surroundings)).transpose()?,
+                expected: Expected {
+                    clock: surroundings.clock.clone(),
+                    issuers: issuer,
+                    audiences: audience,
+                    scopes: Vec::new(),
+                },
+                keys: match jwks_url {
+                    Some(url) => Keys::Published(published(&url, surroundings)?),
+                    None => Keys::Set,
+                },
             })),
         })
     }

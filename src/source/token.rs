@@ -13,7 +13,7 @@ use subtle::{Choice, ConstantTimeEq as _};
 use super::request::{Refused, text};
 use super::secret::{Secret, first_that};
 use crate::auth::Why;
-use crate::auth::jwt::JwtCheck;
+use crate::auth::jwt::{JwtCheck, Keys};
 use crate::auth::token::Token;
 
 /// Which of the secrets, `user:password`, the caller shows.
@@ -33,7 +33,7 @@ pub(super) fn bearer(secrets: &[Secret], headers: &HeaderMap) -> Result<usize, R
 /// Which of the keys has proven the caller's JWT; 0 where the issuer publishes its keys.
 pub(super) async fn jwt(check: &JwtCheck, secrets: &[Secret], headers: &HeaderMap) -> Result<usize, Refused> {
     let token = Token::parse(credentials(headers, "bearer")?).map_err(refused)?;
-    if check.published.is_some() {
+    if !matches!(check.keys, Keys::Set) {
         return check.check(&token, &[]).await.map(|_| 0).map_err(refused);
     }
     let mut refusal = Refused::BadSignature;
@@ -89,10 +89,13 @@ fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Result<&'a str, Refu
 fn refused(why: Why) -> Refused {
     tracing::debug!(%why, "a sender's token was refused");
     match why {
-        Why::KeysUnavailable => Refused::Unavailable("the issuer's keys cannot be fetched".to_owned()),
+        Why::KeysUnavailable | Why::NotJudged(_) => {
+            Refused::Unavailable("the issuer's keys cannot be fetched".to_owned())
+        }
         Why::Expired { seconds_ago } => Refused::OldTimestamp { off_by_s: seconds_ago },
         Why::NotLive
         | Why::NotAToken(_)
+        | Why::NotActive
         | Why::Algorithm(_)
         | Why::NoKey { .. }
         | Why::Signature

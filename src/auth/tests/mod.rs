@@ -1,8 +1,10 @@
 //! Claims about who is let in, made through the door only.
 
 mod google;
+mod introspection;
 mod jwks;
 mod jwt;
+mod oauth;
 mod opaque;
 mod rotation;
 mod settings;

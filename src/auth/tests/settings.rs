@@ -124,6 +124,57 @@ async fn wrong_key_url_is_refused(#[case] url: &str, #[case] why: &str) {
     assert!(!error.contains("hunter2"), "{error}");
 }
 
+#[rstest]
+#[case("http://issuer.example", "is plain http; expected an https URL, or http on loopback")]
+#[case("https://issuer.example/?tenant=hunter2", "has a query or a fragment")]
+#[case("https://user:hunter2@issuer.example", "holds a user or a password")]
+#[case("issuer.example", "is not a URL")]
+#[actix_web::test]
+async fn wrong_issuer_is_refused(#[case] issuer: &str, #[case] why: &str) {
+    let error = error(|settings| settings.auth_oauth_issuer = Some(issuer.to_owned()));
+    assert!(
+        error.starts_with("AUTH_OAUTH_ISSUER: ") && error.contains(why),
+        "{error}"
+    );
+    assert!(!error.contains("hunter2"), "{error}");
+}
+
+#[actix_web::test]
+async fn issuer_says_itself_whose_its_keys_are_and_a_client_is_whole() {
+    type Set = fn(&mut AuthSettings);
+    let url = || Some("https://issuer.example".to_owned());
+    let others: [Set; 3] = [
+        |settings| settings.auth_jwt_key = secret("hunter2"),
+        |settings| settings.auth_jwt_jwks_url = Some("https://issuer.example/keys".to_owned()),
+        |settings| settings.auth_jwt_issuer = vec!["https://issuer.example".to_owned()],
+    ];
+    for other in others {
+        let error = error(|settings| {
+            settings.auth_oauth_issuer = url();
+            other(settings);
+        });
+        let told = "AUTH_OAUTH_ISSUER: https://issuer.example is set beside AUTH_JWT_";
+        assert!(error.starts_with(told), "{error}");
+    }
+    let parts: [(&str, Set); 3] = [
+        ("AUTH_OAUTH_CLIENT_ID", |settings| {
+            settings.auth_oauth_client_id = Some("rejoinder".to_owned());
+        }),
+        ("AUTH_OAUTH_CLIENT_SECRET", |settings| {
+            settings.auth_oauth_client_secret = secret("hunter2");
+        }),
+        ("AUTH_OAUTH_INTROSPECTION_URL", |settings| {
+            settings.auth_oauth_introspection_url = Some("https://issuer.example/ask".to_owned());
+        }),
+    ];
+    for (name, part) in parts {
+        let error = error(part);
+        assert!(error.starts_with(&format!("{name}: is set without all")), "{error}");
+    }
+    let whole = try_auth(&clock(), |settings| parts.iter().for_each(|(_, part)| part(settings)));
+    assert_eq!(whole.unwrap().challenges().len(), 1);
+}
+
 #[actix_web::test]
 async fn empty_values_count_as_not_set() {
     let flags = [
@@ -134,6 +185,11 @@ async fn empty_values_count_as_not_set() {
         "jwt-key",
         "jwt-key-file",
         "jwt-jwks-url",
+        "oauth-issuer",
+        "oauth-introspection-url",
+        "oauth-client-id",
+        "oauth-client-secret",
+        "oauth-client-secret-file",
         "jwt-issuer",
         "jwt-audience",
         "jwt-scopes",
@@ -163,6 +219,8 @@ async fn nothing_shows_a_secret() {
         "--auth-bearer=hunter2",
         "--auth-jwt-key=hunter2",
         "--auth-hmac-secret=hunter2",
+        "--auth-oauth-client-id=rejoinder",
+        "--auth-oauth-client-secret=hunter2",
         "--auth-google-project-number=1,2",
     ];
     let command = Command::try_parse_from(arguments).unwrap();
@@ -170,6 +228,7 @@ async fn nothing_shows_a_secret() {
     let auth = try_auth(&clock(), |settings| {
         *settings = command.auth.clone();
         settings.auth_google_jwks_url = "http://127.0.0.1:1/?key=hunter2".to_owned();
+        settings.auth_oauth_introspection_url = Some("http://127.0.0.1:1/?key=hunter2".to_owned());
     })
     .unwrap();
     for shown in [
