@@ -105,7 +105,7 @@ impl Service {
         let turn_memory = BodyMemory::new(body_bytes / 4);
         let guards = Guards::new(&settings, &around, Some(turn_memory.clone()))?;
         let conversation = Conversation::new(database.clone(), clock.clone(), metrics.clone());
-        let upstream = Upstream::new()?;
+        let upstream = Upstream::by(clock.clone())?;
         let events = Events::serve(events::Parts {
             database: database.clone(),
             clock: clock.clone(),

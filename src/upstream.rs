@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use recloser::{AsyncRecloser, Error as Broken, Recloser};
+use reqwest::header::AUTHORIZATION;
 use reqwest::redirect::Policy;
-use reqwest::{Client, ClientBuilder, IntoUrl, Method, RequestBuilder, StatusCode};
+use reqwest::{Client, ClientBuilder, IntoUrl, Method, Request, RequestBuilder, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
+use crate::client_credentials::{ClientCredentials, Tokens};
+use crate::clock::Clock;
 use crate::fail::Fail;
 
 /// The most of an answer that is read, in bytes.
@@ -39,6 +42,11 @@ pub struct Upstream {
     client: Client,
     breakers: Breakers,
     until: Option<Instant>,
+    /// Follows no redirects: it asks for tokens.
+    direct: Client,
+    tokens: Tokens,
+    /// Whose token requests bear.
+    credentials: Option<Arc<ClientCredentials>>,
 }
 
 impl Upstream {
@@ -47,11 +55,44 @@ impl Upstream {
     /// # Errors
     /// When TLS cannot be set up.
     pub fn new() -> anyhow::Result<Self> {
+        Self::by(Clock::system())
+    }
+
+    /// As [`new`](Self::new), with tokens that end by this clock.
+    pub(crate) fn by(clock: Clock) -> anyhow::Result<Self> {
         Ok(Self {
             client: client()?,
             breakers: Breakers::default(),
             until: None,
+            direct: key_client()?,
+            tokens: Tokens::new(clock),
+            credentials: None,
         })
+    }
+
+    /// The same client, whose requests bear a token of these credentials, in place of any `Authorization` that they have.
+    ///
+    /// The token is fetched when there is none, once for all who wait, kept, and renewed a minute before it ends. A request
+    /// that is refused with 401 is sent once more with a new token.
+    ///
+    /// ```
+    /// use rejoinder::serde_json::Value;
+    /// use rejoinder::{ClientCredentials, Fail, Reply, Upstream};
+    ///
+    /// async fn orders(upstream: Upstream) -> Result<Reply, Fail> {
+    ///     let bot = ClientCredentials::new("https://id.example/token", "bot", "CRM_CLIENT_SECRET");
+    ///     let crm = upstream.authorized_by(bot.scopes(&["orders.read"]));
+    ///     let orders: Value = crm.json(crm.get("https://crm.example/orders")).await?;
+    ///     Ok(Reply::text(format!("You have {} orders.", orders["count"])))
+    /// }
+    /// # rejoinder::Bot::new().intent("Orders", orders).check().unwrap();
+    /// ```
+    #[must_use]
+    pub fn authorized_by(&self, credentials: ClientCredentials) -> Self {
+        Self {
+            credentials: Some(Arc::new(credentials)),
+            ..self.clone()
+        }
     }
 
     /// The breakers of its hosts, to share.
@@ -79,8 +120,8 @@ impl Upstream {
     /// Sends `request` and reads the answer's JSON.
     ///
     /// # Errors
-    /// [`Fail::Upstream`] when the service cannot be reached in the time left, its breaker is open, its status is
-    /// not 2xx, or its answer is over [`MAX_ANSWER`] or not the JSON of a `T`.
+    /// [`Fail::Upstream`] when the service cannot be reached in the time left, its breaker is open, no token can be had,
+    /// its status is not 2xx, or its answer is over [`MAX_ANSWER`] or not the JSON of a `T`.
     pub async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Fail> {
         let (host, body) = self.body(request, &[]).await?;
         let body = body.unwrap_or_default();
@@ -106,26 +147,73 @@ impl Upstream {
             .until
             .map_or(REQUEST_LIMIT, |until| until.saturating_duration_since(Instant::now()));
         let limit = left.min(REQUEST_LIMIT);
-        let exchange = async {
-            let answered = tokio::time::timeout(limit, self.exchange(request, none)).await;
-            answered.unwrap_or_else(|_| Err(anyhow!("no answer within {} ms", limit.as_millis())))
+        let answered = match &self.credentials {
+            Some(client) => self.authorized(client, &host, request, none, limit).await,
+            None => self.attempt(&host, request, none, limit).await,
         };
-        let body = self
-            .breakers
-            .of(&host)
-            .call(exchange)
-            .await
-            .map_err(|broken| match broken {
-                Broken::Inner(error) => error,
-                Broken::Rejected => anyhow!("not called: most of the last calls failed"),
-            });
-        let body = body
+        let body = answered
             .with_context(|| format!("upstream {host}"))
             .map_err(Fail::Upstream)?;
         Ok((host, body))
     }
 
-    async fn exchange(&self, request: reqwest::Request, none: &[StatusCode]) -> anyhow::Result<Option<Vec<u8>>> {
+    /// Sends a request with a token; once more with another one where it is refused (401), for then nothing was done.
+    async fn authorized(
+        &self,
+        client: &ClientCredentials,
+        host: &str,
+        mut request: Request,
+        none: &[StatusCode],
+        limit: Duration,
+    ) -> anyhow::Result<Option<Vec<u8>>> {
+        let until = Instant::now() + limit;
+        let left = || until.saturating_duration_since(Instant::now());
+        let bearer = || async {
+            let had = self.tokens.bearer(client, &self.direct, true);
+            let in_time = tokio::time::timeout_at(until, had).await;
+            in_time.unwrap_or_else(|_| Err(anyhow!("no token within {} ms", limit.as_millis())))
+        };
+        // A body that is a stream can be sent once.
+        let again = request.try_clone();
+        let token = bearer().await?;
+        request.headers_mut().insert(AUTHORIZATION, token.clone());
+        let answered = self.attempt(host, request, none, left()).await;
+        let is_refused = |error: &anyhow::Error| {
+            let status = error.downcast_ref::<BadStatus>();
+            status.is_some_and(|BadStatus(status)| *status == StatusCode::UNAUTHORIZED)
+        };
+        match (answered, again) {
+            (Err(error), Some(mut again)) if is_refused(&error) => {
+                self.tokens.refuse(client, true, &token);
+                again.headers_mut().insert(AUTHORIZATION, bearer().await?);
+                self.attempt(host, again, none, left()).await
+            }
+            (answered, _) => answered,
+        }
+    }
+
+    async fn attempt(
+        &self,
+        host: &str,
+        request: Request,
+        none: &[StatusCode],
+        limit: Duration,
+    ) -> anyhow::Result<Option<Vec<u8>>> {
+        let exchange = async {
+            let answered = tokio::time::timeout(limit, self.exchange(request, none)).await;
+            answered.unwrap_or_else(|_| Err(anyhow!("no answer within {} ms", limit.as_millis())))
+        };
+        self.breakers
+            .of(host)
+            .call(exchange)
+            .await
+            .map_err(|broken| match broken {
+                Broken::Inner(error) => error,
+                Broken::Rejected => anyhow!("not called: most of the last calls failed"),
+            })
+    }
+
+    async fn exchange(&self, request: Request, none: &[StatusCode]) -> anyhow::Result<Option<Vec<u8>>> {
         // A URL may hold a key; errors must not.
         let mut response = self
             .client
@@ -137,7 +225,7 @@ impl Upstream {
             return Ok(None);
         }
         if !status.is_success() {
-            return Err(anyhow!("status {status}"));
+            return Err(BadStatus(status).into());
         }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(reqwest::Error::without_url)? {
@@ -149,6 +237,11 @@ impl Upstream {
         Ok(Some(body))
     }
 }
+
+/// An answer that is none.
+#[derive(Debug, thiserror::Error)]
+#[error("status {0}")]
+struct BadStatus(StatusCode);
 
 /// A breaker for each host; clones share them.
 #[derive(Clone)]

@@ -1,4 +1,4 @@
-//! An OAuth 2.0 issuer: where it publishes its keys, and where it says whether a token is good.
+//! An OAuth 2.0 issuer: where it publishes its keys, and where it takes tokens and gives them out.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -29,12 +29,14 @@ pub(crate) struct Issuer {
 
 /// What an issuer says of itself (RFC 8414, OpenID Connect Discovery 1.0).
 #[derive(Debug, Deserialize)]
-struct Metadata {
+pub(crate) struct Metadata {
     issuer: String,
     #[serde(default, deserialize_with = "url")]
     jwks_uri: Option<Url>,
     #[serde(default, deserialize_with = "url")]
     introspection_endpoint: Option<Url>,
+    #[serde(default, deserialize_with = "url")]
+    pub(crate) token_endpoint: Option<Url>,
 }
 
 impl Issuer {
@@ -86,7 +88,7 @@ impl fmt::Debug for Issuer {
 ///
 /// # Errors
 /// When neither document can be had, or what can be had is another issuer's (RFC 8414, 3.3).
-async fn discover(http: &Client, issuer: &Url, name: &str) -> anyhow::Result<(Metadata, i64)> {
+pub(crate) async fn discover(http: &Client, issuer: &Url, name: &str) -> anyhow::Result<(Metadata, i64)> {
     let mut wrong = Vec::new();
     for url in documents(issuer) {
         match read(http, &url, name).await {
@@ -145,7 +147,7 @@ fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Err
 ///
 /// # Errors
 /// Never: base64 is made of what a header may hold.
-pub(super) fn client_basic(client_id: &str, secret: &str) -> anyhow::Result<HeaderValue> {
+pub(crate) fn client_basic(client_id: &str, secret: &str) -> anyhow::Result<HeaderValue> {
     let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let pair = format!("{}:{}", encoded(client_id), encoded(secret));
     let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair)))

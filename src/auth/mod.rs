@@ -11,11 +11,11 @@
 
 mod google;
 mod introspection;
-mod issuer;
+pub(crate) mod issuer;
 pub(crate) mod jwks;
 pub(crate) mod jwt;
 mod opaque;
-mod published;
+pub(crate) mod published;
 pub(crate) mod secrets;
 mod settings;
 pub mod signature;

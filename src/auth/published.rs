@@ -183,7 +183,7 @@ pub(super) async fn get(http: &Client, url: &Url) -> anyhow::Result<(Vec<u8>, i6
 ///
 /// # Errors
 /// When it breaks off, or is longer than 256 KiB.
-pub(super) async fn body(mut response: Response) -> anyhow::Result<Vec<u8>> {
+pub(crate) async fn body(mut response: Response) -> anyhow::Result<Vec<u8>> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(reqwest::Error::without_url)? {
         body.extend_from_slice(&chunk);

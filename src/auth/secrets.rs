@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::time::MissedTickBehavior;
 
 use super::AuthConfigError;
+use crate::config;
 
 /// A secret file is at most this long, in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
@@ -230,6 +231,39 @@ impl<T> fmt::Debug for Live<T> {
             .field("secrets", &self.current.load().len())
             .finish_non_exhaustive()
     }
+}
+
+/// Whether an environment variable may be called so.
+pub(crate) fn is_variable(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// The live secrets of the variable `name` and of the file that `name_FILE` names, as `parse` reads them. Read anew at each
+/// use, so that a rotation needs no restart.
+///
+/// # Errors
+/// When there is none, or one cannot be read; never with what it holds.
+pub(crate) fn of_variable<T: Clone>(
+    name: &str,
+    expected: &'static str,
+    parse: fn(&str) -> Result<Vec<T>, String>,
+) -> Result<Vec<T>, String> {
+    let file_setting = format!("{name}_FILE");
+    let kind = Kind {
+        setting: name.to_owned().into(),
+        file_setting: file_setting.clone().into(),
+        expected,
+        // How strong it is, is the other side's to say.
+        least_bytes: 0,
+        lengths: |_| Vec::new(),
+        parse,
+    };
+    let live = Live::of(kind, &config::variable, Exposure::Loopback).map_err(|wrong| wrong.to_string())?;
+    if !live.is_configured() {
+        return Err(format!("found no secret in {name} or {file_setting}"));
+    }
+    Ok(live.current().to_vec())
 }
 
 /// Has `poll` look at the files of `secrets` every second, for as long as they are held elsewhere.

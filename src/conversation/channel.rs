@@ -11,16 +11,19 @@ use serde::Deserialize;
 use url::Url;
 
 use super::outbox::{CALL, CHAT};
-use crate::auth::Exposure;
-use crate::auth::secrets::{Kind, Live, lines};
+use crate::address;
+use crate::auth::secrets::{lines, of_variable};
+use crate::client_credentials::ClientCredentials;
 use crate::event::file::{self, FileError};
-use crate::{address, config};
 
 /// A webhook that notifications are posted to.
 #[derive(Clone, Debug)]
 pub(crate) struct Channel {
     pub(super) url: Url,
-    pub(super) secret_env: String,
+    /// The variable with the secret that requests are signed with.
+    pub(super) secret_env: Option<String>,
+    /// Whose token requests bear.
+    pub(super) oauth: Option<ClientCredentials>,
     pub(super) timeout: Duration,
     pub(super) allow_private: bool,
 }
@@ -34,7 +37,8 @@ pub(crate) struct Channels(BTreeMap<String, Channel>);
 #[serde(deny_unknown_fields)]
 struct ChannelFile {
     url: toml::Spanned<String>,
-    secret_env: String,
+    secret_env: Option<String>,
+    oauth: Option<toml::Spanned<ClientCredentials>>,
     timeout_ms: Option<toml::Spanned<u64>>,
     #[serde(default)]
     allow_private: bool,
@@ -75,7 +79,11 @@ impl Channels {
     /// The channels that have no secret now, with what is wrong.
     pub(crate) fn without_secret(&self) -> impl Iterator<Item = (&str, String)> {
         let channels = self.0.iter();
-        channels.filter_map(|(name, channel)| Some((name.as_str(), secrets(&channel.secret_env).err()?)))
+        channels.flat_map(|(name, channel)| {
+            let of_client = channel.oauth.as_ref().map(ClientCredentials::secret_variable);
+            let variables = channel.secret_env.as_deref().into_iter().chain(of_client);
+            variables.filter_map(|variable| Some((name.as_str(), secrets(variable).err()?)))
+        })
     }
 
     /// The channel of this name.
@@ -109,9 +117,19 @@ fn read(path: &Path, name: &str) -> Result<Channel, FileError> {
             format!("timeout_ms: found {timeout_ms}, expected 1 to {MAX_TIMEOUT_MS}"),
         ));
     }
+    if let Some(oauth) = &found.oauth
+        && let Some(problem) = oauth.get_ref().problem(found.allow_private)
+    {
+        return Err(at(oauth.span().start, format!("oauth: {problem}")));
+    }
+    if found.secret_env.is_none() && found.oauth.is_none() {
+        let message = "found neither secret_env nor oauth, expected one of them, or both";
+        return Err(at(0, message.to_owned()));
+    }
     Ok(Channel {
         url,
         secret_env: found.secret_env,
+        oauth: found.oauth.map(toml::Spanned::into_inner),
         timeout: Duration::from_millis(timeout_ms),
         allow_private: found.allow_private,
     })
@@ -123,21 +141,9 @@ fn read(path: &Path, name: &str) -> Result<Channel, FileError> {
 /// # Errors
 /// When there is none, or one cannot be read; never with what it holds.
 pub(crate) fn secrets(name: &str) -> Result<Vec<Vec<u8>>, String> {
-    let file_setting = format!("{name}_FILE");
-    let kind = Kind {
-        setting: name.to_owned().into(),
-        file_setting: file_setting.clone().into(),
-        expected: "`whsec_` and base64, or any other text, one a line",
-        // How strong it is, is the receiver's to say.
-        least_bytes: 0,
-        lengths: |_| Vec::new(),
-        parse: |text| lines(text).map(|(number, line)| secret(number, line)).collect(),
-    };
-    let live = Live::of(kind, &config::variable, Exposure::Loopback).map_err(|wrong| wrong.to_string())?;
-    if !live.is_configured() {
-        return Err(format!("found no secret in {name} or {file_setting}"));
-    }
-    Ok(live.current().to_vec())
+    let expected = "`whsec_` and base64, or any other text, one a line";
+    let parse = |text: &str| lines(text).map(|(number, line)| secret(number, line)).collect();
+    of_variable(name, expected, parse)
 }
 
 fn secret(number: usize, line: &str) -> Result<Vec<u8>, String> {
@@ -173,6 +179,32 @@ mod tests {
             refused("url = \"https://crm.example.com/\"\nsecret_env = \"A\"\ntimeout_ms = 0"),
             "3:14: timeout_ms: found 0, expected 1 to 30000"
         );
+        let oauth = |table: &str| refused(&format!("url = \"https://crm.example/\"\noauth = {{ {table} }}"));
+        let client = "client_id = 'shop', client_secret = 'CRM_CLIENT'";
+        assert_eq!(
+            oauth(&format!("{client}, token_url = 'https://10.0.0.1/token'")),
+            "2:9: oauth: token_url: 10.0.0.1 is no public address"
+        );
+        assert_eq!(
+            oauth(&format!("{client}, issuer = 'http://id.example'")),
+            "2:9: oauth: issuer: found plain http, expected https, or allow_private = true"
+        );
+        assert_eq!(
+            oauth(client),
+            "2:9: oauth: found neither token_url nor issuer, expected one of them"
+        );
+        assert_eq!(
+            oauth("token_url = 'https://id.example', client_id = 'shop', client_secret = 'hunter 2'"),
+            "2:9: oauth: client_secret: expected the name of an environment variable"
+        );
+        assert_eq!(
+            oauth(&format!("{client}, issuer = 'https://id.example', scopes = ['a b']")),
+            "2:9: oauth: scopes: found \"a b\", expected scopes, one each"
+        );
+        assert_eq!(
+            refused("url = \"https://crm.example.com/\""),
+            "1:1: found neither secret_env nor oauth, expected one of them, or both"
+        );
         let refused = loaded("chat.toml", "").unwrap_err();
         assert_eq!(refused, "0:0: found a channel named \"chat\", expected another name");
     }
@@ -182,6 +214,10 @@ mod tests {
         let text = "url = \"https://crm.example.com/\"\nsecret_env = \"NO_SUCH_SECRET\"";
         let channels = loaded("crm.toml", text).unwrap();
         let wrong = "found no secret in NO_SUCH_SECRET or NO_SUCH_SECRET_FILE".to_owned();
+        assert_eq!(channels.without_secret().collect::<Vec<_>>(), [("crm", wrong.clone())]);
+        let text = "url = \"https://crm.example.com/\"\n[oauth]\nissuer = \"https://id.example\"\nclient_id = \"shop\"\n\
+                    client_secret = \"NO_SUCH_SECRET\"";
+        let channels = loaded("crm.toml", text).unwrap();
         assert_eq!(channels.without_secret().collect::<Vec<_>>(), [("crm", wrong)]);
     }
 

@@ -10,6 +10,7 @@ use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
 use super::decision::{Decision, Delay, State};
+use crate::client_credentials::ClientCredentials;
 use crate::event::position::Position;
 use crate::log::Logged;
 
@@ -327,6 +328,9 @@ pub(crate) struct HttpCall {
     /// Name of the environment variable that holds the secret with which it is signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) secret_env: Option<String>,
+    /// Whose token it bears.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) oauth: Option<ClientCredentials>,
     /// Whether a private address may be called.
     #[serde(default)]
     pub(crate) allow_private: bool,

@@ -66,9 +66,9 @@ impl Sender {
             bail!("channel {name}: {wrong}");
         }
         Ok(Self {
+            webhooks: Webhooks::new(breakers, conversation.clock.clone())?,
             conversation,
             channels,
-            webhooks: Webhooks::new(breakers)?,
         })
     }
 
@@ -220,7 +220,8 @@ impl Sender {
             url: channel.url.clone(),
             headers: HeaderMap::new(),
             body: body.to_string().into_bytes(),
-            secrets: secrets(&channel.secret_env)?,
+            secrets: signed_with(channel.secret_env.as_deref())?,
+            oauth: channel.oauth.clone(),
             timeout: channel.timeout,
             allow_private: channel.allow_private,
             traceparent: first.traceparent.as_deref(),
@@ -246,7 +247,8 @@ fn call(row: &Due) -> Result<Request<'_>, Outcome> {
         url,
         headers: headers(&call.headers).map_err(failed)?,
         body: call.body.to_string().into_bytes(),
-        secrets: call.secret_env.as_deref().map(secrets).transpose()?.unwrap_or_default(),
+        secrets: signed_with(call.secret_env.as_deref())?,
+        oauth: call.oauth,
         timeout: Duration::from_millis(MAX_TIMEOUT_MS),
         allow_private: call.allow_private,
         traceparent: row.traceparent.as_deref(),
@@ -263,9 +265,11 @@ fn headers(headers: &BTreeMap<String, String>) -> Result<HeaderMap, String> {
         .collect()
 }
 
-/// A secret that is missing now may be there later.
-fn secrets(name: &str) -> Result<Vec<Vec<u8>>, Outcome> {
-    channel::secrets(name).map_err(|reason| Outcome::Retry { after: None, reason })
+/// The secrets of a variable, if there is one; what is missing now may be there later.
+fn signed_with(variable: Option<&str>) -> Result<Vec<Vec<u8>>, Outcome> {
+    let secrets = variable.map(channel::secrets).transpose();
+    let secrets = secrets.map_err(|reason| Outcome::Retry { after: None, reason })?;
+    Ok(secrets.unwrap_or_default())
 }
 
 /// What is gathered for a digest goes out as one.

@@ -1,4 +1,4 @@
-//! Outgoing requests: signed as Standard Webhooks, to public addresses only, with a breaker for each host.
+//! Outgoing requests: signed as Standard Webhooks, with a token or both, to public addresses only, with a breaker for each host.
 
 use std::time::Duration;
 
@@ -8,13 +8,16 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use recloser::Error as Broken;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, StatusCode};
 use sha2::Sha256;
+use tokio::time::Instant;
 use url::Url;
 use uuid::Uuid;
 
 use crate::address::{self, PublicOnly};
+use crate::client_credentials::{ClientCredentials, Tokens};
+use crate::clock::Clock;
 use crate::upstream::{self, Breakers};
 
 /// At most so long is waited because a receiver says so.
@@ -31,6 +34,8 @@ pub(super) struct Request<'a> {
     pub(super) body: Vec<u8>,
     /// Those it is signed with, all of them; none: it is not signed.
     pub(super) secrets: Vec<Vec<u8>>,
+    /// Whose token it bears; none: it bears none.
+    pub(super) oauth: Option<ClientCredentials>,
     pub(super) timeout: Duration,
     pub(super) allow_private: bool,
     pub(super) traceparent: Option<&'a str>,
@@ -55,6 +60,7 @@ pub(super) struct Webhooks {
     public: Client,
     any: Client,
     breakers: Breakers,
+    tokens: Tokens,
 }
 
 impl Webhooks {
@@ -62,7 +68,7 @@ impl Webhooks {
     ///
     /// # Errors
     /// When TLS cannot be set up.
-    pub(super) fn new(breakers: Breakers) -> anyhow::Result<Self> {
+    pub(super) fn new(breakers: Breakers, clock: Clock) -> anyhow::Result<Self> {
         // A redirect would lead around the check of the address, and so would a proxy.
         let builder = || {
             upstream::client_builder()
@@ -76,22 +82,68 @@ impl Webhooks {
                 .context("cannot set up the HTTP client")?,
             any: builder().build().context("cannot set up the HTTP client")?,
             breakers,
+            tokens: Tokens::new(clock),
         })
     }
 
-    /// Sends once.
+    /// Sends once; with a token, once more where it is refused (401), for then nothing was done. All of it takes no longer
+    /// than the request's time.
     pub(super) async fn send(&self, request: Request<'_>, now: DateTime<Utc>) -> Outcome {
         if let Err(error) = address::check(&request.url, request.allow_private) {
             return Outcome::Failed(error.to_string());
         }
-        let client = if request.allow_private { &self.any } else { &self.public };
-        let host = request.url.host_str().unwrap_or_default().to_owned();
+        let until = Instant::now() + request.timeout;
+        let mut token = None;
+        if let Some(client) = &request.oauth {
+            token = match self.token(client, &request, until).await {
+                Ok(token) => Some(token),
+                Err(outcome) => return outcome,
+            };
+        }
+        let first = self.attempt(&request, token.as_ref(), until, now).await;
+        let (Some(client), Some(token), Answered::Unauthorized) = (&request.oauth, token, &first) else {
+            return first.outcome();
+        };
+        self.tokens.refuse(client, request.allow_private, &token);
+        match self.token(client, &request, until).await {
+            Ok(token) => self.attempt(&request, Some(&token), until, now).await.outcome(),
+            Err(outcome) => outcome,
+        }
+    }
+
+    async fn token(
+        &self,
+        client: &ClientCredentials,
+        request: &Request<'_>,
+        until: Instant,
+    ) -> Result<HeaderValue, Outcome> {
+        let retry = |reason: String| Outcome::Retry {
+            after: None,
+            reason: reason.chars().take(300).collect(),
+        };
+        let had = self.tokens.bearer(client, self.client(request), request.allow_private);
+        match tokio::time::timeout_at(until, had).await {
+            Ok(Ok(token)) => Ok(token),
+            Ok(Err(error)) => Err(retry(format!("{error:#}"))),
+            Err(_) => Err(retry("no token in time".to_owned())),
+        }
+    }
+
+    async fn attempt(
+        &self,
+        request: &Request<'_>,
+        token: Option<&HeaderValue>,
+        until: Instant,
+        now: DateTime<Utc>,
+    ) -> Answered {
+        let host = request.url.host_str().unwrap_or_default();
         let timestamp = now.timestamp().to_string();
-        let mut sending = client
-            .request(request.method, request.url)
-            .timeout(request.timeout)
+        let mut sending = self
+            .client(request)
+            .request(request.method.clone(), request.url.clone())
+            .timeout(until.saturating_duration_since(Instant::now()))
             .header(CONTENT_TYPE, "application/json")
-            .headers(request.headers)
+            .headers(request.headers.clone())
             .headers(HeaderMap::from_iter([
                 (HeaderName::from_static("webhook-id"), value(request.id.to_string())),
                 (HeaderName::from_static("webhook-timestamp"), value(timestamp.clone())),
@@ -101,21 +153,52 @@ impl Webhooks {
             let name = HeaderName::from_static("webhook-signature");
             sending = sending.headers(HeaderMap::from_iter([(name, signature)]));
         }
+        if let Some(token) = token {
+            sending = sending.headers(HeaderMap::from_iter([(AUTHORIZATION, token.clone())]));
+        }
         if let Some(traceparent) = request.traceparent {
             sending = sending.header("traceparent", traceparent);
         }
         let exchange = async {
-            match sending.body(request.body).send().await {
-                Ok(response) => judge(response.status(), response.headers().get(RETRY_AFTER), now),
+            match sending.body(request.body.clone()).send().await {
+                Ok(response) if response.status() == StatusCode::UNAUTHORIZED => Ok(Answered::Unauthorized),
+                Ok(response) => {
+                    let judged = judge(response.status(), response.headers().get(RETRY_AFTER), now);
+                    judged.map(Answered::Otherwise)
+                }
                 Err(error) => Err(Outcome::Retry {
                     after: None,
                     reason: unreached(error),
                 }),
             }
         };
-        match self.breakers.of(&host).call(exchange).await {
-            Ok(outcome) | Err(Broken::Inner(outcome)) => outcome,
-            Err(Broken::Rejected) => Outcome::Resting,
+        match self.breakers.of(host).call(exchange).await {
+            Ok(answered) => answered,
+            Err(Broken::Inner(outcome)) => Answered::Otherwise(outcome),
+            Err(Broken::Rejected) => Answered::Otherwise(Outcome::Resting),
+        }
+    }
+
+    fn client(&self, request: &Request<'_>) -> &Client {
+        if request.allow_private { &self.any } else { &self.public }
+    }
+}
+
+/// What came of one attempt.
+enum Answered {
+    /// The receiver did nothing, for it does not know us.
+    Unauthorized,
+    Otherwise(Outcome),
+}
+
+impl Answered {
+    fn outcome(self) -> Outcome {
+        match self {
+            Self::Unauthorized => Outcome::Retry {
+                after: None,
+                reason: "status 401".to_owned(),
+            },
+            Self::Otherwise(outcome) => outcome,
         }
     }
 }

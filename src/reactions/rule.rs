@@ -86,9 +86,9 @@ impl Rule {
         self.all_actions().filter_map(Action::emits)
     }
 
-    /// The variables that hold the secrets it signs with.
+    /// The variables that hold the secrets with which it shows who it is.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
-        self.all_actions().filter_map(Action::secret)
+        self.all_actions().flat_map(Action::secrets)
     }
 
     /// Whether it may not act, although what it listens to has come.

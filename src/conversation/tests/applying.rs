@@ -68,6 +68,7 @@ async fn what_came_of_each_effect_is_kept_at_its_place_in_the_form_that_old_outc
             headers: BTreeMap::new(),
             body: json!({}),
             secret_env: None,
+            oauth: None,
             allow_private: false,
         })),
         notify(ada(), "chat", "shipped"),

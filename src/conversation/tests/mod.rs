@@ -1,6 +1,7 @@
 //! What reactions do to conversations, as users, receivers and the tables see it.
 
 mod applying;
+mod authorizing;
 mod forgetting;
 mod moving;
 mod sending;

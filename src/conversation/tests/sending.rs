@@ -77,6 +77,7 @@ fn call(url: &str, allow_private: bool) -> Effect {
         ]),
         body: json!({"order": "10042"}),
         secret_env: Some(SECRET_ENV.to_owned()),
+        oauth: None,
         allow_private,
     }))
 }

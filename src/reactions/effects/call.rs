@@ -14,6 +14,8 @@ use uuid::Uuid;
 use super::kind::{Batch, Compiled, Kind, Made};
 use super::text::text;
 use crate::address::problem as address_problem;
+use crate::auth::secrets::is_variable;
+use crate::client_credentials::ClientCredentials;
 use crate::conversation::AfterCommit;
 use crate::conversation::decision::Decision;
 use crate::conversation::outbox::{self, CALL, CallBody, HttpCall, NewRow};
@@ -32,6 +34,7 @@ pub(crate) struct CallFile {
     #[serde(default)]
     body: BTreeMap<String, Spanned<ContentFile>>,
     secret_env: Option<Spanned<String>>,
+    oauth: Option<Spanned<ClientCredentials>>,
     #[serde(default)]
     allow_private: bool,
 }
@@ -43,6 +46,7 @@ pub(crate) struct CallAction {
     headers: Vec<(String, Content)>,
     body: Vec<(String, Content)>,
     secret_env: Option<String>,
+    oauth: Option<ClientCredentials>,
     allow_private: bool,
 }
 
@@ -94,6 +98,11 @@ impl Kind for Call {
             None => None,
             Some(name) => Some(checker.literal(name, is_variable, "the name of an environment variable")?),
         };
+        let oauth = written.oauth.as_ref();
+        let problem = oauth.and_then(|oauth| oauth.get_ref().problem(written.allow_private));
+        if let (Some(oauth), Some(problem)) = (oauth, problem) {
+            checker.at::<()>(oauth.span().start, &format!("oauth: {problem}"));
+        }
         let body = checker.fields(&written.body, sees);
         Some(CallAction {
             method: method?,
@@ -101,6 +110,7 @@ impl Kind for Call {
             headers,
             body: body?,
             secret_env,
+            oauth: oauth.map(|oauth| oauth.get_ref().clone()),
             allow_private: written.allow_private,
         })
     }
@@ -161,6 +171,7 @@ impl Compiled for CallAction {
                 .map_err(|error| error.about("headers"))?,
             body: Value::Object(object("body", &self.body, names)?),
             secret_env: self.secret_env.clone(),
+            oauth: self.oauth.clone(),
             allow_private: self.allow_private,
         }))
     }
@@ -170,8 +181,9 @@ impl Compiled for CallAction {
         url.chain(paths_of(&self.headers)).chain(paths_of(&self.body)).collect()
     }
 
-    fn secret(&self) -> Option<&str> {
-        self.secret_env.as_deref()
+    fn secrets(&self) -> Vec<&str> {
+        let of_client = self.oauth.as_ref().map(ClientCredentials::secret_variable);
+        self.secret_env.as_deref().into_iter().chain(of_client).collect()
     }
 }
 
@@ -181,11 +193,6 @@ fn is_method(name: &str) -> bool {
 
 fn is_header(name: &str) -> bool {
     reqwest::header::HeaderName::from_bytes(name.as_bytes()).is_ok()
-}
-
-fn is_variable(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// Scheme and host of a URL whose host no event can choose: expressions may stand after the first `/` of its path.

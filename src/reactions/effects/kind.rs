@@ -88,9 +88,9 @@ pub(crate) trait Compiled {
         None
     }
 
-    /// The variable that holds the secret that it signs with.
-    fn secret(&self) -> Option<&str> {
-        None
+    /// The variables that hold the secrets with which it shows who it is.
+    fn secrets(&self) -> Vec<&str> {
+        Vec::new()
     }
 }
 

@@ -73,10 +73,10 @@ macro_rules! effects {
                 }
             }
 
-            /// The variable that holds the secret that it signs with.
-            pub(super) fn secret(&self) -> Option<&str> {
+            /// The variables that hold the secrets with which it shows who it is.
+            pub(super) fn secrets(&self) -> Vec<&str> {
                 match self {
-                    $(Self::$Kind(action) => action.secret(),)+
+                    $(Self::$Kind(action) => action.secrets(),)+
                 }
             }
         }

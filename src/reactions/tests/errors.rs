@@ -55,6 +55,10 @@ use super::*;
     "2:1: found several keys, expected one of them; each action has a [[do]] of its own"
 )]
 #[case(
+    "on = ['any.x']\n[[do]]\ncall = { url = 'https://crm.example/', oauth = { client_id = 'a', client_secret = 'B' } }\n",
+    "3:48: oauth: found neither token_url nor issuer, expected one of them"
+)]
+#[case(
     "on = ['any.x']\n[[do]]\nemit = { type = 'uot' }\n",
     "3:17: found event type \"uot\""
 )]

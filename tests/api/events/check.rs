@@ -112,6 +112,12 @@ fn mistake_is_an_error(#[case] file: &str, #[case] text: &str, #[case] begins: &
     "on = ['order.delivered']\n[[do]]\ncall = { url = 'https://crm.example.com/', secret_env = 'CRM_SECRET' }\n",
     "reactions/x.toml: warning: found no secret in CRM_SECRET"
 )]
+#[case::call_without_a_clients_secret(
+    "reactions/x.toml",
+    "on = ['order.delivered']\n[[do]]\n[do.call]\nurl = 'https://crm.example.com/'\n\
+     oauth = { token_url = 'https://id.example/token', client_id = 'shop', client_secret = 'CRM_CLIENT_SECRET' }\n",
+    "reactions/x.toml: warning: found no secret in CRM_CLIENT_SECRET"
+)]
 fn what_is_hardly_meant_is_warned_of(#[case] file: &str, #[case] text: &str, #[case] begins: &str) {
     let directory = Directory::copied().with(file, text);
     let Ran { code, out, .. } = check(&directory);
