@@ -99,6 +99,7 @@ impl Service {
             http: upstream::key_client()?,
             proxies: server.trusted_proxies.clone(),
             refusals: refusals.clone(),
+            database: Some(database.clone()),
         };
         let body_bytes = server.body_memory_mib.saturating_mul(1024 * 1024);
         // What events take, turns do not miss.
@@ -299,6 +300,7 @@ pub(crate) fn check(
         http: upstream::key_client()?,
         proxies: server.trusted_proxies.clone(),
         refusals: Refusals::new(Metrics::default()),
+        database: None,
     };
     let guards = Guards::new(doors, &around, None)?;
     let Guards {

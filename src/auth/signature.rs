@@ -12,8 +12,8 @@
 //!     -H "x-rejoinder-signature: v1=$signature" --data-binary @turn.json http://127.0.0.1:8080/fulfillment
 //! ```
 //!
-//! A timestamp counts for five minutes both ways. The same timestamp with the same body is admitted once by each
-//! running service, so a retry has to be signed anew with a later timestamp.
+//! A timestamp counts for five minutes both ways. The same timestamp with the same body is admitted once, whichever replica
+//! it comes to, so a retry has to be signed anew with a later timestamp.
 
 use std::borrow::Cow;
 use std::sync::Once;
@@ -109,16 +109,18 @@ impl SignatureCheck {
             return Err(Why::Signature);
         }
         // Remembered by what was signed, not by the signature: there may be one for each live secret.
-        let signed = Sha256::new()
-            .chain_update(timestamp)
-            .chain_update(".")
-            .chain_update(body)
-            .finalize();
-        match self.seen.entry(signed.into()).or_insert(()).await.is_fresh() {
+        match self.seen.entry(signed(headers, body)).or_insert(()).await.is_fresh() {
             true => Ok(()),
             false => Err(Why::Replay),
         }
     }
+}
+
+/// A hash of what was signed.
+pub(crate) fn signed(headers: &HeaderMap, body: &[u8]) -> [u8; 32] {
+    let timestamp = headers.get(TIMESTAMP_HEADER).map(|value| value.as_bytes());
+    let signed = Sha256::new().chain_update(timestamp.unwrap_or_default());
+    signed.chain_update(".").chain_update(body).finalize().into()
 }
 
 /// Whether the request is signed with one of `keys`, whenever that was.

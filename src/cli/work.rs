@@ -104,6 +104,7 @@ impl<B: Args> Work<B> {
                     http: upstream::key_client()?,
                     proxies: Proxies::default(),
                     refusals,
+                    database: Some(reached.database.clone()),
                 };
                 let doors = DoorsSettings::of_environment(self.door)?;
                 let guard = Guard::new(Door::Operate, doors.of(Door::Operate), &around, None)?;

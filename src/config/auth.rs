@@ -125,6 +125,8 @@ impl AuthSettings {
         secrets.into_iter().any(Option::is_some)
             || files.into_iter().any(Option::is_some)
             || self.auth_jwt_jwks_url.is_some()
+            || self.auth_oauth_issuer.is_some()
+            || self.auth_oauth_introspection_url.is_some()
             || !self.auth_google_project_number.is_empty()
     }
 }

@@ -7,6 +7,7 @@ mod allowed;
 mod client;
 mod failures;
 mod limit;
+mod seen;
 
 use std::future::{Ready, ready};
 use std::net::{IpAddr, SocketAddr};
@@ -27,11 +28,12 @@ use self::allowed::Allowed;
 use self::client::Client;
 use self::failures::Failures;
 use self::limit::{Limit, TooOften};
-use crate::auth::{self, Auth, Caller, Exposure};
+use crate::auth::{self, Auth, Caller, Exposure, signature};
 use crate::body::{BODY_LIMIT, Body, BodyMemory, read};
 use crate::clock::{Clock, before};
 use crate::config::{Door, DoorSettings, Rate};
 use crate::error::{HttpError, Refused};
+use crate::postgres::Database;
 use crate::proxies::Proxies;
 use crate::refusals::Refusals;
 
@@ -49,6 +51,8 @@ pub(crate) struct Guard {
     proxies: Proxies,
     body: Option<ProvingBody>,
     refusals: Refusals,
+    clock: Clock,
+    database: Option<Database>,
 }
 
 /// What a guard needs besides its settings.
@@ -60,6 +64,8 @@ pub(crate) struct Around {
     pub(crate) http: reqwest::Client,
     pub(crate) proxies: Proxies,
     pub(crate) refusals: Refusals,
+    /// Where replicas tell each other of signed requests; none where nobody calls.
+    pub(crate) database: Option<Database>,
 }
 
 /// How a body is read that is what proves its caller.
@@ -98,6 +104,8 @@ impl Guard {
             proxies: around.proxies.clone(),
             body,
             refusals: around.refusals.clone(),
+            clock: clock.clone(),
+            database: around.database.clone(),
         }))
     }
 
@@ -167,13 +175,37 @@ impl Guard {
             Some(_) | None => None,
         };
         let bytes = body.as_ref().map(|body| &*body.bytes).unwrap_or_default();
-        let caller = before(patience, admit(&self.auth, request.headers(), bytes)).await;
+        let caller = before(patience, self.admit(request.headers(), bytes)).await;
         let caller = caller.map_err(|_| Refused::KeysUnavailable)??;
         self.failures.learn(client, request.headers());
         if let Some(limit) = &self.per_caller {
             limit.take(caller)?;
         }
         Ok(body)
+    }
+
+    /// Admits a caller by any method that is set; `body` is empty where it has not been read.
+    async fn admit(&self, headers: &HeaderMap, body: &[u8]) -> Result<Caller, Refused> {
+        if self.auth.is_open() {
+            expect_loopback(headers)?;
+        }
+        let unauthorized = |reasons| Refused::Unauthorized {
+            challenges: self.auth.challenges().to_vec(),
+            reasons,
+        };
+        let caller = self.auth.judge(headers, body).await.map_err(|not| match not.refused {
+            auth::Refused::NoCredentials | auth::Refused::Rejected => unauthorized(not.reasons),
+            auth::Refused::KeysUnavailable => Refused::KeysUnavailable,
+        })?;
+        if let (Caller::Hmac, Some(database)) = (&caller, &self.database)
+            && !seen::first_time(database, &signature::signed(headers, body), self.clock.now()).await
+        {
+            return Err(unauthorized(
+                "hmac: another replica has admitted the same request before".to_owned(),
+            ));
+        }
+        Span::current().record("caller", tracing::field::debug(&caller));
+        Ok(caller)
     }
 
     async fn pass<B: MessageBody>(
@@ -226,22 +258,6 @@ impl FromRequest for Admitted {
         let admitted = request.extensions_mut().remove();
         ready(admitted.ok_or_else(|| Refused::Unguarded.into()))
     }
-}
-
-/// Admits a caller by any method that is set; `body` is empty where it has not been read.
-async fn admit(auth: &Auth, headers: &HeaderMap, body: &[u8]) -> Result<Caller, Refused> {
-    if auth.is_open() {
-        expect_loopback(headers)?;
-    }
-    let caller = auth.judge(headers, body).await.map_err(|not| match not.refused {
-        auth::Refused::NoCredentials | auth::Refused::Rejected => Refused::Unauthorized {
-            challenges: auth.challenges().to_vec(),
-            reasons: not.reasons,
-        },
-        auth::Refused::KeysUnavailable => Refused::KeysUnavailable,
-    })?;
-    Span::current().record("caller", tracing::field::debug(&caller));
-    Ok(caller)
 }
 
 /// While everybody is admitted, only who has meant this machine: a page in a browser may have had the browser take a

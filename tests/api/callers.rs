@@ -91,6 +91,23 @@ async fn signed_request_is_admitted_once() {
     assert_eq!(status(signed("a secret of some length", now + 1)).await, 200);
     assert_eq!(status(signed("a secret of some length", now - 301)).await, 401);
     assert_eq!(status(signed("another secret altogether", now)).await, 401);
+
+    // What one replica has admitted another one does not, nor the same one after a restart.
+    let database = bot.database();
+    bot.stop().await;
+    let bot = TestBot::start_with(counting(), |settings| {
+        settings.doors.general.auth.auth_hmac_secret = Some("a secret of some length".into());
+        settings.database = Some(database);
+    })
+    .await;
+    let post = |at: i64| {
+        let signature = signature::sign(b"a secret of some length", at, body().as_bytes());
+        post(&bot)
+            .header(signature::TIMESTAMP_HEADER, at)
+            .header(signature::SIGNATURE_HEADER, signature)
+    };
+    assert_eq!(status(post(now)).await, 401);
+    assert_eq!(status(post(now + 2)).await, 200);
 }
 
 #[tokio::test]
