@@ -1,6 +1,7 @@
 //! What handlers remember for a while: bounded by weight, each entry with its own time to live.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -32,6 +33,14 @@ pub struct Cache {
     entries: moka::future::Cache<Arc<str>, Entry>,
     clock: Clock,
     handler: &'static str,
+    lookups: Arc<Lookups>,
+}
+
+/// How often it was asked.
+#[derive(Default)]
+struct Lookups {
+    hits: AtomicU64,
+    misses: AtomicU64,
 }
 
 #[derive(Clone)]
@@ -74,6 +83,7 @@ impl Cache {
             entries,
             clock,
             handler: "",
+            lookups: Arc::default(),
         }
     }
 
@@ -123,12 +133,27 @@ impl Cache {
         serde_json::from_slice(&entry.json).map_err(Fail::bug)
     }
 
+    /// How often it had what it was asked for, and how often not.
+    pub(crate) fn lookups(&self) -> [(&'static str, u64); 2] {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        [("hit", load(&self.lookups.hits)), ("miss", load(&self.lookups.misses))]
+    }
+
+    /// How many entries it has, and their bytes.
+    pub(crate) fn size(&self) -> (u64, u64) {
+        (self.entries.entry_count(), self.entries.weighted_size())
+    }
+
     async fn fresh<T: DeserializeOwned>(&self, key: &Arc<str>) -> Option<T> {
-        let entry = self.entries.get(key).await?;
-        if entry.fresh_until <= self.clock.now() {
-            return None;
-        }
-        serde_json::from_slice(&entry.json).ok()
+        let entry = self.entries.get(key).await;
+        let entry = entry.filter(|entry| entry.fresh_until > self.clock.now());
+        let value = entry.and_then(|entry| serde_json::from_slice(&entry.json).ok());
+        let count = match value {
+            Some(_) => &self.lookups.hits,
+            None => &self.lookups.misses,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        value
     }
 
     fn full(&self, key: &str) -> Arc<str> {
@@ -153,7 +178,7 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     use super::*;
 

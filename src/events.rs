@@ -10,10 +10,12 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use crate::apply::survey::survey;
 use crate::apply::worker::{self, Worker};
 use crate::apply::{Applier, Faults, retention};
 use crate::auth::Exposure;
 use crate::bot::Bot;
+use crate::breakers::Breakers;
 use crate::clock::Clock;
 use crate::config::{EventSettings, NotificationSettings};
 use crate::conversation::{Conversation, Sender};
@@ -33,7 +35,6 @@ use crate::rulebook::Rulebook;
 use crate::source::Surroundings;
 use crate::source::generated::SourceSecrets;
 use crate::telemetry::Metrics;
-use crate::upstream::Breakers;
 
 /// How often the files of the events directory are looked at.
 const RELOAD: Duration = Duration::from_secs(2);
@@ -105,6 +106,7 @@ impl Events {
         let backlog = Backlog::new(parts.settings.events_backlog_limit, parts.metrics.clone());
         background.spawn(backlog.clone().measure(parts.database.clone()));
         background.spawn(worker::herald(id, parts.database.clone(), stored.clone()));
+        background.spawn(measure(&parts));
         // Connections of their own, so that events do not take those of turns.
         let pool = parts.database.events();
         let wakes = [stored, heard.clone()];
@@ -145,6 +147,7 @@ impl Events {
         let rulebook = rulebook(&parts, &surroundings)?;
         // It takes nothing in: its sources need no secrets.
         events.background.spawn(Arc::clone(&rulebook).watch(RELOAD, None));
+        events.background.spawn(measure(&parts));
         events.work_on(parts, rulebook, Uuid::new_v4(), Wake::default())?;
         Ok(events)
     }
@@ -237,6 +240,15 @@ pub(crate) fn wrong(errors: &[FileError]) -> anyhow::Error {
         ),
         [] => anyhow!("the events directory cannot be read"),
     }
+}
+
+/// Counts what waits, until dropped.
+fn measure(parts: &Parts) -> impl Future<Output = ()> + use<> {
+    survey(
+        parts.database.clone(),
+        parts.clock.clone(),
+        parts.metrics.standing.clone(),
+    )
 }
 
 fn rulebook(parts: &Parts, surroundings: &Surroundings) -> anyhow::Result<Arc<Rulebook>> {

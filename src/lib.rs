@@ -40,6 +40,7 @@ mod attempts;
 pub mod auth;
 mod body;
 mod bot;
+mod breakers;
 mod cache;
 pub mod cli;
 mod client_credentials;

@@ -1,5 +1,9 @@
 //! How the process is: `/healthz`, `/readyz` and `/metrics`, of a service and of a worker alike.
 
+pub(crate) mod figures;
+mod process;
+mod rows;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -8,6 +12,7 @@ use actix_web::http::{StatusCode, header};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use anyhow::bail;
+use prometheus_client::registry::Registry;
 
 use crate::error::{HttpError, only};
 use crate::fulfillment::Fulfillment;
@@ -21,6 +26,8 @@ pub(crate) struct Operated {
     pub(crate) guard: Arc<Guard>,
     pub(crate) database: Database,
     pub(crate) metrics: Metrics,
+    /// Of what is looked at when it is asked for.
+    pub(crate) figures: Registry,
     pub(crate) terms: Terms,
     /// `None` where no turns are answered.
     pub(crate) fulfillment: Option<Arc<Fulfillment>>,
@@ -112,7 +119,7 @@ async fn metrics(_: Admitted, operated: Data<Operated>) -> Result<HttpResponse, 
     };
     let text = operated
         .metrics
-        .text(late_replies)
+        .text(late_replies, &operated.figures)
         .map_err(|_| NotReady("metrics cannot be written"))?;
     let open_metrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(HttpResponse::Ok()

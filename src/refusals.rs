@@ -9,9 +9,9 @@ use tracing::{info, warn};
 
 use crate::clock::Clock;
 use crate::config::Door;
+use crate::event::metrics::EventMetrics;
 use crate::log::audit::{self, Entry};
 use crate::postgres::Database;
-use crate::telemetry::Metrics;
 
 /// How long nothing more is said of a kind.
 const QUIET: Duration = Duration::from_secs(1);
@@ -34,7 +34,7 @@ type Kind = (Who, &'static str);
 /// Tells of refusals; clones share what was left out.
 #[derive(Clone)]
 pub(crate) struct Refusals {
-    metrics: Metrics,
+    metrics: EventMetrics,
     kinds: Arc<Mutex<HashMap<Kind, Counts>>>,
 }
 
@@ -65,7 +65,7 @@ impl Count {
 }
 
 impl Refusals {
-    pub(crate) fn new(metrics: Metrics) -> Self {
+    pub(crate) fn new(metrics: EventMetrics) -> Self {
         Self {
             metrics,
             kinds: Arc::default(),
@@ -74,13 +74,12 @@ impl Refusals {
 
     /// A request at a door is not taken. `detail` says more of why; like the reason it holds nothing of the body.
     pub(crate) fn of_caller(&self, door: Door, reason: &'static str, detail: &str) {
-        self.metrics.refused(door, reason);
         self.note((Who::Caller(door), reason), 0, detail);
     }
 
     /// A request of a source, or `events` of one, are not taken.
     pub(crate) fn of_source(&self, source: &str, reason: &'static str, events: u64, detail: &str) {
-        self.metrics.events().refused(source, reason);
+        self.metrics.refused(source, reason);
         self.note((Who::Source(source.to_owned()), reason), events, detail);
     }
 

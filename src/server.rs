@@ -38,6 +38,7 @@ impl Doors {
     /// All routes.
     pub(crate) fn routes(&self, config: &mut ServiceConfig) {
         config
+            .app_data(self.operated.metrics.clone())
             .app_data(QueryConfig::default().error_handler(|error, _| bad_query(&error).into()))
             .service(
                 web::resource("/")

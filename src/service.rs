@@ -28,6 +28,7 @@ use crate::handler::{Gates, Services};
 use crate::intake::door::EventsDoor;
 use crate::intake::reception::Reception;
 use crate::listener::{Server, raise_descriptors};
+use crate::operate::figures::Figures;
 use crate::operate::{Operated, expect_guarded};
 use crate::postgres::Database;
 use crate::refusals::Refusals;
@@ -92,7 +93,7 @@ impl Service {
         let audited = clock.clone();
         let exposure = Exposure::of(server.listen);
         let metrics = Metrics::new(&turns.limits());
-        let refusals = Refusals::new(metrics.clone());
+        let refusals = Refusals::new(metrics.events().clone());
         let around = Around {
             exposure,
             clock: clock.clone(),
@@ -107,6 +108,7 @@ impl Service {
         let guards = Guards::new(&settings, &around, Some(turn_memory.clone()))?;
         let conversation = Conversation::new(database.clone(), clock.clone(), metrics.clone());
         let upstream = Upstream::by(clock.clone())?;
+        let breakers = upstream.breakers();
         let events = Events::serve(events::Parts {
             database: database.clone(),
             clock: clock.clone(),
@@ -116,7 +118,7 @@ impl Service {
             data_dir,
             actions,
             conversation: Arc::clone(&conversation),
-            breakers: upstream.breakers(),
+            breakers: breakers.clone(),
             metrics: metrics.events().clone(),
             refusals: refusals.clone(),
         })
@@ -157,6 +159,7 @@ impl Service {
                 guard: guards.operate,
                 database: database.clone(),
                 metrics,
+                figures: Figures::registry(database.clone(), breakers, Some(Arc::clone(&fulfillment))),
                 terms: terms.clone(),
                 fulfillment: Some(Arc::clone(&fulfillment)),
             }),
@@ -299,7 +302,7 @@ pub(crate) fn check(
         clock: Clock::system(),
         http: upstream::key_client()?,
         proxies: server.trusted_proxies.clone(),
-        refusals: Refusals::new(Metrics::default()),
+        refusals: Refusals::new(Metrics::default().events().clone()),
         database: None,
     };
     let guards = Guards::new(doors, &around, None)?;

@@ -9,7 +9,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use anyhow::anyhow;
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
@@ -23,7 +23,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::config::{self, Door, LogFormat, LogSettings};
+use crate::config::{self, LogFormat, LogSettings};
+use crate::error::HttpError;
 use crate::event::metrics::EventMetrics;
 
 /// Where turns are posted: their requests are named by what is in them.
@@ -31,6 +32,11 @@ pub(crate) const TURNS: &str = "/fulfillment";
 
 /// The target of the lines that tell of each turn, at debug.
 pub(crate) const TURN_LINES: &str = "rejoinder::turn_lines";
+
+/// The buckets of what is a part of a turn's time, in seconds.
+pub(crate) const SECONDS: [f64; 14] = [
+    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
 
 /// Starts logging to standard error. A second call changes nothing.
 ///
@@ -96,15 +102,21 @@ impl RootSpanBuilder for TurnSpan {
     }
 
     fn on_request_end<B: MessageBody>(span: Span, outcome: &Result<ServiceResponse<B>, Error>) {
-        if span.is_disabled() {
+        let (status, error) = match outcome {
+            Ok(response) => (response.status(), response.response().error()),
+            Err(error) => (error.as_response_error().status_code(), Some(error)),
+        };
+        if status.is_success() {
             return;
         }
-        let status = match outcome {
-            Ok(response) => response.status(),
-            Err(error) => error.as_response_error().status_code(),
-        };
-        if !status.is_success() {
-            span.record("http.status_code", status.as_u16());
+        span.record("http.status_code", status.as_u16());
+        if let Ok(response) = outcome
+            && let Some(metrics) = response.request().app_data::<Metrics>()
+        {
+            let code = error
+                .and_then(|error| error.as_error::<HttpError>())
+                .map(HttpError::code);
+            metrics.refused(status.as_u16(), code.unwrap_or("(other)"));
         }
     }
 }
@@ -116,10 +128,9 @@ struct OutcomeLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefusedLabels {
-    door: &'static str,
-    /// The code that the caller is told.
-    reason: &'static str,
+struct RefusalLabels {
+    status: u16,
+    code: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -147,10 +158,10 @@ struct Families {
     registry: Registry,
     duration: Family<OutcomeLabels, Histogram, Latency>,
     unmatched: Family<NameLabel, Counter>,
+    refused: Family<RefusalLabels, Counter>,
     late_replies: Gauge,
     notifications: Family<NotificationLabels, Counter>,
     streams: Gauge,
-    refused: Family<RefusedLabels, Counter>,
     events: EventMetrics,
     unmatched_names: moka::sync::Cache<String, ()>,
 }
@@ -167,6 +178,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("rejoinder");
         let duration = Family::new_with_constructor(Latency::up_to(limits));
         let unmatched = Family::default();
+        let refused = Family::default();
         let late_replies = Gauge::default();
         registry.register_with_unit(
             "turn_duration",
@@ -178,6 +190,11 @@ impl Metrics {
             "unmatched_turns",
             "Turns for which the bot has no handler of that name",
             unmatched.clone(),
+        );
+        registry.register(
+            "requests_refused",
+            "Requests at any door that were answered with an error, by status and code",
+            refused.clone(),
         );
         registry.register(
             "late_replies",
@@ -196,21 +213,15 @@ impl Metrics {
             "Streams of conversations that are open",
             streams.clone(),
         );
-        let refused = Family::default();
-        registry.register(
-            "requests_refused",
-            "Requests that a door's guard has refused",
-            refused.clone(),
-        );
         let events = EventMetrics::register(&mut registry);
         Self(Arc::new(Families {
             registry,
             duration,
             unmatched,
+            refused,
             late_replies,
             notifications,
             streams,
-            refused,
             events,
             unmatched_names: moka::sync::Cache::new(UNMATCHED_NAMES as u64),
         }))
@@ -224,7 +235,10 @@ struct Latency(Arc<[f64]>);
 impl Latency {
     fn up_to(limits: &[Duration]) -> Self {
         let limits = limits.iter().map(Duration::as_secs_f64);
-        let mut bounds: Vec<f64> = exponential_buckets(0.000_25, 2.0, 16).chain(limits).collect();
+        let mut bounds: Vec<f64> = exponential_buckets(0.000_25, 2.0, 16)
+            .chain([5.0, 10.0])
+            .chain(limits)
+            .collect();
         bounds.sort_by(f64::total_cmp);
         bounds.dedup();
         Self(bounds.into())
@@ -278,10 +292,9 @@ impl Metrics {
         is_new
     }
 
-    /// A request was refused at a door.
-    pub(crate) fn refused(&self, door: Door, reason: &'static str) {
-        let door = door.name();
-        self.0.refused.get_or_create(&RefusedLabels { door, reason }).inc();
+    /// Counts a request that was answered with an error.
+    fn refused(&self, status: u16, code: &'static str) {
+        self.0.refused.get_or_create(&RefusalLabels { status, code }).inc();
     }
 
     /// Those of events.
@@ -311,12 +324,16 @@ impl Metrics {
         self.0.streams.dec();
     }
 
-    /// All of them, in OpenMetrics text.
-    pub(crate) fn text(&self, late_replies: u64) -> Result<String, std::fmt::Error> {
+    /// Writes all of them, and those of `state`, as OpenMetrics text.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub(crate) fn text(&self, late_replies: u64, state: &Registry) -> Result<String, std::fmt::Error> {
         self.0.events.grow_older();
         self.0.late_replies.set(i64::try_from(late_replies).unwrap_or(i64::MAX));
         let mut text = String::new();
-        encode(&mut text, &self.0.registry)?;
+        encode_registry(&mut text, &self.0.registry)?;
+        encode(&mut text, state)?;
         Ok(text)
     }
 }

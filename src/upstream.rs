@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use recloser::{AsyncRecloser, Error as Broken, Recloser};
+use recloser::Error as Broken;
 use reqwest::header::AUTHORIZATION;
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, IntoUrl, Method, Request, RequestBuilder, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
+use crate::breakers::{Breakers, Caller};
 use crate::client_credentials::{ClientCredentials, Tokens};
 use crate::clock::Clock;
 use crate::fail::Fail;
@@ -204,8 +205,7 @@ impl Upstream {
             answered.unwrap_or_else(|_| Err(anyhow!("no answer within {} ms", limit.as_millis())))
         };
         self.breakers
-            .of(host)
-            .call(exchange)
+            .call(host, Caller::Turn, exchange)
             .await
             .map_err(|broken| match broken {
                 Broken::Inner(error) => error,
@@ -242,32 +242,6 @@ impl Upstream {
 #[derive(Debug, thiserror::Error)]
 #[error("status {0}")]
 struct BadStatus(StatusCode);
-
-/// A breaker for each host; clones share them.
-#[derive(Clone)]
-pub(crate) struct Breakers(moka::sync::Cache<Box<str>, Arc<AsyncRecloser>>);
-
-impl Default for Breakers {
-    fn default() -> Self {
-        Self(moka::sync::Cache::new(1_000))
-    }
-}
-
-impl Breakers {
-    /// The host's.
-    pub(crate) fn of(&self, host: &str) -> Arc<AsyncRecloser> {
-        self.0.get_with(host.into(), || {
-            Arc::new(AsyncRecloser::from(
-                Recloser::custom()
-                    .error_rate(0.5)
-                    .closed_len(20)
-                    .half_open_len(3)
-                    .open_wait(Duration::from_secs(5))
-                    .build(),
-            ))
-        })
-    }
-}
 
 fn read<T: DeserializeOwned>(host: &str, body: &[u8]) -> Result<T, Fail> {
     serde_json::from_slice(body)

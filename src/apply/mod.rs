@@ -12,6 +12,7 @@ pub(crate) mod outcome;
 pub(crate) mod replay;
 pub(crate) mod retention;
 mod step;
+pub(crate) mod survey;
 pub(crate) mod worker;
 
 use std::collections::{HashMap, HashSet};

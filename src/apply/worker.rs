@@ -203,6 +203,7 @@ impl Worker {
             match self.database.within(self.leases.beat()).await {
                 Ok(new) => {
                     self.vitals.beat.done();
+                    self.applier.metrics.leases.set(self.leases.held().len().into());
                     if !new.is_empty() {
                         info!(partitions = new.len(), worker = %self.id, "partitions taken over");
                         self.applier.due.add(new);

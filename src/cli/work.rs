@@ -14,6 +14,7 @@ use super::database::Reached;
 use super::{out, program};
 use crate::auth::Exposure;
 use crate::bot::Bot;
+use crate::breakers::Breakers;
 use crate::config::{
     DatabaseSettings, Door, DoorSettings, DoorsSettings, Environment, EventSettings, LogFormat, LogSettings,
     NotificationSettings, OperateSettings,
@@ -22,12 +23,13 @@ use crate::conversation::Conversation;
 use crate::events::{Events, Parts};
 use crate::guard::{Around, Guard};
 use crate::listener::{Server, raise_descriptors};
+use crate::operate::figures::Figures;
 use crate::operate::{Operated, expect_guarded};
 use crate::proxies::Proxies;
 use crate::refusals::Refusals;
 use crate::telemetry::{self, Metrics};
 use crate::terms::Terms;
-use crate::upstream::{self, Upstream};
+use crate::upstream;
 
 /// How long connections to the database may take to close.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
@@ -77,8 +79,9 @@ impl<B: Args> Work<B> {
         let migrated = reached.database.bring_up_to_date(bot.own_migrations()).await;
         migrated.context("the bot's tables are not fit")?;
         let (clock, metrics) = (reached.database.clock().clone(), Metrics::default());
-        let refusals = Refusals::new(metrics.clone());
+        let refusals = Refusals::new(metrics.events().clone());
         let (_, _, actions) = bot.into_routes()?;
+        let breakers = Breakers::default();
         let events = Events::work(Parts {
             database: reached.database.clone(),
             clock: clock.clone(),
@@ -89,7 +92,7 @@ impl<B: Args> Work<B> {
             data_dir: self.database.data_dir,
             actions,
             conversation: Conversation::new(reached.database.clone(), clock.clone(), metrics.clone()),
-            breakers: Upstream::new()?.breakers(),
+            breakers: breakers.clone(),
             metrics: metrics.events().clone(),
             refusals: refusals.clone(),
         })?;
@@ -113,6 +116,7 @@ impl<B: Args> Work<B> {
                     guard,
                     database: reached.database.clone(),
                     metrics,
+                    figures: Figures::registry(reached.database.clone(), breakers, None),
                     terms: terms.clone(),
                     fulfillment: None,
                 });

@@ -21,8 +21,8 @@ use super::outbox::{self, Became, CALL, CHAT, CallBody, Due, HttpCall, MessageBo
 use super::webhook::{Outcome, Request, Webhooks};
 use super::{Conversation, chat};
 use crate::attempts::Attempts;
+use crate::breakers::Breakers;
 use crate::session::session_id;
-use crate::upstream::Breakers;
 
 /// How often the outbox is looked at when nobody says that there is something in it.
 const POLL: Duration = Duration::from_secs(1);

@@ -16,9 +16,10 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::address::{self, PublicOnly};
+use crate::breakers::{Breakers, Caller};
 use crate::client_credentials::{ClientCredentials, Tokens};
 use crate::clock::Clock;
-use crate::upstream::{self, Breakers};
+use crate::upstream;
 
 /// At most so long is waited because a receiver says so.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3_600);
@@ -172,7 +173,7 @@ impl Webhooks {
                 }),
             }
         };
-        match self.breakers.of(host).call(exchange).await {
+        match self.breakers.call(host, Caller::Outbox, exchange).await {
             Ok(answered) => answered,
             Err(Broken::Inner(outcome)) => Answered::Otherwise(outcome),
             Err(Broken::Rejected) => Answered::Otherwise(Outcome::Resting),

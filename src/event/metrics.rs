@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use super::standing::Standing;
 use super::vitals::{LastDone, Vitals};
 
 /// The metrics of events; clones share them.
@@ -22,6 +23,8 @@ pub(crate) struct EventMetrics {
     pub(crate) new: Family<SourceLabel, Counter>,
     /// Events that were there already, by source.
     pub(crate) duplicate: Family<SourceLabel, Counter>,
+    /// Events that are kept in quarantine, by source.
+    pub(crate) quarantined: Family<SourceLabel, Counter>,
     /// Requests and events that were refused, by source and reason.
     refused: Family<RefusedLabel, Counter>,
     /// Requests that were signed by a secret other than the first, by source.
@@ -36,6 +39,10 @@ pub(crate) struct EventMetrics {
     held: Family<RuleLabel, Gauge>,
     /// Events that wait to be applied, estimated when many do.
     pub(crate) backlog: Gauge,
+    /// Partitions that this process applies.
+    pub(crate) leases: Gauge,
+    /// What stands in the tables.
+    pub(crate) standing: Standing,
     /// Signs of life.
     pub(crate) vitals: Vitals,
     beat_age: Age,
@@ -77,6 +84,7 @@ impl EventMetrics {
             received: Family::default(),
             new: Family::default(),
             duplicate: Family::default(),
+            quarantined: Family::default(),
             refused: Family::default(),
             old_secret: Family::default(),
             applied: Counter::default(),
@@ -84,6 +92,8 @@ impl EventMetrics {
             dead: Counter::default(),
             held: Family::default(),
             backlog: Gauge::default(),
+            leases: Gauge::default(),
+            standing: Standing::register(registry),
             vitals: Vitals::default(),
             beat_age: Age::default(),
             measured_age: Age::default(),
@@ -97,6 +107,11 @@ impl EventMetrics {
             "events_duplicate",
             "Events that were there already",
             m.duplicate.clone(),
+        );
+        registry.register(
+            "events_quarantined",
+            "Events that do not fit their schema, or cannot be read, and are kept in quarantine",
+            m.quarantined.clone(),
         );
         registry.register(
             "events_refused",
@@ -124,6 +139,11 @@ impl EventMetrics {
             "events_backlog",
             "Events that wait to be applied, estimated when many do",
             m.backlog.clone(),
+        );
+        registry.register(
+            "events_leases",
+            "Partitions that this process applies; of all processes together 32",
+            m.leases.clone(),
         );
         registry.register_with_unit(
             "events_beat_age",
@@ -164,6 +184,7 @@ impl EventMetrics {
         let seconds = |last: &LastDone| last.age().unwrap_or_default().as_secs_f64();
         self.beat_age.set(seconds(&self.vitals.beat));
         self.measured_age.set(seconds(&self.vitals.measured));
+        self.standing.grow_older();
     }
 
     /// The events of a request are durable, so long after they were checked.

@@ -12,4 +12,5 @@ pub(crate) mod partition;
 pub(crate) mod pattern;
 pub(crate) mod payload;
 pub(crate) mod position;
+pub(crate) mod standing;
 pub(crate) mod vitals;

@@ -351,15 +351,23 @@ impl Fulfillment {
         self.late.count().await
     }
 
+    /// What its handlers work with.
+    pub(crate) fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// How many turns are in the works, and how many may be.
+    pub(crate) fn in_flight(&self) -> (usize, usize) {
+        let most = self.settings.turns_in_flight;
+        (most.saturating_sub(self.places.available_permits()), most)
+    }
+
     /// Waits for the handlers that are still running, `patience` at most; returns how many were left.
     pub(crate) async fn drain(&self, patience: Duration) -> usize {
         let all = u32::try_from(self.settings.turns_in_flight).unwrap_or(u32::MAX);
         match tokio::time::timeout(patience, self.places.acquire_many(all)).await {
             Ok(_) => 0,
-            Err(_) => self
-                .settings
-                .turns_in_flight
-                .saturating_sub(self.places.available_permits()),
+            Err(_) => self.in_flight().0,
         }
     }
 

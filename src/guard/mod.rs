@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use actix_web::body::MessageBody;
+use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap};
@@ -25,7 +25,7 @@ use tracing::Span;
 use url::{Host, Url};
 
 use self::allowed::Allowed;
-use self::client::Client;
+use self::client::{BadForwarding, Client};
 use self::failures::Failures;
 use self::limit::{Limit, TooOften};
 use crate::auth::{self, Auth, Caller, Exposure, signature};
@@ -124,12 +124,16 @@ impl Guard {
         self: Arc<Self>,
         mut request: ServiceRequest,
         next: Next<B>,
-    ) -> actix_web::Result<ServiceResponse<B>> {
+    ) -> actix_web::Result<ServiceResponse<EitherBody<B>>> {
         let arrived = Instant::now();
-        let client = self.client(&request)?;
-        let looked = self.look(client, &mut request, arrived).await;
-        let body = looked.map_err(|refused| self.refuse(client, refused))?;
-        self.pass(client, Admitted { arrived, body }, request, next).await
+        let looked = match self.client(&request) {
+            Ok(client) => self
+                .look(client, &mut request, arrived)
+                .await
+                .map(|body| (client, body)),
+            Err(refused) => Err(refused),
+        };
+        self.pass(looked, arrived, request, next).await
     }
 
     /// Lets a request through, whoever sends it: that is for the route to find out.
@@ -137,13 +141,13 @@ impl Guard {
         self: Arc<Self>,
         request: ServiceRequest,
         next: Next<B>,
-    ) -> actix_web::Result<ServiceResponse<B>> {
+    ) -> actix_web::Result<ServiceResponse<EitherBody<B>>> {
         let arrived = Instant::now();
-        let client = self.client(&request)?;
-        let placed = self.place(client, request.headers());
-        placed.map_err(|refused| self.refuse(client, refused))?;
-        let admitted = Admitted { arrived, body: None };
-        self.pass(client, admitted, request, next).await
+        let placed = self.client(&request).and_then(|client| {
+            self.place(client, request.headers())?;
+            Ok((client, None))
+        });
+        self.pass(placed, arrived, request, next).await
     }
 
     /// Whether the request may come from where it comes, now.
@@ -210,37 +214,45 @@ impl Guard {
 
     async fn pass<B: MessageBody>(
         &self,
-        client: IpAddr,
-        admitted: Admitted,
+        looked: Result<(IpAddr, Option<Body>), Refused>,
+        arrived: Instant,
         request: ServiceRequest,
         next: Next<B>,
-    ) -> actix_web::Result<ServiceResponse<B>> {
-        request.extensions_mut().insert(admitted);
+    ) -> actix_web::Result<ServiceResponse<EitherBody<B>>> {
+        let (client, body) = match looked {
+            Ok(looked) => looked,
+            Err(refused) => return Ok(self.refuse(request, refused)),
+        };
+        request.extensions_mut().insert(Admitted { arrived, body });
         let answered = next.call(request).await?;
         // Who sends events is proven by the route.
         if answered.status() == StatusCode::UNAUTHORIZED {
             self.failures.note(client);
         }
-        Ok(answered)
+        Ok(answered.map_into_left_body())
     }
 
     /// From where a request comes.
-    fn client(&self, request: &ServiceRequest) -> Result<IpAddr, HttpError> {
-        let peer = request.peer_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
-        let client = client::client(peer, request.headers(), &self.proxies);
-        client.map_err(|_| self.refuse(peer.ip(), Refused::BadForwarding))
+    fn client(&self, request: &ServiceRequest) -> Result<IpAddr, Refused> {
+        let client = client::client(peer(request), request.headers(), &self.proxies);
+        client.map_err(|BadForwarding| Refused::BadForwarding)
     }
 
     /// Counts a refusal, and tells of it.
-    fn refuse(&self, client: IpAddr, refused: Refused) -> HttpError {
+    fn refuse<B>(&self, request: ServiceRequest, refused: Refused) -> ServiceResponse<EitherBody<B>> {
+        let client = self.client(&request).unwrap_or(peer(&request).ip());
         if let Refused::Unauthorized { .. } = refused {
             self.failures.note(client);
         }
         let refused = HttpError::from(refused);
         let detail = format!("{client}: {}", refused.logged());
         self.refusals.of_caller(self.door, refused.code(), &detail);
-        refused
+        request.error_response(refused).map_into_right_body()
     }
+}
+
+fn peer(request: &ServiceRequest) -> SocketAddr {
+    request.peer_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)))
 }
 
 impl From<TooOften> for Refused {

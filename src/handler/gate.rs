@@ -4,12 +4,22 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::telemetry::SECONDS;
 
 /// Lets as many through as the pool has connections. Who waits is let through by urgency, and the newest first: under
 /// overload, whoever has waited longest has the least time left, and serving them in turn would serve everybody late.
 #[derive(Debug)]
-pub(crate) struct Gate(Mutex<State>);
+pub(crate) struct Gate {
+    state: Mutex<State>,
+    /// How long those waited that had to.
+    waits: Histogram,
+    /// How long each that was let through had its connection.
+    stays: Histogram,
+}
 
 struct State {
     free: usize,
@@ -36,12 +46,16 @@ pub(crate) enum Urgency {
 
 /// Leave to have a connection; given on when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Permit(Arc<Gate>);
+pub(crate) struct Permit {
+    gate: Arc<Gate>,
+    since: Instant,
+}
 
 /// A place in the queue; given up when it is dropped.
 pub(crate) struct Waiting {
     gate: Arc<Gate>,
     rank: Rank,
+    since: Instant,
     granted: oneshot::Receiver<()>,
 }
 
@@ -51,11 +65,15 @@ pub(crate) struct Shed;
 
 impl Gate {
     pub(crate) fn new(permits: usize) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State {
-            free: permits,
-            came: 0,
-            waiting: BTreeMap::new(),
-        })))
+        Arc::new(Self {
+            state: Mutex::new(State {
+                free: permits,
+                came: 0,
+                waiting: BTreeMap::new(),
+            }),
+            waits: Histogram::new(SECONDS),
+            stays: Histogram::new(SECONDS),
+        })
     }
 
     /// Lets through at once when something is free, else by way of the queue.
@@ -63,7 +81,7 @@ impl Gate {
         let mut state = self.state();
         if state.free > 0 {
             state.free -= 1;
-            return Ok(Permit(Arc::clone(self)));
+            return Ok(Permit::of(self));
         }
         state.came += 1;
         let rank = Rank(urgency, state.came);
@@ -72,6 +90,7 @@ impl Gate {
         Err(Waiting {
             gate: Arc::clone(self),
             rank,
+            since: Instant::now(),
             granted,
         })
     }
@@ -89,8 +108,23 @@ impl Gate {
         }
     }
 
+    /// How many wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.state().waiting.len()
+    }
+
+    /// How long those waited that had to.
+    pub(crate) fn waits(&self) -> &Histogram {
+        &self.waits
+    }
+
+    /// How long each that was let through had its connection.
+    pub(crate) fn stays(&self) -> &Histogram {
+        &self.stays
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -111,11 +145,20 @@ impl fmt::Debug for State {
     }
 }
 
+impl Permit {
+    fn of(gate: &Arc<Gate>) -> Self {
+        Self {
+            gate: Arc::clone(gate),
+            since: Instant::now(),
+        }
+    }
+}
+
 impl Waiting {
     /// Waits to be let through. May be dropped and called again.
     pub(crate) async fn granted(&mut self) -> Result<Permit, Shed> {
         match (&mut self.granted).await {
-            Ok(()) => Ok(Permit(Arc::clone(&self.gate))),
+            Ok(()) => Ok(Permit::of(&self.gate)),
             Err(_) => Err(Shed),
         }
     }
@@ -128,12 +171,15 @@ impl Drop for Waiting {
         if state.waiting.remove(&self.rank).is_none() && self.granted.try_recv().is_ok() {
             state.give_on();
         }
+        drop(state);
+        self.gate.waits.observe(self.since.elapsed().as_secs_f64());
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.state().give_on();
+        self.gate.state().give_on();
+        self.gate.stays.observe(self.since.elapsed().as_secs_f64());
     }
 }
 
@@ -199,10 +245,7 @@ mod tests {
         let permit = is_let_through(&mut last).unwrap();
         drop(last);
         drop(permit);
-        assert_eq!(
-            format!("{gate:?}"),
-            "Gate(Mutex { data: 1 free, 0 waiting, poisoned: false, .. })"
-        );
+        assert_eq!(format!("{:?}", gate.state()), "1 free, 0 waiting");
     }
 
     #[test]

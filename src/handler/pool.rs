@@ -66,6 +66,13 @@ impl Gates {
         self.primary.shed() || self.replica.shed()
     }
 
+    /// The gates by name; one where there is no replica.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, &Gate)> {
+        let replica = Some(&self.replica).filter(|replica| !Arc::ptr_eq(replica, &self.primary));
+        let replica = replica.map(|replica| ("replica", replica.as_ref()));
+        std::iter::once(("turns", self.primary.as_ref())).chain(replica)
+    }
+
     /// The pools of the primary and of the replica, for a turn that is awaited as `awaited` says.
     pub(super) fn pools(&self, database: &Database, awaited: &Awaited) -> (Pool, Pool) {
         let begun = Arc::default();

@@ -193,7 +193,12 @@ impl Reception {
             Ok::<_, sqlx::Error>(())
         };
         match before(deadline, keep).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => {
+                let kept = items.iter().filter(|item| item.status != Status::Stored).count();
+                if kept > 0 {
+                    self.metrics.quarantined.get_or_create(label).inc_by(kept as u64);
+                }
+            }
             Ok(Err(error)) => {
                 warn!(error = %error, "events cannot be kept in quarantine");
                 return Err(NotStored::Unconfirmed.into());

@@ -171,6 +171,18 @@ impl Database {
         &self.0.conversations
     }
 
+    /// The pools by name.
+    pub(crate) fn pools(&self) -> impl Iterator<Item = (&'static str, &PgPool)> {
+        let replica = self.0.replica.as_ref().map(|replica| ("replica", replica));
+        [
+            ("turns", &self.0.primary),
+            ("events", &self.0.events),
+            ("conversations", &self.0.conversations),
+        ]
+        .into_iter()
+        .chain(replica)
+    }
+
     /// The clock that goes by the database's.
     pub fn clock(&self) -> &Clock {
         &self.0.clock

@@ -300,7 +300,7 @@ async fn flood_of_refusals_is_a_line_a_second_and_one_entry_on_the_audit_trail()
         .send()
         .await
         .unwrap();
-    let counted = format!("rejoinder_requests_refused_total{{door=\"turns\",reason=\"unauthorized\"}} {CALLS}\n");
+    let counted = format!("rejoinder_requests_refused_total{{status=\"401\",code=\"unauthorized\"}} {CALLS}\n");
     let metrics = metrics.text().await.unwrap();
     assert!(metrics.contains(&counted), "{metrics}");
     let database = bot.database();

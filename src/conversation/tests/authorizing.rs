@@ -8,6 +8,7 @@ use wiremock::matchers::{header, header_exists, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::{Stage, ada, eventually, notify};
+use crate::breakers::Breakers;
 use crate::client_credentials::ClientCredentials;
 use crate::clock::Clock;
 use crate::conversation::Sender;
@@ -16,7 +17,6 @@ use crate::reactions::effects::Effect;
 use crate::reactions::effects::call::Call;
 use crate::rulebook::Rulebook;
 use crate::source::Surroundings;
-use crate::upstream::Breakers;
 
 /// `PATH` is there wherever tests run, and serves as a secret as well as any.
 const SECRET: &str = "PATH";

@@ -14,6 +14,7 @@ use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::{SESSION, Stage, ada, eventually, notify, read_of_outbox};
+use crate::breakers::Breakers;
 use crate::clock::Clock;
 use crate::conversation::outbox::HttpCall;
 use crate::conversation::outbox::{self, Became};
@@ -23,7 +24,6 @@ use crate::reactions::effects::call::Call;
 use crate::rulebook::Rulebook;
 use crate::source::Surroundings;
 use crate::telemetry::Metrics;
-use crate::upstream::Breakers;
 
 /// `PATH` is there wherever tests run, and serves as a secret as well as any.
 const SECRET_ENV: &str = "PATH";

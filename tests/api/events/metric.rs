@@ -1,5 +1,7 @@
 //! What operators see of events: counters, histograms, and log lines that name the event and never what it says.
 
+use std::collections::BTreeSet;
+
 use chrono::TimeDelta;
 use rejoinder::testing::TestBot;
 use serde_json::json;
@@ -9,6 +11,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 use super::directory::Directory;
 use super::shop::{self, SESSION, shipped};
 use crate::serve::Running;
+use crate::structure::rust_files;
 use crate::support::{es, eventually, metrics};
 
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -184,5 +187,77 @@ async fn log_lines_channel_and_call_carry_the_trace_and_no_line_what_the_payload
         for named in ["order.shipped", "10042", TRACEPARENT] {
             assert!(line.contains(named), "{named} is not in {line}");
         }
+    }
+}
+
+/// The metrics that `docs/metrics.md` lists.
+fn listed() -> BTreeSet<&'static str> {
+    let lines = include_str!("../../../docs/metrics.md").lines();
+    lines
+        .filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0))
+        .collect()
+}
+
+/// The metrics that the sources name, without `_total`: what is registered, and what is written when it is asked for.
+fn named() -> BTreeSet<String> {
+    let mut named = BTreeSet::new();
+    for (path, text) in rust_files("src") {
+        let quoted = |after: &str| after.split('"').nth(1).map(str::to_owned);
+        for (call, unit) in [("registry.register(", ""), ("registry.register_with_unit(", "_seconds")] {
+            let names = text.split(call).skip(1).filter_map(quoted);
+            named.extend(names.map(|name| format!("rejoinder_{name}{unit}")));
+        }
+        if path.to_string_lossy().contains("/operate/") {
+            let strings = text.split('"').skip(1).step_by(2);
+            let names = strings.filter(|name| name.starts_with("rejoinder_") || name.starts_with("process_"));
+            named.extend(names.map(str::to_owned));
+        }
+    }
+    named
+}
+
+#[tokio::test]
+async fn list_of_metrics_is_equal_to_what_is_served() {
+    let bot = shop::open().await;
+    let metrics = metrics(&bot).await;
+    let served = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let served: BTreeSet<String> = served
+        .map(|line| match line.split_once(' ') {
+            Some((name, "counter")) => format!("{name}_total"),
+            Some((name, _)) => name.to_owned(),
+            None => panic!("{line}"),
+        })
+        .collect();
+    let listed = listed();
+    let unlisted: Vec<_> = served.iter().filter(|name| !listed.contains(name.as_str())).collect();
+    assert!(unlisted.is_empty() && served.len() > 30, "{unlisted:?}");
+    // One that has counted nothing yet is not served.
+    let listed = listed.iter().map(|name| name.strip_suffix("_total").unwrap_or(name));
+    assert_eq!(listed.map(str::to_owned).collect::<BTreeSet<_>>(), named());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_is_counted_and_refusals_are_counted_by_code() {
+    let bot = shop::open().await;
+    bot.post_event("generic", &json!({"type": 1})).await;
+    bot.http().get(bot.url("/nothing")).send().await.unwrap();
+    for (name, wanted) in [
+        ("rejoinder_quarantine{kind=\"request\"}", 1.0),
+        ("rejoinder_events_quarantined_total{source=\"generic\"}", 1.0),
+        (
+            "rejoinder_requests_refused_total{status=\"404\",code=\"not_found\"}",
+            1.0,
+        ),
+        ("rejoinder_events_leases", 32.0),
+        ("rejoinder_database_up", 1.0),
+    ] {
+        eventually(name, async || value(&bot, name).await == wanted).await;
+    }
+    for name in [
+        "process_resident_memory_bytes",
+        "process_open_fds",
+        "process_start_time_seconds",
+    ] {
+        assert!(value(&bot, name).await > 1.0, "{name}");
     }
 }
