@@ -134,6 +134,7 @@ turn() {
 }
 
 compose config --quiet
+compose --profile observe config --quiet
 for round in 1 2 3 4 5; do
     compose down --volumes > /dev/null 2>&1
     compose up --detach --build --wait > "$work/up.log" 2>&1 || { cat "$work/up.log"; fail "round $round: up on a fresh volume"; }
