@@ -1,6 +1,8 @@
 //! `--help` and `.env.example` name the same settings, with the same words and the same defaults.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 /// A setting: what is said about it, and its default.
@@ -87,4 +89,33 @@ fn secrets_of_the_environment_are_not_shown_in_help() {
         .output()
         .unwrap();
     assert!(!String::from_utf8(help.stdout).unwrap().contains("hunter2"));
+}
+
+/// The names of settings in a manifest, by their looks.
+fn names_in(manifest: &str) -> impl Iterator<Item = &str> {
+    let lines = manifest.lines().map(|line| line.split("# ").next().unwrap());
+    let words = lines.flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'));
+    words.filter(|word| {
+        let is_capital = word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+        is_capital && (word.contains('_') || *word == "LISTEN")
+    })
+}
+
+#[test]
+fn manifests_set_what_there_is_to_set() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let texts = |dir: &str| -> Vec<String> {
+        let files = fs::read_dir(root.join(dir)).unwrap();
+        files
+            .map(|file| fs::read_to_string(file.unwrap().path()).unwrap())
+            .collect()
+    };
+    let (help, sources) = (in_help(), texts("src/source/providers").concat());
+    let manifests = texts("deploy/kubernetes");
+    let set: Vec<&str> = manifests.iter().flat_map(|manifest| names_in(manifest)).collect();
+    assert!(set.len() > 10, "{set:?}");
+    for name in set {
+        let is_secret_of_a_source = sources.contains(&format!("env = \"{name}\""));
+        assert!(help.contains_key(name) || is_secret_of_a_source, "{name} is no setting");
+    }
 }
