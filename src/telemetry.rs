@@ -1,6 +1,8 @@
 //! What is seen from outside: one root span per request, and metrics.
 
-use std::io::IsTerminal as _;
+pub(crate) mod traces;
+
+use std::io::{IsTerminal as _, Stderr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -19,11 +21,14 @@ use tracing::field::Empty;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Span, debug, info_span};
 use tracing_actix_web::RootSpanBuilder;
+use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::fmt::format::{DefaultFields, Format};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::config::{self, LogFormat, LogSettings};
+use crate::config::{self, LogFormat, LogSettings, TraceSettings};
 use crate::error::HttpError;
 use crate::event::metrics::EventMetrics;
 
@@ -38,19 +43,27 @@ pub(crate) const SECONDS: [f64; 14] = [
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
-/// Starts logging to standard error. A second call changes nothing.
+/// Starts logging to standard error, and traces where they are switched on. A second call changes nothing. To be called in no
+/// runtime.
 ///
 /// # Errors
-/// When the directives cannot be read.
-pub(crate) fn start(settings: &LogSettings) -> anyhow::Result<()> {
+/// When the directives cannot be read, or the collector's address cannot be used.
+pub(crate) fn start(settings: &LogSettings, traces: &TraceSettings) -> anyhow::Result<()> {
     let filter = filter(settings, std::io::stderr().is_terminal())?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let registry = tracing_subscriber::registry().with(filter);
-    let started = match settings.log_format {
-        LogFormat::Text => registry
-            .with(lines.with_ansi(std::io::stderr().is_terminal() && !config::no_color()))
+    let is_colored = std::io::stderr().is_terminal() && !config::no_color();
+    let registry = tracing_subscriber::registry();
+    let started = match (traces::start(traces)?, settings.log_format) {
+        (None, LogFormat::Text) => registry.with(filter).with(lines().with_ansi(is_colored)).try_init(),
+        (None, LogFormat::Json) => registry.with(filter).with(lines().json()).try_init(),
+        // What is sent does not go by what is logged.
+        (Some(tracer), LogFormat::Text) => registry
+            .with(traces::layer(tracer))
+            .with(lines().with_ansi(is_colored).with_filter(filter))
             .try_init(),
-        LogFormat::Json => registry.with(lines.json()).try_init(),
+        (Some(tracer), LogFormat::Json) => registry
+            .with(traces::layer(tracer))
+            .with(lines().json().with_filter(filter))
+            .try_init(),
     };
     if started.is_err() {
         debug!("logging was started before");
@@ -61,6 +74,11 @@ pub(crate) fn start(settings: &LogSettings) -> anyhow::Result<()> {
         tracing::error!(place, "panic");
     }));
     Ok(())
+}
+
+/// Lines on standard error.
+fn lines<S>() -> fmt::Layer<S, DefaultFields, Format, fn() -> Stderr> {
+    fmt::Layer::default().with_writer(std::io::stderr)
 }
 
 /// What is logged: as the setting says, and each turn where a person reads along.
@@ -94,6 +112,8 @@ impl RootSpanBuilder for TurnSpan {
             response.id = Empty,
             caller = Empty,
         );
+        let header = || request.headers().get("traceparent")?.to_str().ok();
+        traces::follow(&span, header);
         // Each record writes the span's fields anew, so a turn's are recorded once, when they are known.
         if request.path() != TURNS {
             span.record("http.path", request.path());

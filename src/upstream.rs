@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use recloser::Error as Broken;
-use reqwest::header::AUTHORIZATION;
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, IntoUrl, Method, Request, RequestBuilder, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
+use tracing::{Instrument as _, debug_span};
 
 use crate::breakers::{Breakers, Caller};
 use crate::client_credentials::{ClientCredentials, Tokens};
 use crate::clock::Clock;
 use crate::fail::Fail;
+use crate::telemetry::traces::{SPANS, traceparent};
 
 /// The most of an answer that is read, in bytes.
 pub const MAX_ANSWER: usize = 1024 * 1024;
@@ -142,16 +144,23 @@ impl Upstream {
 
     /// The host, and the answer's body; `None` at one of the statuses in `none`.
     async fn body(&self, request: RequestBuilder, none: &[StatusCode]) -> Result<(String, Option<Vec<u8>>), Fail> {
-        let request = request.build().context("request cannot be built").map_err(Fail::Bug)?;
+        let mut request = request.build().context("request cannot be built").map_err(Fail::Bug)?;
         let host = request.url().host_str().unwrap_or_default().to_owned();
         let left = self
             .until
             .map_or(REQUEST_LIMIT, |until| until.saturating_duration_since(Instant::now()));
         let limit = left.min(REQUEST_LIMIT);
-        let answered = match &self.credentials {
-            Some(client) => self.authorized(client, &host, request, none, limit).await,
-            None => self.attempt(&host, request, none, limit).await,
+        let span = debug_span!(target: SPANS, "upstream", server.address = host);
+        if let Some(traceparent) = traceparent(&span).and_then(|text| HeaderValue::try_from(text).ok()) {
+            request.headers_mut().insert("traceparent", traceparent);
+        }
+        let answered = async {
+            match &self.credentials {
+                Some(client) => self.authorized(client, &host, request, none, limit).await,
+                None => self.attempt(&host, request, none, limit).await,
+            }
         };
+        let answered = answered.instrument(span).await;
         let body = answered
             .with_context(|| format!("upstream {host}"))
             .map_err(Fail::Upstream)?;

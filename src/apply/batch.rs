@@ -23,6 +23,7 @@ use crate::log::Logged;
 use crate::reactions::effects::{self, Done, Made, emit};
 use crate::reactions::{Rule, Scope, Trigger};
 use crate::rulebook::Edition;
+use crate::telemetry::traces;
 
 /// One transaction's worth of events.
 pub(super) struct Batch<'a> {
@@ -127,6 +128,7 @@ impl<'a> Batch<'a> {
                 entity.id = entity,
                 traceparent = event.envelope.traceparent,
             );
+            traces::follow(&span, || event.envelope.traceparent.as_deref());
             let fate = match heard {
                 Ok(None) => Fate::Unheard,
                 Ok(Some(heard)) => self.judge(event, &heard).instrument(span.clone()).await?,

@@ -30,7 +30,7 @@ const DATABASE_RETRY: Duration = Duration::from_millis(500);
 
 /// Serves until SIGINT or SIGTERM.
 pub(super) fn serve<B: Args>(settings: Settings<B>, bot: impl FnOnce(&B) -> Bot) -> anyhow::Result<ExitCode> {
-    telemetry::start(&settings.log)?;
+    telemetry::start(&settings.log, &settings.traces)?;
     Environment::read::<super::CommandLine<B>>().log();
     let bot = bot(&settings.bot);
     settings.turns.check()?;
@@ -47,6 +47,7 @@ pub(super) fn serve<B: Args>(settings: Settings<B>, bot: impl FnOnce(&B) -> Bot)
     let options = private.as_ref().map(|private| private.options.clone());
     let served = runtime.block_on(until_signal(settings, doors, bot, is_open, options));
     runtime.shutdown_timeout(Duration::from_secs(1));
+    telemetry::traces::stop();
     served.map(|()| ExitCode::SUCCESS)
 }
 

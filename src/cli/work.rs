@@ -17,7 +17,7 @@ use crate::bot::Bot;
 use crate::breakers::Breakers;
 use crate::config::{
     DatabaseSettings, Door, DoorSettings, DoorsSettings, Environment, EventSettings, LogFormat, LogSettings,
-    NotificationSettings, OperateSettings,
+    NotificationSettings, OperateSettings, TraceSettings,
 };
 use crate::conversation::Conversation;
 use crate::events::{Events, Parts};
@@ -57,19 +57,24 @@ pub(super) struct Work<B: Args> {
     #[command(flatten)]
     log: LogSettings,
     #[command(flatten)]
+    traces: TraceSettings,
+    #[command(flatten)]
     bot: B,
 }
 
 impl<B: Args> Work<B> {
     pub(super) fn run(self, bot: impl FnOnce(&B) -> Bot) -> anyhow::Result<ExitCode> {
-        telemetry::start(&self.log)?;
+        telemetry::start(&self.log, &self.traces)?;
         Environment::read::<super::CommandLine<B>>().log();
         let bot = bot(&self.bot);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
             .context("cannot start the runtime")?;
-        runtime.block_on(self.until_signal(bot)).map(|()| ExitCode::SUCCESS)
+        let worked = runtime.block_on(self.until_signal(bot));
+        drop(runtime);
+        telemetry::traces::stop();
+        worked.map(|()| ExitCode::SUCCESS)
     }
 
     async fn until_signal(self, bot: Bot) -> anyhow::Result<()> {

@@ -11,6 +11,7 @@ mod notifications;
 mod programs;
 mod rate;
 mod server;
+mod traces;
 mod turn;
 
 use std::collections::BTreeSet;
@@ -29,6 +30,7 @@ pub use self::programs::{Fetch, ProgramSettings};
 pub(crate) use self::programs::{cache_home, cache_in_home};
 pub use self::rate::Rate;
 pub use self::server::{OperateSettings, ServerSettings};
+pub use self::traces::TraceSettings;
 pub use self::turn::{NoBudget, TurnSettings};
 use crate::nearest::nearest;
 pub use crate::number::whole_number;
@@ -60,6 +62,9 @@ pub struct Settings<B: Args> {
     /// What is logged.
     #[command(flatten)]
     pub log: LogSettings,
+    /// Whether spans are sent.
+    #[command(flatten)]
+    pub traces: TraceSettings,
     /// The bot's own.
     #[command(flatten)]
     pub bot: B,

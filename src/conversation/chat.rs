@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sqlx::{PgConnection, PgExecutor, PgPool};
-use tracing::debug;
+use tracing::{debug, debug_span};
 use uuid::Uuid;
 
 use super::outbox::{self, Became, MessageBody};
 use crate::session::session_id;
+use crate::telemetry::traces::{SPANS, follow};
 
 /// Tells the replicas that something was said.
 pub(super) const CHANNEL: &str = "rejoinder_chat";
@@ -48,15 +49,20 @@ pub(super) async fn send(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<(u64
     let more = rows.len() as i64 == BATCH;
     for row in &due {
         let told = |name: &str| row.body[name].as_str();
-        debug!(
-            outbox.id = %row.id,
-            event.id = told("event_id"),
-            event.type = told("event_type"),
-            entity.id = told("entity_id"),
-            session.id = row.session.as_deref().map(session_id),
-            traceparent = row.traceparent,
-            "said"
-        );
+        let session = row.session.as_deref().map(session_id);
+        let span = debug_span!(target: SPANS, "say", event.id = told("event_id"), session.id = session);
+        follow(&span, || row.traceparent.as_deref());
+        span.in_scope(|| {
+            debug!(
+                outbox.id = %row.id,
+                event.id = told("event_id"),
+                event.type = told("event_type"),
+                entity.id = told("entity_id"),
+                session.id = session,
+                traceparent = row.traceparent,
+                "said"
+            );
+        });
     }
     let mut new = NewMessages::default();
     let mut digests: HashMap<(String, Option<String>), usize> = HashMap::new();

@@ -23,6 +23,7 @@ use super::{Conversation, chat};
 use crate::attempts::Attempts;
 use crate::breakers::Breakers;
 use crate::session::session_id;
+use crate::telemetry::traces;
 
 /// How often the outbox is looked at when nobody says that there is something in it.
 const POLL: Duration = Duration::from_secs(1);
@@ -145,6 +146,7 @@ impl Sender {
                 session.id = delivery.first.session.as_deref().map(session_id),
                 traceparent = delivery.first.traceparent,
             );
+            traces::follow(&span, || delivery.first.traceparent.as_deref());
             requests.spawn(async move { sender.send(delivery).await }.instrument(span));
         }
         Ok(())

@@ -12,6 +12,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, Header
 use reqwest::{Client, Method, StatusCode};
 use sha2::Sha256;
 use tokio::time::Instant;
+use tracing::Span;
 use url::Url;
 use uuid::Uuid;
 
@@ -19,6 +20,7 @@ use crate::address::{self, PublicOnly};
 use crate::breakers::{Breakers, Caller};
 use crate::client_credentials::{ClientCredentials, Tokens};
 use crate::clock::Clock;
+use crate::telemetry::traces::traceparent;
 use crate::upstream;
 
 /// At most so long is waited because a receiver says so.
@@ -157,7 +159,8 @@ impl Webhooks {
         if let Some(token) = token {
             sending = sending.headers(HeaderMap::from_iter([(AUTHORIZATION, token.clone())]));
         }
-        if let Some(traceparent) = request.traceparent {
+        let here = traceparent(&Span::current());
+        if let Some(traceparent) = here.as_deref().or(request.traceparent) {
             sending = sending.header("traceparent", traceparent);
         }
         let exchange = async {

@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tracing::{Span, debug_span};
 
 use crate::telemetry::SECONDS;
+use crate::telemetry::traces::SPANS;
 
 /// Lets as many through as the pool has connections. Who waits is let through by urgency, and the newest first: under
 /// overload, whoever has waited longest has the least time left, and serving them in turn would serve everybody late.
@@ -49,6 +51,8 @@ pub(crate) enum Urgency {
 pub(crate) struct Permit {
     gate: Arc<Gate>,
     since: Instant,
+    /// As long as the permit is.
+    _span: Span,
 }
 
 /// A place in the queue; given up when it is dropped.
@@ -150,6 +154,7 @@ impl Permit {
         Self {
             gate: Arc::clone(gate),
             since: Instant::now(),
+            _span: debug_span!(target: SPANS, "database"),
         }
     }
 }

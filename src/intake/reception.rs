@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use sqlx::PgPool;
 use tokio::time::Instant;
-use tracing::{Instrument as _, debug, info_span, warn};
+use tracing::{Instrument as _, Span, debug, info_span, warn};
 
 use super::ingest::{Ingest, NotStored};
 use super::overload::Backlog;
@@ -23,6 +23,7 @@ use crate::log::{self, Appended};
 use crate::refusals::Refusals;
 use crate::rulebook::{Edition, Rulebook};
 use crate::source::{self, Delivery, Items, NotEvents, Source};
+use crate::telemetry::traces;
 
 /// Takes events in.
 pub(crate) struct Reception {
@@ -116,7 +117,7 @@ impl Reception {
             return Err(Refused::Overloaded);
         }
         let deadline = arrived + Duration::from_millis(source.limits.deadline_ms);
-        let events = source.events(delivery)?;
+        let mut events = source.events(delivery)?;
         let label = label(source);
         self.metrics.received.get_or_create(&label).inc_by(events.len() as u64);
         let span = match events.as_slice() {
@@ -130,6 +131,7 @@ impl Reception {
             ),
             _ => info_span!("events", source = &*source.name, events = events.len()),
         };
+        continue_traces(&span, &mut events);
         let kept = self.append(presumed, delivery, deadline, events, &label);
         kept.instrument(span).await
     }
@@ -278,6 +280,18 @@ fn unread<'a>(source: &'a Source, delivery: &'a Delivery<'a>, items: &[Item]) ->
         delivery,
         violations: json!(violations).to_string(),
     })
+}
+
+/// What comes of an event goes on with the trace that it came with, or else with this request's.
+fn continue_traces(span: &Span, events: &mut Items) {
+    if let [Ok(event)] = events.as_mut_slice() {
+        traces::follow(span, || event.traceparent.as_deref());
+        event.traceparent = traces::traceparent(span).or_else(|| event.traceparent.take());
+        return;
+    }
+    for event in events.iter_mut().flatten().filter(|event| event.traceparent.is_none()) {
+        event.traceparent = traces::traceparent(span);
+    }
 }
 
 fn label(source: &Source) -> SourceLabel {

@@ -13,6 +13,7 @@ use crate::breakers::{Breakers, Caller};
 use crate::fulfillment::Fulfillment;
 use crate::handler::Services;
 use crate::postgres::Database;
+use crate::telemetry::traces;
 
 /// Whose figures they are.
 pub(crate) struct Figures {
@@ -51,6 +52,9 @@ impl Collector for Figures {
             "Always 1; the framework's version",
             version,
         )?;
+        let spans = traces::spans().map(|(outcome, count)| ([("outcome", outcome)], count));
+        let help = "Spans that the collector has taken, that it has not, and that were dropped as too many waited";
+        count(encoder, "rejoinder_spans", help, spans)?;
         database(encoder, &self.database)?;
         breakers(encoder, &self.breakers)?;
         if let Some(fulfillment) = &self.fulfillment {

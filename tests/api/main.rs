@@ -29,5 +29,6 @@ mod slot_filling;
 mod structure;
 mod support;
 mod tables;
+mod traces;
 mod upgrade;
 mod wire;

@@ -14,6 +14,7 @@ use crate::event::payload::Payload;
 use crate::log::audit::{self, Entry};
 use crate::postgres::is_about_data;
 use crate::reactions::SeenEvent;
+use crate::telemetry::traces;
 
 impl Applier {
     /// Acts on a join of a partition whose time is over; returns whether there was one. What fails is tried again, five
@@ -76,6 +77,7 @@ impl Batch<'_> {
             entity.id = event.envelope.entity_id.as_str(),
             traceparent = event.envelope.traceparent,
         );
+        traces::follow(&span, || event.envelope.traceparent.as_deref());
         match self.look_at_end(join, event, first) {
             // A rule that is gone does nothing.
             Ok(None) => Ok(Fate::Unheard),
