@@ -134,3 +134,20 @@ fn intents_use_the_public_api_only() {
         );
     }
 }
+
+#[test]
+fn test_that_the_security_policy_names_is_there() {
+    let policy = include_str!("../../SECURITY.md");
+    let tests: Vec<_> = ["src", "tests", "intents"].into_iter().flat_map(rust_files).collect();
+    let rows = policy.lines().filter(|line| line.starts_with("| ") && line.contains('`'));
+    let named: Vec<&str> = rows
+        .filter_map(|row| row.trim_end_matches(" |").rsplit(" | ").next())
+        .flat_map(|tests| tests.split(", "))
+        .map(|name| name.trim_matches('`'))
+        .collect();
+    assert!(named.len() > 30, "{named:?}");
+    for name in named {
+        let is_there = tests.iter().any(|(_, text)| text.contains(&format!("fn {name}(")));
+        assert!(is_there, "there is no test {name}");
+    }
+}
