@@ -31,7 +31,8 @@ WORKDIR /tmp
 COPY LICENSE /usr/share/doc/rejoinder/LICENSE
 COPY events /usr/share/rejoinder/events
 COPY --from=build /build/target/release/rejoinder /usr/local/bin/rejoinder
-# Where DATABASE_URL was forgotten it ends, rather than serve from a database that goes with the container.
+# Where DATABASE_URL was forgotten it ends, rather than serve from a database that goes with the container; and where both
+# TLS_CERT_FILE and TRUSTED_PROXIES were, rather than take in plain text what anybody on the way can read.
 ENV EVENTS_DIR=/usr/share/rejoinder/events LISTEN=0.0.0.0:8080 PG_FETCH=never
 EXPOSE 8080
 HEALTHCHECK --interval=5s --timeout=4s --start-period=30s CMD ["/usr/local/bin/rejoinder", "health"]

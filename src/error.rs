@@ -119,6 +119,15 @@ pub(crate) enum Refused {
     HeadTooLarge,
     #[error("the request is not HTTP/1.1")]
     NotHttp,
+    #[error("the request has no address that can be answered")]
+    NoAddress,
+    #[error(
+        "plain HTTP is answered on loopback and to addresses in TRUSTED_PROXIES only: call by https, or have the operator set \
+         TLS_CERT_FILE and TLS_KEY_FILE, or TRUSTED_PROXIES"
+    )]
+    PlainHttp,
+    #[error("Host: found {found:?}, expected the name or address that this service is called by")]
+    NoHost { found: String },
     #[error("the body is larger than {limit} bytes{}", if *.inflated { " once it is inflated" } else { "" })]
     TooLarge { limit: usize, inflated: bool },
     #[error("the body did not arrive within {limit_ms} ms")]
@@ -170,6 +179,9 @@ impl From<Refused> for HttpError {
             Refused::HeadTooSlow { .. } | Refused::TooSlow { .. } => told(StatusCode::REQUEST_TIMEOUT, "too_slow"),
             Refused::HeadTooLarge => told(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large"),
             Refused::NotHttp => told(StatusCode::BAD_REQUEST, "not_http"),
+            Refused::NoAddress => told(StatusCode::BAD_REQUEST, "no_address"),
+            Refused::PlainHttp => told(StatusCode::FORBIDDEN, "plain_http"),
+            Refused::NoHost { .. } => told(StatusCode::BAD_REQUEST, "no_host"),
             Refused::TooLarge { .. } => told(StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             Refused::NoRoom => told(StatusCode::SERVICE_UNAVAILABLE, "busy").come_again(),
             Refused::BrokeOff(_) => told(StatusCode::BAD_REQUEST, "broke_off"),

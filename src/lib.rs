@@ -66,12 +66,14 @@ mod log;
 mod nearest;
 mod number;
 mod operate;
+mod peer;
 mod platform;
 pub mod postgres;
+mod privacy;
 mod progress;
-mod proxies;
 mod reactions;
 mod recorded;
+mod redirect;
 mod refusals;
 pub mod reply;
 mod rulebook;
@@ -83,11 +85,12 @@ mod source;
 mod telemetry;
 mod terms;
 pub mod testing;
+mod tls;
 mod turn;
 mod upstream;
 
 /// The crates whose types the framework's API speaks, in the versions that it was built with.
-pub use {anyhow, chrono, clap, reqwest, serde_json, sqlx};
+pub use {anyhow, chrono, clap, ipnet, reqwest, serde_json, sqlx};
 
 pub use crate::bot::{BadBot, Bot, By, Intent, Texts};
 pub use crate::cache::Cache;

@@ -26,6 +26,7 @@ use tracing::{error, info, warn};
 
 use crate::connection;
 use crate::terms::Terms;
+use crate::tls::Tls;
 
 /// How many connections may wait to be taken; the system may allow fewer.
 const BACKLOG: u32 = 4_096;
@@ -45,6 +46,7 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Threads that serve connections until this is dropped.
 pub(crate) struct Server {
     address: SocketAddr,
+    is_encrypted: bool,
     terms: Terms,
     threads: Vec<JoinHandle<()>>,
     running: DropGuard,
@@ -54,11 +56,16 @@ pub(crate) struct Server {
 type Taken = (TcpStream, SocketAddr, OwnedSemaphorePermit);
 
 impl Server {
-    /// Listens, and has each connection's requests answered by an `app` of its thread.
+    /// Listens, and has each connection's requests answered by an `app` of its thread; encrypted where there is `tls`.
     ///
     /// # Errors
     /// When the address cannot be listened on, or no thread can be started.
-    pub(crate) fn start<F, I, S, B>(listen: SocketAddr, terms: Terms, app: F) -> anyhow::Result<Self>
+    pub(crate) fn start<F, I, S, B>(
+        listen: SocketAddr,
+        tls: Option<Arc<Tls>>,
+        terms: Terms,
+        app: F,
+    ) -> anyhow::Result<Self>
     where
         F: Fn() -> I + Clone + Send + 'static,
         I: IntoServiceFactory<S, Request>,
@@ -92,6 +99,7 @@ impl Server {
                 taken,
                 // One of them takes for all: a thread for that alone would do nothing most of the time.
                 intake: intake.take(),
+                tls: tls.clone(),
                 terms: terms.clone(),
                 ended: ended.clone(),
             };
@@ -105,6 +113,7 @@ impl Server {
         }
         Ok(Self {
             address,
+            is_encrypted: tls.is_some(),
             terms,
             threads,
             running: ended.drop_guard(),
@@ -114,6 +123,12 @@ impl Server {
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The URL of it, by its address.
+    pub(crate) fn url(&self) -> String {
+        let scheme = if self.is_encrypted { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// Takes no more connections, closes the silent ones, and waits for the others until `patience`; returns how many
@@ -205,6 +220,7 @@ async fn accept(listener: &tokio::net::TcpListener) -> io::Result<(TcpStream, So
 struct Serving {
     taken: mpsc::UnboundedReceiver<Taken>,
     intake: Option<Intake>,
+    tls: Option<Arc<Tls>>,
     terms: Terms,
     ended: CancellationToken,
 }
@@ -235,9 +251,10 @@ impl Serving {
             let serve = async {
                 while let Some((stream, peer, place)) = self.taken.recv().await {
                     let (app, config, terms) = (Rc::clone(&app), config.clone(), self.terms.clone());
+                    let tls = self.tls.clone();
                     tokio::task::spawn_local(async move {
                         match tokio::net::TcpStream::from_std(stream) {
-                            Ok(stream) => connection::serve(stream, peer, &*app, config, &terms).await,
+                            Ok(stream) => connection::serve(stream, peer, tls.as_ref(), &*app, config, &terms).await,
                             Err(error) => warn!(error = %error, "a connection cannot be served"),
                         }
                         drop(place);

@@ -84,7 +84,7 @@ pub(crate) fn expect_guarded(setting: &str, listen: SocketAddr, guards: &[&Guard
     if guards.iter().any(|guard| guard.is_open()) && !listen.ip().is_loopback() {
         bail!(
             "{setting}: found {listen}, expected a loopback address while no caller method is set; set one of AUTH_BASIC, \
-             AUTH_BEARER, AUTH_JWT_KEY, AUTH_JWT_JWKS_URL, AUTH_GOOGLE_PROJECT_NUMBER, AUTH_HMAC_SECRET"
+             AUTH_BEARER, AUTH_JWT_KEY, AUTH_JWT_JWKS_URL, AUTH_GOOGLE_PROJECT_NUMBER, AUTH_HMAC_SECRET, TLS_CLIENT_CA_FILE"
         );
     }
     Ok(())

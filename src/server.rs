@@ -5,8 +5,9 @@ use std::sync::Arc;
 use actix_web::HttpResponse;
 use actix_web::error::QueryPayloadError;
 use actix_web::http::header::{self, ContentType};
-use actix_web::web::{self, QueryConfig, ServiceConfig};
+use actix_web::web::{self, Data, QueryConfig, ServiceConfig};
 
+use crate::config::ProxySettings;
 use crate::conversation::door::StreamsDoor;
 use crate::error::{HttpError, Refused, only};
 use crate::fulfillment::door::TurnsDoor;
@@ -32,6 +33,7 @@ pub(crate) struct Doors {
     pub(crate) operated: Arc<Operated>,
     /// Whether the metrics are here, too.
     pub(crate) has_metrics: bool,
+    pub(crate) proxies: Data<ProxySettings>,
 }
 
 impl Doors {
@@ -39,6 +41,7 @@ impl Doors {
     pub(crate) fn routes(&self, config: &mut ServiceConfig) {
         config
             .app_data(self.operated.metrics.clone())
+            .app_data(self.proxies.clone())
             .app_data(QueryConfig::default().error_handler(|error, _| bad_query(&error).into()))
             .service(
                 web::resource("/")

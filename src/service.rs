@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::App;
-use anyhow::Context as _;
+use actix_web::middleware::from_fn;
+use actix_web::web::Data;
+use anyhow::{Context as _, bail};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -31,12 +33,15 @@ use crate::listener::{Server, raise_descriptors};
 use crate::operate::figures::Figures;
 use crate::operate::{Operated, expect_guarded};
 use crate::postgres::Database;
+use crate::privacy::{self, expect_private};
+use crate::redirect::{self, Elsewhere};
 use crate::refusals::Refusals;
 use crate::rulebook;
 use crate::server::Doors;
 use crate::source::Surroundings;
 use crate::telemetry::Metrics;
 use crate::terms::Terms;
+use crate::tls::Tls;
 use crate::upstream::{self, Upstream};
 
 /// How long turns in flight may take to finish once no more are taken.
@@ -50,6 +55,8 @@ pub(crate) struct Service {
     server: Server,
     operate: Option<Server>,
     refusals: Refusals,
+    /// What sends plain HTTP to it.
+    redirect: Option<Server>,
     terms: Terms,
     fulfillment: Arc<Fulfillment>,
     conversation: Arc<Conversation>,
@@ -93,12 +100,14 @@ impl Service {
         let audited = clock.clone();
         let exposure = Exposure::of(server.listen);
         let metrics = Metrics::new(&turns.limits());
+        let tls = Tls::new(&server.tls, clock.clone(), metrics.clone())?;
         let refusals = Refusals::new(metrics.events().clone());
         let around = Around {
             exposure,
             clock: clock.clone(),
             http: upstream::key_client()?,
-            proxies: server.trusted_proxies.clone(),
+            takes_certificates: tls.as_ref().is_some_and(|tls| tls.takes_clients()),
+            proxies: server.proxies.clone(),
             refusals: refusals.clone(),
             database: Some(database.clone()),
         };
@@ -164,19 +173,36 @@ impl Service {
                 fulfillment: Some(Arc::clone(&fulfillment)),
             }),
             has_metrics: server.operate.operate_listen.is_none(),
+            proxies: Data::new(server.proxies),
         };
         let operate = server.operate.operate_listen.map(|listen| {
             let operated = Arc::clone(&doors.operated);
-            let app = move || App::new().configure(|config| Arc::clone(&operated).routes(config));
-            Server::start(listen, terms.clone(), app).context("OPERATE_LISTEN")
+            let proxies = doors.proxies.clone();
+            let app = move || {
+                App::new()
+                    .app_data(proxies.clone())
+                    .configure(|config| Arc::clone(&operated).routes(config))
+                    .wrap(from_fn(privacy::guard))
+            };
+            Server::start(listen, tls.clone(), terms.clone(), app).context("OPERATE_LISTEN")
         });
         let operate = operate.transpose()?;
-        let server = Server::start(server.listen, terms.clone(), move || {
+        let redirect = server.http_redirect_listen;
+        let server = Server::start(server.listen, tls, terms.clone(), move || {
             App::new()
                 .configure(|config| doors.routes(config))
+                .wrap(from_fn(privacy::guard))
                 .wrap(TracingLogger::<crate::telemetry::TurnSpan>::new())
         })
         .context("LISTEN")?;
+        let redirect = redirect.map(|listen| {
+            let elsewhere = Data::new(Elsewhere {
+                port: server.address().port(),
+            });
+            let app = move || App::new().app_data(elsewhere.clone()).configure(redirect::routes);
+            Server::start(listen, None, terms.clone(), app).context("HTTP_REDIRECT_LISTEN")
+        });
+        let redirect = redirect.transpose()?;
         let mut background = JoinSet::new();
         background.spawn(database.clone().watch());
         background.spawn(refusals.clone().audited(database.clone(), audited));
@@ -188,6 +214,7 @@ impl Service {
             server,
             operate,
             refusals,
+            redirect,
             terms,
             fulfillment,
             conversation,
@@ -197,9 +224,14 @@ impl Service {
         })
     }
 
-    /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.server.address()
+    /// The URL of it, by the address that it listens at.
+    pub(crate) fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// Where it sends plain HTTP on, where it does.
+    pub(crate) fn redirect_address(&self) -> Option<SocketAddr> {
+        self.redirect.as_ref().map(Server::address)
     }
 
     /// The way in for events; `None` where there is no events directory.
@@ -247,6 +279,9 @@ impl Service {
             warn!("connections were still in use and are dropped");
         }
         // Last, for connections to the database may be theirs.
+        if let Some(redirect) = self.redirect {
+            redirect.stop().await;
+        }
         self.server.stop().await;
         if let Some(operate) = self.operate {
             operate.stop().await;
@@ -283,8 +318,8 @@ impl Guards {
 /// Checks what can be checked before anything is started; returns whether anybody is admitted to post turns.
 ///
 /// # Errors
-/// When the bot's list or the callers' settings are wrong; or an address is not loopback, and a door there has no caller
-/// method, or a secret that could be guessed.
+/// When the bot's list, the callers' settings or those of TLS are wrong; or an address is not loopback, and a door there has
+/// no caller method, a secret could be guessed, or anybody on the way could read along.
 pub(crate) fn check(
     bot: &Bot,
     server: &ServerSettings,
@@ -297,11 +332,13 @@ pub(crate) fn check(
     if !errors.is_empty() {
         return Err(events::wrong(&errors));
     }
+    let tls = Tls::new(&server.tls, Clock::system(), Metrics::default())?;
     let around = Around {
         exposure: Exposure::of(server.listen),
         clock: Clock::system(),
         http: upstream::key_client()?,
-        proxies: server.trusted_proxies.clone(),
+        takes_certificates: tls.as_ref().is_some_and(|tls| tls.takes_clients()),
+        proxies: server.proxies.clone(),
         refusals: Refusals::new(Metrics::default().events().clone()),
         database: None,
     };
@@ -313,11 +350,15 @@ pub(crate) fn check(
         operate,
     } = &guards;
     expect_guarded("LISTEN", server.listen, &[turns, events, stream])?;
-    expect_guarded(
-        "OPERATE_LISTEN",
-        server.operate.operate_listen.unwrap_or(server.listen),
-        &[operate],
-    )?;
+    expect_private("LISTEN", server.listen, tls.is_some(), &server.proxies)?;
+    let operate_listen = server.operate.operate_listen.unwrap_or(server.listen);
+    expect_guarded("OPERATE_LISTEN", operate_listen, &[operate])?;
+    expect_private("OPERATE_LISTEN", operate_listen, tls.is_some(), &server.proxies)?;
+    if let (Some(listen), None) = (server.http_redirect_listen, tls) {
+        bail!(
+            "HTTP_REDIRECT_LISTEN: found {listen}, expected none while no HTTPS is spoken; set TLS_CERT_FILE and TLS_KEY_FILE"
+        );
+    }
     if !turns.is_open() {
         return Ok(false);
     }

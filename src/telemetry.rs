@@ -10,6 +10,7 @@ use actix_web::Error;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use anyhow::anyhow;
+use chrono::{DateTime, Utc};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::{encode, encode_registry};
 use prometheus_client::metrics::counter::Counter;
@@ -164,6 +165,9 @@ struct NotificationLabels {
     outcome: &'static str,
 }
 
+/// What a certificate is used for.
+type UseLabel = [(&'static str, &'static str); 1];
+
 /// How many names of intents without a handler are counted apart; the rest are counted as `(other)`.
 const UNMATCHED_NAMES: usize = 1_000;
 
@@ -182,6 +186,7 @@ struct Families {
     late_replies: Gauge,
     notifications: Family<NotificationLabels, Counter>,
     streams: Gauge,
+    certificates: Family<UseLabel, Gauge>,
     events: EventMetrics,
     unmatched_names: moka::sync::Cache<String, ()>,
 }
@@ -233,6 +238,13 @@ impl Metrics {
             "Streams of conversations that are open",
             streams.clone(),
         );
+        let certificates = Family::default();
+        registry.register_with_unit(
+            "certificate_expiry_timestamp",
+            "When certificates of this process expire, by what they are used for",
+            Unit::Seconds,
+            certificates.clone(),
+        );
         let events = EventMetrics::register(&mut registry);
         Self(Arc::new(Families {
             registry,
@@ -242,6 +254,7 @@ impl Metrics {
             late_replies,
             notifications,
             streams,
+            certificates,
             events,
             unmatched_names: moka::sync::Cache::new(UNMATCHED_NAMES as u64),
         }))
@@ -342,6 +355,12 @@ impl Metrics {
     /// One stream fewer is open.
     pub(crate) fn stream_closed(&self) {
         self.0.streams.dec();
+    }
+
+    /// Says when the certificate of this use expires.
+    pub(crate) fn certificate_expires(&self, used_for: &'static str, at: DateTime<Utc>) {
+        let gauge = self.0.certificates.get_or_create(&[("use", used_for)]);
+        gauge.set(at.timestamp());
     }
 
     /// Writes all of them, and those of `state`, as OpenMetrics text.

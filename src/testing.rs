@@ -7,6 +7,7 @@
 mod events;
 mod story;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -175,9 +176,14 @@ impl TestBot {
         }
     }
 
-    /// `http://127.0.0.1:PORT` and `path`.
+    /// `http://127.0.0.1:PORT` and `path`; `https` where it has a certificate.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.service.address())
+        format!("{}{path}", self.service.url())
+    }
+
+    /// Where it sends plain HTTP on to HTTPS, where it is set to.
+    pub fn redirect_address(&self) -> Option<SocketAddr> {
+        self.service.redirect_address()
     }
 
     /// An HTTP client with time-outs.

@@ -8,6 +8,8 @@
 //! | OAuth | `Authorization: Bearer …`, a token that its issuer is asked about |
 //! | Google | `Authorization: Bearer …`, the service identity token of a Dialogflow agent |
 //! | HMAC | a signature of the time and the body, see [`signature`] |
+//!
+//! A client's certificate, which comes with the connection and not with the call, is judged in `tls`.
 
 mod google;
 mod introspection;
@@ -49,6 +51,7 @@ pub struct Auth {
     introspection: Option<Introspection>,
     signatures: SignatureCheck,
     challenges: Vec<HeaderValue>,
+    takes_certificates: bool,
 }
 
 /// A caller who was let in, as the log may know it.
@@ -84,6 +87,11 @@ pub enum Caller {
     },
     /// Signed the request.
     Hmac,
+    /// Showed a client's certificate when it connected.
+    Certificate {
+        /// The name by which it is admitted.
+        name: String,
+    },
 }
 
 /// A caller who was not let in; why exactly is logged here and told to nobody.
@@ -221,12 +229,19 @@ impl Auth {
             introspection: None,
             signatures,
             challenges: Vec::new(),
+            takes_certificates: false,
         }
+    }
+
+    /// The same, where certificates of clients may admit a call, too.
+    pub(crate) fn beside_certificates(mut self, taken: bool) -> Self {
+        self.takes_certificates = taken;
+        self
     }
 
     /// Whether no method is configured, so that everybody is let in.
     pub fn is_open(&self) -> bool {
-        self.challenges.is_empty()
+        self.challenges.is_empty() && !self.takes_certificates
     }
 
     /// Whether [`admit`](Auth::admit) will look at the body; if not, a caller can be refused before the body is read.
@@ -351,7 +366,7 @@ impl Why {
 }
 
 impl Caller {
-    /// The method that let the caller in: `open`, `basic`, `bearer`, `jwt`, `introspection`, `google` or `hmac`.
+    /// The method that let the caller in: `open`, `basic`, `bearer`, `jwt`, `introspection`, `google`, `hmac` or `certificate`.
     pub fn method(&self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -361,6 +376,7 @@ impl Caller {
             Self::Introspected { .. } => "introspection",
             Self::Google { .. } => "google",
             Self::Hmac => "hmac",
+            Self::Certificate { .. } => "certificate",
         }
     }
 }

@@ -73,12 +73,42 @@ pub(crate) struct Kind<T> {
 
 struct WatchedFile {
     path: PathBuf,
-    state: Mutex<FileState>,
+    settled: Mutex<Settled<Reading>>,
 }
 
-struct FileState {
-    applied: Reading,
-    pending: Option<Reading>,
+/// What readings of files have last agreed on.
+pub(crate) struct Settled<T> {
+    applied: T,
+    pending: Option<T>,
+}
+
+impl<T: PartialEq> Settled<T> {
+    /// On this, the first reading.
+    pub(crate) fn on(applied: T) -> Self {
+        Self { applied, pending: None }
+    }
+
+    /// The reading that was applied last.
+    pub(crate) fn applied(&self) -> &T {
+        &self.applied
+    }
+
+    /// Whether `reading` is to be applied: it is another one than that applied last and, unless it is `wanted_now`, the
+    /// second that agrees, so that nothing half-written is applied. One that turns out to be unusable counts as applied
+    /// too, so that it is complained of once only.
+    pub(crate) fn takes(&mut self, reading: T, wanted_now: bool) -> bool {
+        if reading == self.applied {
+            self.pending = None;
+            return false;
+        }
+        if !wanted_now && self.pending.as_ref() != Some(&reading) {
+            self.pending = Some(reading);
+            return false;
+        }
+        self.applied = reading;
+        self.pending = None;
+        true
+    }
 }
 
 /// A digest of what one reading of the file gave, be it secrets or an error.
@@ -143,7 +173,7 @@ impl<T: Clone> Live<T> {
                 all.extend(secrets);
                 Some(WatchedFile {
                     path: path.to_owned(),
-                    state: Mutex::new(FileState { applied, pending: None }),
+                    settled: Mutex::new(Settled::on(applied)),
                 })
             }
             None => None,
@@ -188,30 +218,21 @@ impl<T: Clone> Live<T> {
 
     /// Looks at the file and takes a change over once two readings agree, so that no half-written secret goes live.
     pub(crate) fn poll(&self) {
-        self.refresh(true);
+        self.refresh(false);
     }
 
     /// Looks at the file and takes a change over at once.
     pub(crate) fn reload(&self) {
-        self.refresh(false);
+        self.refresh(true);
     }
 
-    fn refresh(&self, settled: bool) {
+    fn refresh(&self, wanted_now: bool) {
         let Some(file) = &self.file else { return };
         let text = text_of(&file.path);
-        let reading = digest(&text);
-        let mut state = file.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if reading == state.applied {
-            state.pending = None;
+        let mut settled = file.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        if !settled.takes(digest(&text), wanted_now) {
             return;
         }
-        if settled && state.pending != Some(reading) {
-            state.pending = Some(reading);
-            return;
-        }
-        // An unusable reading counts as applied too, so that it is complained of once only.
-        state.applied = reading;
-        state.pending = None;
         let (setting, path) = (&*self.kind.file_setting, file.path.display());
         match text.and_then(|text| secrets_of(&self.kind, &text, self.exposure)) {
             Ok(secrets) => {

@@ -61,6 +61,7 @@ pub(super) fn read(
         introspection,
         signatures: SignatureCheck::new(clock),
         challenges,
+        takes_certificates: false,
     })
 }
 

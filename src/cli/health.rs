@@ -8,7 +8,6 @@ use clap::Args;
 
 use super::quiet::Quiet;
 use super::service_url::ServiceUrl;
-use crate::upstream;
 
 /// How long a service may take to say how it is.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -35,7 +34,9 @@ impl Health {
         runtime.block_on(async {
             let url = self.service.url_or(&["OPERATE_LISTEN", "LISTEN"]);
             let path = if self.live { "healthz" } else { "readyz" };
-            let asked = upstream::client()?
+            let asked = self
+                .service
+                .client()?
                 .get(format!("{}/{path}", url.trim_end_matches('/')))
                 .timeout(PATIENCE)
                 .send()

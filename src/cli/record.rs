@@ -23,7 +23,6 @@ use super::service_url::ServiceUrl;
 use super::{out, program};
 use crate::recorded::{self, RecordedTurn, Redactor};
 use crate::running::{self, Came};
-use crate::upstream;
 
 /// The largest body that is passed on, in bytes, either way.
 const MAX_BODY: usize = 1024 * 1024;
@@ -91,7 +90,7 @@ impl Record {
         let listener =
             TcpListener::bind(self.listen).with_context(|| format!("--listen: cannot bind {}", self.listen))?;
         let relay = Data::new(Relay {
-            http: upstream::client()?,
+            http: self.service.client()?,
             url,
             tape: Arc::new(Mutex::new(Tape {
                 dir: self.dir,

@@ -12,7 +12,6 @@ use super::quiet::Quiet;
 use super::service_url::ServiceUrl;
 use crate::recorded::{RecordedTurn, Report, play};
 use crate::running::Running;
-use crate::upstream;
 
 /// Post recorded turns to a running service and compare what comes back.
 ///
@@ -57,7 +56,7 @@ impl ReplayTurns {
     fn played(self) -> anyhow::Result<Report> {
         // All before the first is posted: a run is not cut short by a file.
         let turns = RecordedTurn::read_all(&self.paths)?;
-        let service = Running::new(upstream::client()?, &self.service.url(), &self.headers)?;
+        let service = Running::new(self.service.client()?, &self.service.url(), &self.headers)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

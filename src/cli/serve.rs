@@ -152,7 +152,7 @@ async fn until_signal<B: Args>(
     };
     match log_format {
         LogFormat::Text => greet(&service, is_open, example.as_deref()),
-        LogFormat::Json => info!(url = format!("http://{}", service.address()), "serving"),
+        LogFormat::Json => info!(url = service.url(), "serving"),
     }
     let delay = tokio::select! {
         // Whoever presses Ctrl-C has no load balancer to tell.
@@ -204,7 +204,7 @@ async fn connect<B: Args>(settings: &Settings<B>, private: Option<PgConnectOptio
 
 /// Where it serves, and a line to try it.
 fn greet(service: &Service, is_open: bool, example: Option<&str>) {
-    let url = format!("http://{}", service.address());
+    let url = service.url();
     out::announce(format_args!("{} serves on {url}", program::name()));
     if let Some(turn) = example {
         let credentials = if is_open { "" } else { " -H 'Authorization: …'" };

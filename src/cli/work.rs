@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::App;
+use actix_web::middleware::from_fn;
+use actix_web::web::Data;
 use anyhow::Context as _;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,7 +19,7 @@ use crate::bot::Bot;
 use crate::breakers::Breakers;
 use crate::config::{
     DatabaseSettings, Door, DoorSettings, DoorsSettings, Environment, EventSettings, LogFormat, LogSettings,
-    NotificationSettings, OperateSettings, TraceSettings,
+    NotificationSettings, OperateSettings, ProxySettings, TlsSettings, TraceSettings,
 };
 use crate::conversation::Conversation;
 use crate::events::{Events, Parts};
@@ -25,10 +27,11 @@ use crate::guard::{Around, Guard};
 use crate::listener::{Server, raise_descriptors};
 use crate::operate::figures::Figures;
 use crate::operate::{Operated, expect_guarded};
-use crate::proxies::Proxies;
+use crate::privacy::{self, expect_private};
 use crate::refusals::Refusals;
 use crate::telemetry::{self, Metrics};
 use crate::terms::Terms;
+use crate::tls::Tls;
 use crate::upstream;
 
 /// How long connections to the database may take to close.
@@ -54,6 +57,10 @@ pub(super) struct Work<B: Args> {
     database: DatabaseSettings,
     #[command(flatten)]
     door: DoorSettings,
+    #[command(flatten)]
+    tls: TlsSettings,
+    #[command(flatten)]
+    proxies: ProxySettings,
     #[command(flatten)]
     log: LogSettings,
     #[command(flatten)]
@@ -106,17 +113,21 @@ impl<B: Args> Work<B> {
         let server = match self.operate.operate_listen {
             None => None,
             Some(listen) => {
+                let tls = Tls::new(&self.tls, clock.clone(), metrics.clone())?;
                 let around = Around {
                     exposure: Exposure::of(listen),
                     clock,
                     http: upstream::key_client()?,
-                    proxies: Proxies::default(),
+                    takes_certificates: tls.as_ref().is_some_and(|tls| tls.takes_clients()),
+                    proxies: self.proxies.clone(),
                     refusals,
                     database: Some(reached.database.clone()),
                 };
                 let doors = DoorsSettings::of_environment(self.door)?;
                 let guard = Guard::new(Door::Operate, doors.of(Door::Operate), &around, None)?;
                 expect_guarded("OPERATE_LISTEN", listen, &[&guard])?;
+                expect_private("OPERATE_LISTEN", listen, tls.is_some(), &self.proxies)?;
+                let proxies = Data::new(self.proxies);
                 let operated = Arc::new(Operated {
                     guard,
                     database: reached.database.clone(),
@@ -125,11 +136,16 @@ impl<B: Args> Work<B> {
                     terms: terms.clone(),
                     fulfillment: None,
                 });
-                let app = move || App::new().configure(|config| Arc::clone(&operated).routes(config));
-                Some(Server::start(listen, terms.clone(), app).context("OPERATE_LISTEN")?)
+                let app = move || {
+                    App::new()
+                        .app_data(proxies.clone())
+                        .configure(|config| Arc::clone(&operated).routes(config))
+                        .wrap(from_fn(privacy::guard))
+                };
+                Some(Server::start(listen, tls, terms.clone(), app).context("OPERATE_LISTEN")?)
             }
         };
-        let url = server.as_ref().map(|server| format!("http://{}", server.address()));
+        let url = server.as_ref().map(Server::url);
         match (self.log.log_format, url) {
             (LogFormat::Json, url) => info!(url, "applying events"),
             (LogFormat::Text, None) => out::announce(format_args!("{} applies events", program::name())),

@@ -9,13 +9,16 @@ mod events;
 mod log;
 mod notifications;
 mod programs;
+mod proxies;
 mod rate;
 mod server;
+mod tls;
 mod traces;
 mod turn;
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 use clap::{Args, Command, CommandFactory, FromArgMatches as _, Parser};
 use tracing::{info, warn};
@@ -28,14 +31,16 @@ pub use self::log::{LogFormat, LogSettings};
 pub use self::notifications::NotificationSettings;
 pub use self::programs::{Fetch, ProgramSettings};
 pub(crate) use self::programs::{cache_home, cache_in_home};
+pub use self::proxies::ProxySettings;
+pub(crate) use self::proxies::network;
 pub use self::rate::Rate;
 pub use self::server::{OperateSettings, ServerSettings};
+pub use self::tls::TlsSettings;
 pub use self::traces::TraceSettings;
 pub use self::turn::{NoBudget, TurnSettings};
 use crate::nearest::nearest;
 pub use crate::number::whole_number;
 pub use crate::platform::{DialogflowSettings, EsApi};
-pub use crate::proxies::Proxies;
 
 /// All settings of the service; `B` are those of the bot.
 #[derive(Clone, Debug, Args)]
@@ -186,7 +191,13 @@ pub(crate) fn local_url(settings: &[&str]) -> String {
             SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         });
     }
-    format!("http://{address}")
+    let scheme = local_certificate().map_or("http", |_| "https");
+    format!("{scheme}://{address}")
+}
+
+/// The file of the certificate that what listens on this machine shows; `None` where it speaks plain HTTP.
+pub(crate) fn local_certificate() -> Option<PathBuf> {
+    variable("TLS_CERT_FILE").map(PathBuf::from)
 }
 
 /// A variable that a file names, such as one that holds a secret; `None` where it is not set, or empty.

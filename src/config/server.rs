@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
+use super::proxies::ProxySettings;
+use super::tls::TlsSettings;
 use super::whole_number;
-use crate::proxies::Proxies;
 
 /// Where it listens when nothing is said.
 pub(super) const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -13,7 +14,7 @@ pub(super) const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCA
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Server")]
 pub struct ServerSettings {
-    /// Address and port to serve on; other than loopback only with a caller method set
+    /// Address and port to serve on; other than loopback only with a caller method set, and TLS_CERT_FILE or TRUSTED_PROXIES
     #[arg(long, env = "LISTEN", default_value_t = DEFAULT, value_parser = address)]
     pub listen: SocketAddr,
     /// How long a connection may be silent between two requests, in seconds, 5 to 3600; longer than a load balancer keeps it (Google's: 600)
@@ -25,24 +26,24 @@ pub struct ServerSettings {
     /// How much memory the bodies of all requests may take, in MiB, 4 to 65536: a quarter those of turns, the rest those of events
     #[arg(long, env = "BODY_MEMORY_MIB", default_value = "128", value_parser = whole_number::<usize>(4..=65_536))]
     pub body_memory_mib: usize,
-    /// Proxies before the service, comma separated addresses or networks: what they say of the client's address counts; default: none
-    #[arg(
-        long,
-        env = "TRUSTED_PROXIES",
-        default_value = "",
-        hide_default_value = true,
-        value_name = "NETWORKS"
-    )]
-    pub trusted_proxies: Proxies,
     /// Where the process is looked at.
     #[command(flatten)]
     pub operate: OperateSettings,
+    /// Address and port where plain HTTP is sent to HTTPS (308), whatever it asks for; needs TLS_CERT_FILE; default: none
+    #[arg(long, env = "HTTP_REDIRECT_LISTEN", value_parser = address, value_name = "ADDRESS")]
+    pub http_redirect_listen: Option<SocketAddr>,
+    /// TLS.
+    #[command(flatten)]
+    pub tls: TlsSettings,
+    /// The proxies before it.
+    #[command(flatten)]
+    pub proxies: ProxySettings,
 }
 
 /// Where the process is looked at.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct OperateSettings {
-    /// Address and port for /healthz, /readyz and, for admitted callers, /metrics, which is nowhere else then; other than loopback only with a caller method set; default: none
+    /// Address and port for /healthz, /readyz and, for admitted callers, /metrics, which is nowhere else then; other than loopback only with a caller method set, and TLS_CERT_FILE or TRUSTED_PROXIES; default: none
     #[arg(long, env = "OPERATE_LISTEN", value_parser = address)]
     pub operate_listen: Option<SocketAddr>,
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::http::header::{self, HeaderName};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
@@ -80,7 +80,7 @@ async fn stream(
         .transpose()?;
     let events = door.conversation.stream(&session, after).await;
     let events = events.map_err(Refused::from)?;
-    let events = events.take_until(Box::pin(withdrawn(Arc::clone(&door.guard), request.headers().clone())));
+    let events = events.take_until(Box::pin(withdrawn(Arc::clone(&door.guard), request)));
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
         .insert_header((header::CACHE_CONTROL, "no-cache"))
@@ -90,10 +90,10 @@ async fn stream(
 }
 
 /// Waits until what a caller was admitted with no longer admits it.
-async fn withdrawn(guard: Arc<Guard>, headers: HeaderMap) {
+async fn withdrawn(guard: Arc<Guard>, request: HttpRequest) {
     loop {
         tokio::time::sleep(ADMITTED_AGAIN).await;
-        if !guard.still_admits(&headers).await {
+        if !guard.still_admits(&request).await {
             info!("a stream's credentials are withdrawn; it ends");
             return;
         }

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 
 use crate::auth::AuthConfigError;
 use crate::auth::secrets::{self, Exposure, Kind, Live};
-use crate::proxies::network;
+use crate::config::network;
 
 /// ALLOW_FROM_FILE.
 const ALLOW_FROM: Kind<IpNet> = Kind {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use actix_web::http::header::{FORWARDED, HeaderMap, HeaderName};
 
-use crate::proxies::Proxies;
+use crate::config::ProxySettings;
 
 /// What most proxies say it in.
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
@@ -38,7 +38,7 @@ pub(super) struct BadForwarding;
 /// # Errors
 /// When a proxy speaks for something that is no address, or `Forwarded` and `X-Forwarded-For` tell of different clients: a
 /// proxy sets one of them, and the other may be the client's own.
-pub(super) fn client(peer: SocketAddr, headers: &HeaderMap, proxies: &Proxies) -> Result<IpAddr, BadForwarding> {
+pub(super) fn client(peer: SocketAddr, headers: &HeaderMap, proxies: &ProxySettings) -> Result<IpAddr, BadForwarding> {
     let peer = peer.ip().to_canonical();
     if !proxies.contains(peer) {
         return Ok(peer);
@@ -57,7 +57,7 @@ pub(super) fn client(peer: SocketAddr, headers: &HeaderMap, proxies: &Proxies) -
 fn last_but_proxies(
     peer: IpAddr,
     said: Option<Vec<Option<IpAddr>>>,
-    proxies: &Proxies,
+    proxies: &ProxySettings,
 ) -> Result<Option<IpAddr>, BadForwarding> {
     let Some(said) = said else { return Ok(None) };
     let mut client = peer;
@@ -128,6 +128,12 @@ mod tests {
         headers
     }
 
+    fn proxies() -> ProxySettings {
+        ProxySettings {
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+        }
+    }
+
     const PEER: &str = "10.0.0.1:4000";
 
     #[rstest]
@@ -145,7 +151,7 @@ mod tests {
     #[case::standard_of_two(&[("forwarded", "for=6.6.6.6, For=\"[2001:db8:cafe::17]:4711\"")], "2001:db8:cafe::17")]
     #[case::both_say_the_same(&[("forwarded", "for=203.0.113.7"), ("x-forwarded-for", "203.0.113.7")], "203.0.113.7")]
     fn client_is_whom_the_proxies_speak_for(#[case] headers: &[(&str, &str)], #[case] expected: &str) {
-        let proxies: Proxies = "10.0.0.0/8".parse().unwrap();
+        let proxies = proxies();
         let found = client(PEER.parse().unwrap(), &said(headers), &proxies);
         assert_eq!(found, Ok(expected.parse().unwrap()));
     }
@@ -158,7 +164,7 @@ mod tests {
     #[case::nobody(&[("forwarded", "proto=https")])]
     #[case::no_address(&[("x-forwarded-for", "203.0.113.7, localhost")])]
     fn what_a_proxy_must_not_say_is_refused(#[case] headers: &[(&str, &str)]) {
-        let proxies: Proxies = "10.0.0.0/8".parse().unwrap();
+        let proxies = proxies();
         assert_eq!(
             client(PEER.parse().unwrap(), &said(headers), &proxies),
             Err(BadForwarding)
@@ -171,7 +177,7 @@ mod tests {
     #[case("[2001:db8::1]:1", "2001:db8::1")]
     fn what_others_say_of_themselves_does_not_count(#[case] peer: &str, #[case] expected: &str) {
         let headers = said(&[("x-forwarded-for", "127.0.0.1"), ("forwarded", "for=10.0.0.1")]);
-        let found = client(peer.parse().unwrap(), &headers, &"10.0.0.0/8".parse().unwrap());
+        let found = client(peer.parse().unwrap(), &headers, &proxies());
         assert_eq!(found, Ok(expected.parse().unwrap()));
     }
 

@@ -19,7 +19,7 @@ use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::middleware::Next;
-use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use tokio::time::Instant;
 use tracing::Span;
 use url::{Host, Url};
@@ -31,10 +31,10 @@ use self::limit::{Limit, TooOften};
 use crate::auth::{self, Auth, Caller, Exposure, signature};
 use crate::body::{BODY_LIMIT, Body, BodyMemory, read};
 use crate::clock::{Clock, before};
-use crate::config::{Door, DoorSettings, Rate};
+use crate::config::{Door, DoorSettings, ProxySettings, Rate};
 use crate::error::{HttpError, Refused};
+use crate::peer::Peer;
 use crate::postgres::Database;
-use crate::proxies::Proxies;
 use crate::refusals::Refusals;
 
 /// How often a client may come with wrong credentials when nothing is set.
@@ -48,7 +48,7 @@ pub(crate) struct Guard {
     per_client: Option<Limit<Client>>,
     per_caller: Option<Limit<Caller>>,
     failures: Failures,
-    proxies: Proxies,
+    proxies: ProxySettings,
     body: Option<ProvingBody>,
     refusals: Refusals,
     clock: Clock,
@@ -62,7 +62,9 @@ pub(crate) struct Around {
     pub(crate) clock: Clock,
     /// For the keys of issuers.
     pub(crate) http: reqwest::Client,
-    pub(crate) proxies: Proxies,
+    /// Whether clients are admitted by their certificates, too.
+    pub(crate) takes_certificates: bool,
+    pub(crate) proxies: ProxySettings,
     pub(crate) refusals: Refusals,
     /// Where replicas tell each other of signed requests; none where nobody calls.
     pub(crate) database: Option<Database>,
@@ -92,7 +94,8 @@ impl Guard {
         body: Option<ProvingBody>,
     ) -> anyhow::Result<Arc<Self>> {
         let clock = &around.clock;
-        let auth = Auth::new(&settings.auth, around.exposure, clock.clone(), around.http.clone())?;
+        let auth = Auth::new(&settings.auth, around.exposure, clock.clone(), around.http.clone())?
+            .beside_certificates(around.takes_certificates);
         let allowed = settings.allow_from_file.as_deref().map(Allowed::read);
         Ok(Arc::new(Self {
             door,
@@ -115,8 +118,8 @@ impl Guard {
     }
 
     /// Whether what a caller was admitted with admits it still.
-    pub(crate) async fn still_admits(&self, headers: &HeaderMap) -> bool {
-        self.auth.still_admits(headers).await
+    pub(crate) async fn still_admits(&self, request: &HttpRequest) -> bool {
+        certified(request).is_some() || self.auth.still_admits(request.headers()).await
     }
 
     /// Lets a request of an admitted caller through.
@@ -144,21 +147,24 @@ impl Guard {
     ) -> actix_web::Result<ServiceResponse<EitherBody<B>>> {
         let arrived = Instant::now();
         let placed = self.client(&request).and_then(|client| {
-            self.place(client, request.headers())?;
+            self.place(client, &request)?;
             Ok((client, None))
         });
         self.pass(placed, arrived, request, next).await
     }
 
     /// Whether the request may come from where it comes, now.
-    fn place(&self, client: IpAddr, headers: &HeaderMap) -> Result<(), Refused> {
+    fn place(&self, client: IpAddr, request: &ServiceRequest) -> Result<(), Refused> {
         if self.allowed.as_ref().is_some_and(|allowed| !allowed.contains(client)) {
             return Err(Refused::NotAllowed);
         }
         if let Some(limit) = &self.per_client {
             limit.take(Client::of(client))?;
         }
-        Ok(self.failures.look(client, headers)?)
+        match certified(request) {
+            Some(_) => Ok(()),
+            None => Ok(self.failures.look(client, request.headers())?),
+        }
     }
 
     /// Whether the caller is admitted, now; its body, where that is what proves it.
@@ -168,7 +174,7 @@ impl Guard {
         request: &mut ServiceRequest,
         arrived: Instant,
     ) -> Result<Option<Body>, Refused> {
-        self.place(client, request.headers())?;
+        self.place(client, request)?;
         // Before the budget is spent: a caller whose keys cannot be fetched in time is answered, too.
         let patience = arrived + BODY_LIMIT;
         let body = match &self.body {
@@ -179,7 +185,7 @@ impl Guard {
             Some(_) | None => None,
         };
         let bytes = body.as_ref().map(|body| &*body.bytes).unwrap_or_default();
-        let caller = before(patience, self.admit(request.headers(), bytes)).await;
+        let caller = before(patience, self.admit(request, bytes)).await;
         let caller = caller.map_err(|_| Refused::KeysUnavailable)??;
         self.failures.learn(client, request.headers());
         if let Some(limit) = &self.per_caller {
@@ -189,9 +195,14 @@ impl Guard {
     }
 
     /// Admits a caller by any method that is set; `body` is empty where it has not been read.
-    async fn admit(&self, headers: &HeaderMap, body: &[u8]) -> Result<Caller, Refused> {
+    async fn admit(&self, request: &ServiceRequest, body: &[u8]) -> Result<Caller, Refused> {
+        let headers = request.headers();
         if self.auth.is_open() {
             expect_loopback(headers)?;
+        }
+        if let Some(caller) = certified(request) {
+            Span::current().record("caller", tracing::field::debug(&caller));
+            return Ok(caller);
         }
         let unauthorized = |reasons| Refused::Unauthorized {
             challenges: self.auth.challenges().to_vec(),
@@ -270,6 +281,12 @@ impl FromRequest for Admitted {
         let admitted = request.extensions_mut().remove();
         ready(admitted.ok_or_else(|| Refused::Unguarded.into()))
     }
+}
+
+/// Who has shown a certificate that admits it.
+fn certified(request: &impl HttpMessage) -> Option<Caller> {
+    let name = Peer::of(request)?.certificate?.admitted_as()?;
+    Some(Caller::Certificate { name })
 }
 
 /// While everybody is admitted, only who has meant this machine: a page in a browser may have had the browser take a

@@ -22,7 +22,7 @@ fn counting() -> Bot {
 /// A bot behind a proxy on this machine, so that a test can come from anywhere.
 async fn behind_a_proxy(change: impl FnOnce(&mut TestSettings)) -> TestBot {
     TestBot::start_with(counting(), |settings| {
-        settings.server.trusted_proxies = "127.0.0.1".parse().unwrap();
+        settings.server.proxies.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
         settings.doors.general.auth.auth_bearer = Some(TOKEN.into());
         change(settings);
     })
@@ -100,7 +100,7 @@ async fn client_that_is_no_proxy_cannot_say_where_it_comes_from() {
     let path = list.path().to_owned();
     let bot = TestBot::start_with(counting(), |settings| {
         settings.doors.general.allow_from_file = Some(path);
-        settings.server.trusted_proxies = "10.0.0.0/8".parse().unwrap();
+        settings.server.proxies.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
     })
     .await;
     for (name, value) in [
@@ -197,7 +197,7 @@ async fn who_guesses_is_locked_out_and_holds_up_nobody_whose_credentials_were_ri
 #[tokio::test]
 async fn wrong_signatures_of_events_count_as_wrong_credentials() {
     let bot = shop::open_with(|settings| {
-        settings.server.trusted_proxies = "127.0.0.1".parse().unwrap();
+        settings.server.proxies.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
         settings.doors.general.rate_of_failures = Some("5/m".parse().unwrap());
     })
     .await;

@@ -29,6 +29,7 @@ mod slot_filling;
 mod structure;
 mod support;
 mod tables;
+mod tls;
 mod traces;
 mod upgrade;
 mod wire;

@@ -226,8 +226,17 @@ async fn program_has_all_the_descriptors_that_the_system_allows_and_warns_of_few
 }
 
 /// What the program says when it does not start.
-fn refused(settings: &[(&str, &str)]) -> String {
-    let Output { status, stderr, .. } = rejoinder().envs(settings.iter().copied()).output().unwrap();
+pub(crate) fn refused(settings: &[(&str, &str)]) -> String {
+    refused_command(&[], settings)
+}
+
+/// What the program says when it does not start with these arguments.
+pub(crate) fn refused_command(arguments: &[&str], settings: &[(&str, &str)]) -> String {
+    let Output { status, stderr, .. } = rejoinder()
+        .args(arguments)
+        .envs(settings.iter().copied())
+        .output()
+        .unwrap();
     let said = String::from_utf8(stderr).unwrap();
     assert!(!status.success(), "it started: {said}");
     said

@@ -139,7 +139,9 @@ fn intents_use_the_public_api_only() {
 fn test_that_the_security_policy_names_is_there() {
     let policy = include_str!("../../SECURITY.md");
     let tests: Vec<_> = ["src", "tests", "intents"].into_iter().flat_map(rust_files).collect();
-    let rows = policy.lines().filter(|line| line.starts_with("| ") && line.contains('`'));
+    let rows = policy
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.contains('`'));
     let named: Vec<&str> = rows
         .filter_map(|row| row.trim_end_matches(" |").rsplit(" | ").next())
         .flat_map(|tests| tests.split(", "))

@@ -25,7 +25,6 @@ use crate::clock::Clock;
 use crate::platform::dialogflow::{Heard, Taken, Talk};
 use crate::running::{Came, NoAnswer, Running};
 use crate::session::SessionName;
-use crate::upstream;
 
 /// The agent that is taken where it is there.
 const AGENT: &str = "agents/es";
@@ -74,7 +73,7 @@ impl Chat {
     }
 
     async fn talk(self) -> anyhow::Result<ExitCode> {
-        let running = Running::new(upstream::client()?, &self.service.url(), &self.headers)?;
+        let running = Running::new(self.service.client()?, &self.service.url(), &self.headers)?;
         let dir = self
             .agent
             .clone()

@@ -21,7 +21,6 @@ use crate::event::catalogue::Catalogue;
 use crate::event::file::FileError;
 use crate::source::generated::SourceSecrets;
 use crate::source::{Sources, Surroundings};
-use crate::upstream;
 
 /// Send an event to a running service
 ///
@@ -67,7 +66,7 @@ pub(super) struct Send {
 impl Send {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let clock = Clock::system();
-        let http = upstream::client()?;
+        let http = self.service.client()?;
         let dir = &self.events.events_dir;
         let surroundings = Surroundings::new(clock.clone())?;
         let (sources, mut errors) = Sources::load(&dir.join("sources"), &surroundings, None);

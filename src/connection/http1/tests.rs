@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::task::{JoinHandle, LocalSet, spawn_local, yield_now};
 use tokio::time::Instant;
 
+use crate::peer::Peer;
 use crate::terms::Terms;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(620);
@@ -49,7 +50,9 @@ async fn connected(room: usize) -> (DuplexStream, JoinHandle<()>) {
     let serving = spawn_local(async move {
         let config = ServiceConfig::default();
         let terms = Terms::new(KEEP_ALIVE, 10);
-        super::serve(server, ([127, 0, 0, 1], 1).into(), &app, config, &terms).await;
+        let peer = Peer::plain(([127, 0, 0, 1], 1).into());
+        let patience = Instant::now() + super::HEAD_LIMIT;
+        super::serve(server, &peer, patience, &app, config, &terms).await;
     });
     (client, serving)
 }
