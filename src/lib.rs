@@ -66,6 +66,7 @@ mod log;
 mod nearest;
 mod number;
 mod operate;
+mod origins;
 mod peer;
 mod platform;
 pub mod postgres;

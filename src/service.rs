@@ -19,9 +19,12 @@ use crate::body::BodyMemory;
 use crate::bot::Bot;
 use crate::cache::Cache;
 use crate::clock::Clock;
-use crate::config::{Door, DoorsSettings, EventSettings, NotificationSettings, ServerSettings, TurnSettings};
+use crate::config::{
+    Door, DoorsSettings, EventSettings, NotificationSettings, ServerSettings, StreamSettings, TurnSettings,
+};
 use crate::conversation::Conversation;
-use crate::conversation::door::StreamsDoor;
+use crate::conversation::door::{MAX_WANTED, StreamsDoor};
+use crate::conversation::stream_token::StreamTokens;
 use crate::events::{self, Events};
 use crate::fulfillment::Fulfillment;
 use crate::fulfillment::door::{MAX_BODY, TurnsDoor};
@@ -73,6 +76,7 @@ pub(crate) struct Parts {
     pub(crate) turns: TurnSettings,
     pub(crate) doors: DoorsSettings,
     pub(crate) events: EventSettings,
+    pub(crate) stream: StreamSettings,
     pub(crate) notifications: NotificationSettings,
     pub(crate) data_dir: PathBuf,
     pub(crate) clock: Clock,
@@ -92,6 +96,7 @@ impl Service {
             turns,
             doors: settings,
             events,
+            stream,
             notifications,
             data_dir,
             clock,
@@ -153,17 +158,20 @@ impl Service {
             turns: Arc::new(TurnsDoor {
                 fulfillment: Arc::clone(&fulfillment),
                 guard: guards.turns,
-                memory: turn_memory,
+                memory: turn_memory.clone(),
             }),
             events: Arc::new(EventsDoor {
                 reception: events.reception(),
                 guard: guards.events,
                 memory: BodyMemory::new(body_bytes - body_bytes / 4),
             }),
-            streams: Arc::new(StreamsDoor {
-                conversation: Arc::clone(&conversation),
-                guard: guards.stream,
-            }),
+            streams: Arc::new(StreamsDoor::new(
+                Arc::clone(&conversation),
+                guards.stream,
+                StreamTokens::new(database.clone()),
+                stream.stream_allowed_origins,
+                turn_memory,
+            )),
             operated: Arc::new(Operated {
                 guard: guards.operate,
                 database: database.clone(),
@@ -299,17 +307,17 @@ struct Guards {
 }
 
 impl Guards {
-    /// `turn_memory` is where bodies of turns lie that prove their callers.
+    /// `turn_memory` is where bodies lie that prove their callers.
     fn new(settings: &DoorsSettings, around: &Around, turn_memory: Option<BodyMemory>) -> anyhow::Result<Self> {
         let guard = |door: Door, body| {
             let guard = Guard::new(door, settings.of(door), around, body);
             guard.with_context(|| format!("the door {}", door.name()))
         };
-        let proving = turn_memory.map(|memory| ProvingBody { max: MAX_BODY, memory });
+        let proving = |max| turn_memory.clone().map(|memory| ProvingBody { max, memory });
         Ok(Self {
-            turns: guard(Door::Turns, proving)?,
+            turns: guard(Door::Turns, proving(MAX_BODY))?,
             events: guard(Door::Events, None)?,
-            stream: guard(Door::Stream, None)?,
+            stream: guard(Door::Stream, proving(MAX_WANTED))?,
             operate: guard(Door::Operate, None)?,
         })
     }

@@ -25,7 +25,8 @@ use uuid::Uuid;
 use crate::bot::Bot;
 use crate::clock::Clock;
 use crate::config::{
-    self, DoorsSettings, EventSettings, NoSettings, NotificationSettings, ServerSettings, Settings, TurnSettings,
+    self, DoorsSettings, EventSettings, NoSettings, NotificationSettings, ServerSettings, Settings, StreamSettings,
+    TurnSettings,
 };
 use crate::postgres::embedded::{Embedded, EmbeddedError};
 use crate::postgres::{ConnectSettings, Database, SILENCE, tables};
@@ -51,6 +52,8 @@ pub struct TestSettings {
     pub doors: DoorsSettings,
     /// The events door; its directory is the package's `events` for a bot that has reactions, else none.
     pub events: EventSettings,
+    /// Which web pages may listen to a conversation.
+    pub stream: StreamSettings,
     /// How many notifications a user gets.
     pub notifications: NotificationSettings,
     /// Where secrets that were made here lay before the database kept them.
@@ -109,6 +112,7 @@ impl TestBot {
             turns,
             door,
             mut events,
+            stream,
             notifications,
             ..
         } = config::defaults::<NoSettings>();
@@ -123,6 +127,7 @@ impl TestBot {
             turns,
             doors: door.into(),
             events,
+            stream,
             notifications,
             data_dir: data_dir(),
             pool_size: 5,
@@ -162,6 +167,7 @@ impl TestBot {
             turns: settings.turns,
             doors: settings.doors,
             events: settings.events,
+            stream: settings.stream,
             notifications: settings.notifications,
             data_dir: settings.data_dir,
             clock: clock.clone(),

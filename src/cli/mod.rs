@@ -1,5 +1,5 @@
 //! The command line: `serve` (also with no command), `routes`, `chat`, `replay`, `record`, `agent`, `events`, `work`,
-//! `forget`, `health`, `migrate`, `init`, `prepare`, `completions`, `man`.
+//! `forget`, `audit`, `stream-token`, `health`, `migrate`, `init`, `prepare`, `completions`, `man`.
 
 mod actor;
 mod agent;
@@ -22,6 +22,7 @@ mod replay;
 mod routes;
 mod serve;
 mod service_url;
+mod stream_token;
 mod table;
 mod work;
 
@@ -56,6 +57,7 @@ enum Command<B: Args> {
     Work(Box<work::Work<B>>),
     Forget(forget::Forget),
     Audit(audit::Audit),
+    StreamToken(stream_token::StreamToken),
     Health(health::Health),
     Migrate(migrate::Migrate<B>),
     Init(init::Init),
@@ -82,6 +84,7 @@ pub fn run<B: Args>(program: Program, bot: impl FnOnce(&B) -> Bot) -> ExitCode {
         Some(Command::Work(work)) => work.run(bot),
         Some(Command::Forget(forget)) => forget.run(),
         Some(Command::Audit(audit)) => audit.run(),
+        Some(Command::StreamToken(token)) => token.run(),
         Some(Command::Health(health)) => health.run(),
         Some(Command::Migrate(migrate)) => migrate.run(bot),
         Some(Command::Init(init)) => init.run(),

@@ -128,6 +128,7 @@ async fn until_signal<B: Args>(
             server,
             turns,
             events,
+            stream,
             notifications,
             ..
         } = settings;
@@ -139,6 +140,7 @@ async fn until_signal<B: Args>(
             turns,
             doors,
             events,
+            stream,
             notifications,
             data_dir: settings.database.data_dir,
             clock,

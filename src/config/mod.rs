@@ -12,6 +12,7 @@ mod programs;
 mod proxies;
 mod rate;
 mod server;
+mod stream;
 mod tls;
 mod traces;
 mod turn;
@@ -35,11 +36,13 @@ pub use self::proxies::ProxySettings;
 pub(crate) use self::proxies::network;
 pub use self::rate::Rate;
 pub use self::server::{OperateSettings, ServerSettings};
+pub use self::stream::StreamSettings;
 pub use self::tls::TlsSettings;
 pub use self::traces::TraceSettings;
 pub use self::turn::{NoBudget, TurnSettings};
 use crate::nearest::nearest;
 pub use crate::number::whole_number;
+pub use crate::origins::Origins;
 pub use crate::platform::{DialogflowSettings, EsApi};
 
 /// All settings of the service; `B` are those of the bot.
@@ -61,6 +64,9 @@ pub struct Settings<B: Args> {
     /// Who may come in, from where and how often.
     #[command(flatten)]
     pub door: DoorSettings,
+    /// Which web pages may listen to a conversation.
+    #[command(flatten)]
+    pub stream: StreamSettings,
     /// How many notifications a user gets.
     #[command(flatten)]
     pub notifications: NotificationSettings,

@@ -2,16 +2,19 @@
 
 mod channel;
 pub(crate) mod chat;
+mod cors;
 pub(crate) mod decision;
 pub(crate) mod door;
 pub(crate) mod fact;
 pub(crate) mod goto;
 pub(crate) mod governance;
 pub(crate) mod outbox;
+mod places;
 pub(crate) mod preferences;
 pub(crate) mod recipient;
 mod sender;
 mod stream;
+pub(crate) mod stream_token;
 pub(crate) mod subscription;
 #[cfg(test)]
 mod tests;

@@ -45,7 +45,7 @@ async fn turn(
     admitted: Admitted,
     door: Data<TurnsDoor>,
 ) -> Result<HttpResponse, HttpError> {
-    let Admitted { arrived, body } = admitted;
+    let Admitted { arrived, body, .. } = admitted;
     let headers = request.headers();
     expect_json(headers)?;
     let body = match body {

@@ -14,10 +14,11 @@ const CLIENT_PREFIX: u32 = 64;
 
 /// Who is counted as one client: an IPv4 address, or an IPv6 network of 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Client(IpAddr);
+pub(crate) struct Client(IpAddr);
 
 impl Client {
-    pub(super) fn of(address: IpAddr) -> Self {
+    /// Who an address belongs to.
+    pub(crate) fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V4(address) => IpAddr::V4(address),
             IpAddr::V6(address) => {

@@ -25,7 +25,8 @@ use tracing::Span;
 use url::{Host, Url};
 
 use self::allowed::Allowed;
-use self::client::{BadForwarding, Client};
+use self::client::BadForwarding;
+pub(crate) use self::client::Client;
 use self::failures::Failures;
 use self::limit::{Limit, TooOften};
 use crate::auth::{self, Auth, Caller, Exposure, signature};
@@ -80,6 +81,8 @@ pub(crate) struct ProvingBody {
 pub(crate) struct Admitted {
     /// When it came.
     pub(crate) arrived: Instant,
+    /// From which address.
+    pub(crate) client: IpAddr,
     /// Its body, where that had to be read before.
     pub(crate) body: Option<Body>,
 }
@@ -234,7 +237,7 @@ impl Guard {
             Ok(looked) => looked,
             Err(refused) => return Ok(self.refuse(request, refused)),
         };
-        request.extensions_mut().insert(Admitted { arrived, body });
+        request.extensions_mut().insert(Admitted { arrived, client, body });
         let answered = next.call(request).await?;
         // Who sends events is proven by the route.
         if answered.status() == StatusCode::UNAUTHORIZED {
@@ -256,9 +259,14 @@ impl Guard {
             self.failures.note(client);
         }
         let refused = HttpError::from(refused);
+        self.tell(client, &refused);
+        request.error_response(refused).map_into_right_body()
+    }
+
+    /// Tells of a refusal, which may be one of the route's own.
+    pub(crate) fn tell(&self, client: IpAddr, refused: &HttpError) {
         let detail = format!("{client}: {}", refused.logged());
         self.refusals.of_caller(self.door, refused.code(), &detail);
-        request.error_response(refused).map_into_right_body()
     }
 }
 

@@ -68,7 +68,9 @@ fn file_of(data_dir: &Path, source: &str) -> PathBuf {
     data_dir.join("secrets").join(source)
 }
 
-async fn find_or_make(pool: &PgPool, source: &str) -> anyhow::Result<SecretString> {
+/// The secrets of one source, of which the first is made if there is none yet. The service keeps one of its own so, under a
+/// name that no source can have.
+pub(crate) async fn find_or_make(pool: &PgPool, source: &str) -> anyhow::Result<SecretString> {
     let new = source::new_secret()?;
     let made = sqlx::query!(
         "insert into rejoinder.source_secrets (source, secret) values ($1, $2) on conflict (source) do nothing",

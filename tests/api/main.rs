@@ -26,6 +26,7 @@ mod routing;
 mod serve;
 mod settings;
 mod slot_filling;
+mod stream_tokens;
 mod structure;
 mod support;
 mod tables;
