@@ -24,17 +24,24 @@ mod tests;
 mod verify_identity;
 
 use mimalloc::MiMalloc;
-use rejoinder::Bot;
+use rejoinder::{Bot, ChatPage};
 
 use crate::settings::Settings;
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
+/// Where people try the bot out in a browser.
+const CHAT: ChatPage = ChatPage {
+    html: include_str!("chat/page.html"),
+    script: include_str!("chat/script.js"),
+    style: include_str!("chat/style.css"),
+};
+
 #[rustfmt::skip] // one line, one thing the bot can do
 fn bot(settings: &Settings) -> Bot {
     Bot::new().data(settings.clone())
-        .migrations(sqlx::migrate!("intents/migrations")).demo_data("customers", include_str!("demo.sql"))
+        .migrations(sqlx::migrate!("intents/migrations")).demo_data("customers", include_str!("demo.sql")).chat_page(CHAT)
         .intent("Get Account Balance", get_account_balance::handle)
             .example(r#"{"user_id":"12345","account_type":"checking"}"#)
             .prompt("user_id", account::WHOSE).prompt("account_type", account::WHICH)

@@ -97,3 +97,36 @@ async fn recorded_turns_are_answered_as_recorded_after_the_events_of_the_readme(
 pub(crate) fn text(reply: &Value) -> String {
     reply["fulfillmentText"].as_str().unwrap_or_default().to_owned()
 }
+
+#[tokio::test]
+async fn page_that_the_bot_brings_along_may_run_its_own_files_only() {
+    let bot = start(|_| {}).await;
+    let get = async |path: &str| bot.http().get(bot.url(path)).send().await.unwrap();
+    let files = [
+        ("/chat", "text/html; charset=utf-8", include_str!("chat/page.html")),
+        (
+            "/chat/script.js",
+            "text/javascript; charset=utf-8",
+            include_str!("chat/script.js"),
+        ),
+        (
+            "/chat/style.css",
+            "text/css; charset=utf-8",
+            include_str!("chat/style.css"),
+        ),
+    ];
+    for (path, media, text) in files {
+        let answer = get(path).await;
+        assert_eq!(answer.status(), 200, "{path}");
+        let headers = answer.headers();
+        let policy = headers["content-security-policy"].to_str().unwrap();
+        let own_only = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; ";
+        assert!(policy.starts_with(own_only), "{policy}");
+        assert_eq!(headers["x-content-type-options"], "nosniff");
+        assert_eq!(headers["content-type"], media);
+        assert_eq!(answer.text().await.unwrap(), text);
+    }
+    assert_eq!(bot.http().post(bot.url("/chat")).send().await.unwrap().status(), 405);
+    let other = TestBot::start(rejoinder::Bot::new()).await;
+    assert_eq!(other.http().get(other.url("/chat")).send().await.unwrap().status(), 404);
+}

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 pub use self::intent::{By, Intent, Texts};
 pub(crate) use self::routes::Routes;
+use crate::chat_page::ChatPage;
 use crate::handler::reaction::{self, Actions, Event};
 use crate::handler::{Handler, Tx};
 use crate::platform;
@@ -24,6 +25,7 @@ pub struct Bot {
     actions: Actions,
     migrations: Option<Migrator>,
     demo_data: Option<DemoData>,
+    chat_page: Option<ChatPage>,
     misplaced: Option<&'static str>,
     action_twice: Option<&'static str>,
 }
@@ -155,6 +157,14 @@ impl Bot {
         self
     }
 
+    /// A page for talking with the bot in a browser, at `/chat`, for a demonstration: it is there for everybody, and what it
+    /// asks the service is asked as by anybody else, so turns are answered where no caller method is set.
+    #[must_use]
+    pub fn chat_page(mut self, page: ChatPage) -> Self {
+        self.chat_page = Some(page);
+        self
+    }
+
     /// Parameters, as JSON, with which the intent named just before is tried out when the service starts.
     #[must_use]
     pub fn example(self, parameters: &'static str) -> Self {
@@ -199,6 +209,10 @@ impl Bot {
 
     pub(crate) fn own_migrations(&self) -> Option<&Migrator> {
         self.migrations.as_ref()
+    }
+
+    pub(crate) fn page(&self) -> Option<ChatPage> {
+        self.chat_page
     }
 
     pub(crate) fn demo(&self) -> Option<DemoData> {

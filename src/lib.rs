@@ -42,6 +42,7 @@ mod body;
 mod bot;
 mod breakers;
 mod cache;
+mod chat_page;
 pub mod cli;
 mod client_credentials;
 pub mod clock;
@@ -95,6 +96,7 @@ pub use {anyhow, chrono, clap, ipnet, reqwest, serde_json, sqlx};
 
 pub use crate::bot::{BadBot, Bot, By, Intent, Texts};
 pub use crate::cache::Cache;
+pub use crate::chat_page::ChatPage;
 pub use crate::cli::{Program, run};
 pub use crate::client_credentials::ClientCredentials;
 pub use crate::clock::Clock;

@@ -7,6 +7,7 @@ use actix_web::error::QueryPayloadError;
 use actix_web::http::header::{self, ContentType};
 use actix_web::web::{self, Data, QueryConfig, ServiceConfig};
 
+use crate::chat_page::ChatPage;
 use crate::config::ProxySettings;
 use crate::conversation::door::StreamsDoor;
 use crate::error::{HttpError, Refused, only};
@@ -31,6 +32,8 @@ pub(crate) struct Doors {
     pub(crate) events: Arc<EventsDoor>,
     pub(crate) streams: Arc<StreamsDoor>,
     pub(crate) operated: Arc<Operated>,
+    /// What the bot shows in a browser, where it does.
+    pub(crate) page: Option<ChatPage>,
     /// Whether the metrics are here, too.
     pub(crate) has_metrics: bool,
     pub(crate) proxies: Data<ProxySettings>,
@@ -51,6 +54,11 @@ impl Doors {
             .configure(|config| Arc::clone(&self.turns).routes(config))
             .configure(|config| Arc::clone(&self.events).routes(config))
             .configure(|config| Arc::clone(&self.streams).routes(config))
+            .configure(|config| {
+                if let Some(page) = self.page {
+                    page.routes(config);
+                }
+            })
             .configure(|config| match self.has_metrics {
                 true => Arc::clone(&self.operated).routes(config),
                 false => Arc::clone(&self.operated).health_routes(config),

@@ -101,6 +101,7 @@ impl Service {
             data_dir,
             clock,
         } = parts;
+        let page = bot.page();
         let (intents, data, actions) = bot.into_routes()?;
         let audited = clock.clone();
         let exposure = Exposure::of(server.listen);
@@ -180,6 +181,7 @@ impl Service {
                 terms: terms.clone(),
                 fulfillment: Some(Arc::clone(&fulfillment)),
             }),
+            page,
             has_metrics: server.operate.operate_listen.is_none(),
             proxies: Data::new(server.proxies),
         };
