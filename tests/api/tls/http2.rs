@@ -16,7 +16,11 @@ use crate::support::{Gate, es, eventually, numbered};
 
 async fn connect(files: &Files, bot: &TestBot) -> SendRequest<Bytes> {
     let stream = files.connect(bot, "h2").await;
-    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    // Until the server's settings are there, it may begin as many requests as clients commonly do then, not any number.
+    let client = h2::client::Builder::new()
+        .initial_max_send_streams(100)
+        .handshake(stream);
+    let (client, connection) = client.await.unwrap();
     tokio::spawn(connection);
     client
 }
