@@ -108,6 +108,9 @@ fn unreadable_env(error: dotenvy::Error) -> String {
     format!(".env:{line}: found something else, expected NAME=value")
 }
 
+/// Names that are near a setting's and mean something to TLS libraries: where the roots lie that others are known by.
+const ELSEWHERE: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+
 /// What the environment, `.env` among it, says of the settings of `P`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Environment {
@@ -135,7 +138,9 @@ impl Environment {
         for name in names {
             if known.contains(&name.as_str()) {
                 environment.set.push(name);
-            } else if let Some(meant) = nearest(&name, known.iter().copied()) {
+            } else if !ELSEWHERE.contains(&name.as_str())
+                && let Some(meant) = nearest(&name, known.iter().copied())
+            {
                 let meant = meant.to_owned();
                 environment.slips.push((name, meant));
             }
@@ -238,7 +243,15 @@ mod tests {
 
     #[test]
     fn name_that_is_nearly_a_settings_is_taken_for_a_slip() {
-        let names = ["DATABSE_URL", "LISTEN", "HOME", "DEMO_DATAS", "LISTEN_FDS", "PATH"];
+        let names = [
+            "DATABSE_URL",
+            "LISTEN",
+            "HOME",
+            "DEMO_DATAS",
+            "LISTEN_FDS",
+            "PATH",
+            "SSL_CERT_FILE",
+        ];
         let environment = Environment::of(&Line::command(), names.map(str::to_owned).into_iter());
         assert_eq!(environment.set, ["LISTEN"]);
         let slips: Vec<_> = environment
