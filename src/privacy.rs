@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use actix_web::body::MessageBody;
+use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
@@ -35,21 +35,21 @@ pub(crate) fn expect_private(
 }
 
 /// Passes on what came encrypted, or from loopback or a proxy of the app's [`ProxySettings`], and probes.
-///
-/// # Errors
-/// [`Refused::PlainHttp`] for all else.
+/// All else is [`Refused::PlainHttp`].
 pub(crate) async fn guard<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<B>, actix_web::Error> {
+) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
     let is_private = Peer::of(&request).is_some_and(|peer| {
         let proxies = request.app_data::<Data<ProxySettings>>();
         peer.is_encrypted || may_be_plain(peer.address.ip(), proxies.map(|proxies| &***proxies))
     });
     if is_private || PROBES.contains(&request.path()) {
-        return next.call(request).await;
+        return next.call(request).await.map(ServiceResponse::map_into_left_body);
     }
-    Err(HttpError::from(Refused::PlainHttp).into())
+    // An answer, not an error of the app's: so it is counted as all that are refused.
+    let refused = HttpError::from(Refused::PlainHttp);
+    Ok(request.error_response(refused).map_into_right_body())
 }
 
 fn may_be_plain(from: IpAddr, proxies: Option<&ProxySettings>) -> bool {

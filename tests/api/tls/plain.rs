@@ -63,6 +63,11 @@ async fn plain_http_from_elsewhere_is_refused_but_for_probes() {
     }
     let loopback = [127, 0, 0, 1].into();
     assert_eq!(said(&bot, loopback, "/fulfillment").await.0, 200);
+    let metrics = bot.url("/metrics").replace("0.0.0.0", "127.0.0.1");
+    let metrics = bot.http().get(metrics).bearer_auth(TOKEN).send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    let counted = "rejoinder_requests_refused_total{status=\"403\",code=\"plain_http\"} 4\n";
+    assert!(metrics.contains(counted), "{metrics}");
 }
 
 #[tokio::test]
