@@ -109,7 +109,6 @@ impl Service {
         let tls = Tls::new(&server.tls, clock.clone(), metrics.clone())?;
         let refusals = Refusals::new(metrics.events().clone());
         let around = Around {
-            exposure,
             clock: clock.clone(),
             http: upstream::key_client()?,
             takes_certificates: tls.as_ref().is_some_and(|tls| tls.takes_clients()),
@@ -120,7 +119,7 @@ impl Service {
         let body_bytes = server.body_memory_mib.saturating_mul(1024 * 1024);
         // What events take, turns do not miss.
         let turn_memory = BodyMemory::new(body_bytes / 4);
-        let guards = Guards::new(&settings, &around, Some(turn_memory.clone()))?;
+        let guards = Guards::new(&settings, &server, &around, Some(turn_memory.clone()))?;
         let conversation = Conversation::new(database.clone(), clock.clone(), metrics.clone());
         let upstream = Upstream::by(clock.clone())?;
         let breakers = upstream.breakers();
@@ -310,9 +309,18 @@ struct Guards {
 
 impl Guards {
     /// `turn_memory` is where bodies lie that prove their callers.
-    fn new(settings: &DoorsSettings, around: &Around, turn_memory: Option<BodyMemory>) -> anyhow::Result<Self> {
+    fn new(
+        settings: &DoorsSettings,
+        server: &ServerSettings,
+        around: &Around,
+        turn_memory: Option<BodyMemory>,
+    ) -> anyhow::Result<Self> {
         let guard = |door: Door, body| {
-            let guard = Guard::new(door, settings.of(door), around, body);
+            let listen = match door {
+                Door::Turns | Door::Events | Door::Stream => server.listen,
+                Door::Operate => server.operate_address(),
+            };
+            let guard = Guard::new(door, settings.of(door), Exposure::of(listen), around, body);
             guard.with_context(|| format!("the door {}", door.name()))
         };
         let proving = |max| turn_memory.clone().map(|memory| ProvingBody { max, memory });
@@ -344,7 +352,6 @@ pub(crate) fn check(
     }
     let tls = Tls::new(&server.tls, Clock::system(), Metrics::default())?;
     let around = Around {
-        exposure: Exposure::of(server.listen),
         clock: Clock::system(),
         http: upstream::key_client()?,
         takes_certificates: tls.as_ref().is_some_and(|tls| tls.takes_clients()),
@@ -352,7 +359,7 @@ pub(crate) fn check(
         refusals: Refusals::new(Metrics::default().events().clone()),
         database: None,
     };
-    let guards = Guards::new(doors, &around, None)?;
+    let guards = Guards::new(doors, server, &around, None)?;
     let Guards {
         turns,
         events,
@@ -361,9 +368,13 @@ pub(crate) fn check(
     } = &guards;
     expect_guarded("LISTEN", server.listen, &[turns, events, stream])?;
     expect_private("LISTEN", server.listen, tls.is_some(), &server.proxies)?;
-    let operate_listen = server.operate.operate_listen.unwrap_or(server.listen);
-    expect_guarded("OPERATE_LISTEN", operate_listen, &[operate])?;
-    expect_private("OPERATE_LISTEN", operate_listen, tls.is_some(), &server.proxies)?;
+    expect_guarded("OPERATE_LISTEN", server.operate_address(), &[operate])?;
+    expect_private(
+        "OPERATE_LISTEN",
+        server.operate_address(),
+        tls.is_some(),
+        &server.proxies,
+    )?;
     if let (Some(listen), None) = (server.http_redirect_listen, tls) {
         bail!(
             "HTTP_REDIRECT_LISTEN: found {listen}, expected none while no HTTPS is spoken; set TLS_CERT_FILE and TLS_KEY_FILE"

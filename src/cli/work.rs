@@ -115,7 +115,6 @@ impl<B: Args> Work<B> {
             Some(listen) => {
                 let tls = Tls::new(&self.tls, clock.clone(), metrics.clone())?;
                 let around = Around {
-                    exposure: Exposure::of(listen),
                     clock,
                     http: upstream::key_client()?,
                     takes_certificates: tls.as_ref().is_some_and(|tls| tls.takes_clients()),
@@ -124,7 +123,13 @@ impl<B: Args> Work<B> {
                     database: Some(reached.database.clone()),
                 };
                 let doors = DoorsSettings::of_environment(self.door)?;
-                let guard = Guard::new(Door::Operate, doors.of(Door::Operate), &around, None)?;
+                let guard = Guard::new(
+                    Door::Operate,
+                    doors.of(Door::Operate),
+                    Exposure::of(listen),
+                    &around,
+                    None,
+                )?;
                 expect_guarded("OPERATE_LISTEN", listen, &[&guard])?;
                 expect_private("OPERATE_LISTEN", listen, tls.is_some(), &self.proxies)?;
                 let proxies = Data::new(self.proxies);

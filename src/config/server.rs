@@ -49,6 +49,11 @@ pub struct OperateSettings {
 }
 
 impl ServerSettings {
+    /// Where the process is looked at.
+    pub fn operate_address(&self) -> SocketAddr {
+        self.operate.operate_listen.unwrap_or(self.listen)
+    }
+
     /// How long a connection may be silent between two requests.
     pub fn keep_alive(&self) -> Duration {
         Duration::from_secs(self.keep_alive_s)

@@ -59,7 +59,6 @@ pub(crate) struct Guard {
 /// What a guard needs besides its settings.
 #[derive(Clone)]
 pub(crate) struct Around {
-    pub(crate) exposure: Exposure,
     pub(crate) clock: Clock,
     /// For the keys of issuers.
     pub(crate) http: reqwest::Client,
@@ -88,16 +87,19 @@ pub(crate) struct Admitted {
 }
 
 impl Guard {
+    /// The guard of a door that those reach of whom `exposure` tells.
+    ///
     /// # Errors
     /// When the callers' settings are wrong, or the file of addresses cannot be used.
     pub(crate) fn new(
         door: Door,
         settings: &DoorSettings,
+        exposure: Exposure,
         around: &Around,
         body: Option<ProvingBody>,
     ) -> anyhow::Result<Arc<Self>> {
         let clock = &around.clock;
-        let auth = Auth::new(&settings.auth, around.exposure, clock.clone(), around.http.clone())?
+        let auth = Auth::new(&settings.auth, exposure, clock.clone(), around.http.clone())?
             .beside_certificates(around.takes_certificates);
         let allowed = settings.allow_from_file.as_deref().map(Allowed::read);
         Ok(Arc::new(Self {

@@ -313,6 +313,16 @@ fn secret_that_can_be_guessed_is_refused_where_others_can_try() {
         );
         assert!(!said.contains(secret), "{said}");
     }
+    let home = data_dir();
+    let said = refused(&[
+        ("OPERATE_LISTEN", "0.0.0.0:0"),
+        ("OPERATE_AUTH_BEARER", "hunter2"),
+        ("DATA_DIR", home.path().to_str().unwrap()),
+    ]);
+    assert!(
+        said.contains("the door operate") && said.contains("can be guessed"),
+        "{said}"
+    );
     let (home, events) = (data_dir(), crate::events::package());
     let said = refused(&[
         ("LISTEN", "0.0.0.0:0"),
